@@ -1,0 +1,66 @@
+/*
+ * Searches over the summarised bitmap of bits.h. Owns nothing, calls nothing.
+ */
+#include "bits.h"
+
+/* First set bit at or after i of a plain array of words, or NO_BIT. */
+static uint32_t scan(const uint64_t *words, uint32_t count, uint32_t i)
+{
+    uint32_t w = i / 64;
+    if (w >= count) return NO_BIT;
+    uint64_t word = load_relaxed(&words[w]) >> (i % 64);
+    if (word) return i + (uint32_t)__builtin_ctzll(word);
+    while (++w < count) {
+        word = load_relaxed(&words[w]);
+        if (word) return w * 64 + (uint32_t)__builtin_ctzll(word);
+    }
+    return NO_BIT;
+}
+
+/* First word at or after w whose summary bit is set, or NO_BIT. */
+static uint32_t next_word(const struct bits *b, uint32_t w)
+{
+    while (w < b->words) {
+        uint64_t summary = load_relaxed(&b->summary[w / 64]) >> (w % 64);
+        if (summary) return w + (uint32_t)__builtin_ctzll(summary);
+        uint32_t next = scan(b->top, b->tops, w / 64 + 1);
+        if (next == NO_BIT || next >= b->summaries) return NO_BIT;
+        w = next * 64;
+    }
+    return NO_BIT;
+}
+
+uint32_t gyre__bits_next(const struct bits *b, uint32_t i)
+{
+    uint32_t w = i / 64;
+    if (w >= b->words) return NO_BIT;
+    uint64_t word = load_relaxed(&b->word[w]) >> (i % 64);
+    if (word) return i + (uint32_t)__builtin_ctzll(word);
+    for (w = next_word(b, w + 1); w != NO_BIT && w < b->words; w = next_word(b, w + 1)) {
+        word = load_relaxed(&b->word[w]);
+        if (word) return w * 64 + (uint32_t)__builtin_ctzll(word);
+    }
+    return NO_BIT;
+}
+
+uint32_t gyre__bits_select(const struct bits *b, uint32_t k)
+{
+    for (uint32_t w = 0; w < b->words; w++) {
+        uint64_t word = load_relaxed(&b->word[w]);
+        uint32_t n = (uint32_t)__builtin_popcountll(word);
+        if (k >= n) {
+            k -= n;
+            continue;
+        }
+        while (k--) word &= word - 1;
+        return w * 64 + (uint32_t)__builtin_ctzll(word);
+    }
+    return NO_BIT;
+}
+
+uint32_t gyre__bits_count(const struct bits *b)
+{
+    uint32_t n = 0;
+    for (uint32_t w = 0; w < b->words; w++) n += (uint32_t)__builtin_popcountll(load_relaxed(&b->word[w]));
+    return n;
+}

@@ -1,0 +1,81 @@
+/*
+ * A bitmap over slots with two levels of summary, so that the next set bit among a million is found in a few word
+ * reads. Bit k of a summary word says that word k below it may have bits set.
+ *
+ * Readers are lock-free. Writers may race: a clear that empties a word clears its summary bit and then looks at the word
+ * again, so whichever of a racing set and clear comes last leaves the summary right; in between a reader may miss a
+ * bit that is just being set.
+ */
+#ifndef GYRE_BITS_H
+#define GYRE_BITS_H
+
+#include "atomic.h"
+
+#define NO_BIT UINT32_MAX
+
+struct bits {
+    uint64_t *word, *summary, *top;
+    uint32_t words, summaries, tops;
+};
+
+/* Describes the bitmap over `count` bits at `memory`. */
+static inline struct bits bits_at(void *memory, uint32_t count)
+{
+    struct bits b;
+    b.words = (count + 63) / 64;
+    b.summaries = (b.words + 63) / 64;
+    b.tops = (b.summaries + 63) / 64;
+    b.word = (uint64_t *)memory;
+    b.summary = b.word + b.words;
+    b.top = b.summary + b.summaries;
+    return b;
+}
+
+static inline bool bits_test(const struct bits *b, uint32_t i)
+{
+    return load_relaxed(&b->word[i / 64]) >> (i % 64) & 1;
+}
+
+static inline void bits_set(const struct bits *b, uint32_t i)
+{
+    fetch_or(&b->word[i / 64], UINT64_C(1) << (i % 64));
+    fetch_or(&b->summary[i / 4096], UINT64_C(1) << (i / 64 % 64));
+    fetch_or(&b->top[i / 262144], UINT64_C(1) << (i / 4096 % 64));
+}
+
+static inline void bits_clear(const struct bits *b, uint32_t i)
+{
+    uint64_t bit = UINT64_C(1) << (i % 64);
+    if (fetch_and(&b->word[i / 64], ~bit) & ~bit) return;
+    bit = UINT64_C(1) << (i / 64 % 64);
+    uint64_t left = fetch_and(&b->summary[i / 4096], ~bit) & ~bit;
+    if (load_acquire(&b->word[i / 64])) {
+        fetch_or(&b->summary[i / 4096], bit);
+        fetch_or(&b->top[i / 262144], UINT64_C(1) << (i / 4096 % 64));
+        return;
+    }
+    if (left) return;
+    bit = UINT64_C(1) << (i / 4096 % 64);
+    fetch_and(&b->top[i / 262144], ~bit);
+    if (load_acquire(&b->summary[i / 4096])) fetch_or(&b->top[i / 262144], bit);
+}
+
+/* First set bit at or after i, or NO_BIT. Lock-free. */
+uint32_t gyre__bits_next(const struct bits *b, uint32_t i);
+
+/* The k-th set bit, from 0, or NO_BIT. O(words). */
+uint32_t gyre__bits_select(const struct bits *b, uint32_t k);
+
+/* Number of set bits. O(words). */
+uint32_t gyre__bits_count(const struct bits *b);
+
+/* The fast half of gyre__bits_next: the answer is usually in the same word. */
+static inline uint32_t bits_next(const struct bits *b, uint32_t i)
+{
+    if (unlikely(i >= b->words * 64)) return NO_BIT;
+    uint64_t word = load_relaxed(&b->word[i / 64]) >> (i % 64);
+    if (likely(word)) return i + (uint32_t)__builtin_ctzll(word);
+    return gyre__bits_next(b, (i / 64 + 1) * 64);
+}
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * Pool time: milliseconds since the segment was made, counted on over restarts and reboots. CLOCK_MONOTONIC_COARSE
+ * moves in steps of a few milliseconds and costs 5 ns; good for stamps, not for latencies, which callers give.
+ */
+#include "pool.h"
+
+#include <string.h>
+#include <time.h>
+
+static uint64_t clock_ms(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+uint64_t gyre__clock_ms(const struct gyre_pool *pool)
+{
+    if (unlikely(pool->clock == GYRE_CLOCK_MANUAL)) return load_acquire(&pool->control->manual_ms);
+    return clock_ms(CLOCK_MONOTONIC_COARSE) + (uint64_t)load_relaxed(&pool->control->clock_offset_ms);
+}
+
+uint64_t gyre__clock_realtime_ms(void)
+{
+    return clock_ms(CLOCK_REALTIME);
+}
+
+/* Sets the offset when the segment is new or the machine has been started again. Nobody else is attached. */
+void gyre__clock_attach(struct segment_control *control, const uint8_t boot_id[16], bool fresh, bool manual)
+{
+    if (manual) return;
+    if (!fresh && !memcmp(control->boot_id, boot_id, sizeof control->boot_id)) return;
+    uint64_t now = 0, real = gyre__clock_realtime_ms();
+    if (!fresh) now = control->seen_ms + (real > control->seen_realtime_ms ? real - control->seen_realtime_ms : 0);
+    control->clock_offset_ms = (int64_t)(now - clock_ms(CLOCK_MONOTONIC_COARSE));
+    control->seen_ms = now;
+    control->seen_realtime_ms = real;
+    memcpy(control->boot_id, boot_id, sizeof control->boot_id);
+}
+
+GYRE_API double gyre_pool_time(struct gyre_pool *pool)
+{
+    return (double)gyre__clock_ms(pool) / 1000.0;
+}
+
+GYRE_API int gyre_pool_set_time(struct gyre_pool *pool, double seconds)
+{
+    if (pool->clock != GYRE_CLOCK_MANUAL)
+        return gyre__fail(GYRE_EINVALID, "the pool runs on the system's clock; open it with GYRE_CLOCK_MANUAL");
+    if (!(seconds >= 0 && seconds < 4e8)) return gyre__fail(GYRE_EINVALID, "time %g is out of range", seconds);
+    uint64_t ms = (uint64_t)(seconds * 1000.0 + 0.5), now = load_acquire(&pool->control->manual_ms);
+    do {
+        if (ms < now) return gyre__fail(GYRE_EINVALID, "time %g is before the pool's, %g", seconds, now / 1000.0);
+    } while (!compare_swap(&pool->control->manual_ms, &now, ms));
+    return 0;
+}

@@ -1,0 +1,146 @@
+/*
+ * Labels: what the user says of a proxy beside its URL. Country, region and tags are words interned in REGION_LABELS
+ * (append only: a word once published never changes, so readers need no lock), found through REGION_LABEL_INDEX.
+ */
+#include "pool.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <string.h>
+
+static uint32_t hash_word(const char *word, size_t size)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < size; i++) hash = (hash ^ (unsigned char)word[i]) * 16777619u;
+    return hash ^ hash >> 15;
+}
+
+static uint32_t label_count(const struct gyre_pool *pool)
+{
+    uint32_t count = load_acquire(&pool->control->labels);
+    return count <= MAX_LABELS ? count : MAX_LABELS;
+}
+
+static bool is_word(const struct gyre_pool *pool, uint32_t id, const char *word, size_t size)
+{
+    const struct label_text *label = &pool->label_texts[id];
+    return id < label_count(pool) && label->size == size && size <= LABEL_TEXT && !memcmp(label->text, word, size);
+}
+
+/* The number of a word, new or known; 0 when the table is full. Caller holds the lock. */
+static uint16_t intern(struct gyre_pool *pool, const char *word, size_t size)
+{
+    uint32_t mask = 2 * MAX_LABELS - 1, hash = hash_word(word, size), count = label_count(pool);
+    for (uint32_t i = 0; i <= mask; i++) {
+        uint16_t *entry = &pool->label_index[(hash + i) & mask];
+        if (*entry && is_word(pool, *entry, word, size)) return *entry;
+        if (*entry) continue;
+        if (count >= MAX_LABELS) return 0;
+        memcpy(pool->label_texts[count].text, word, size);
+        pool->label_texts[count].size = (uint16_t)size;
+        store_release(&pool->control->labels, count + 1); /* pairs with label_count */
+        *entry = (uint16_t)count;
+        return (uint16_t)count;
+    }
+    return 0;
+}
+
+void gyre__label_rebuild(struct gyre_pool *pool)
+{
+    uint32_t mask = 2 * MAX_LABELS - 1, count = label_count(pool);
+    memset(pool->label_index, 0, 2 * MAX_LABELS * sizeof *pool->label_index);
+    for (uint32_t id = 1; id < count; id++) {
+        const struct label_text *label = &pool->label_texts[id];
+        if (label->size > LABEL_TEXT) continue;
+        uint32_t at = hash_word(label->text, label->size);
+        while (pool->label_index[at & mask]) at++;
+        pool->label_index[at & mask] = (uint16_t)id;
+    }
+}
+
+/* Trims, changes case, checks and interns one word. 0 or an error; *id 0 for an empty word. */
+static int put_word(struct gyre_pool *pool, const char *what, const char *from, size_t size, bool upper, uint16_t *id)
+{
+    char word[LABEL_TEXT];
+    while (size && isspace((unsigned char)*from)) from++, size--;
+    while (size && isspace((unsigned char)from[size - 1])) size--;
+    *id = 0;
+    if (!size) return 0;
+    if (size > LABEL_TEXT) return gyre__fail(GYRE_EINVALID, "%s '%.20s...' is longer than %u bytes", what, from, LABEL_TEXT);
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)from[i];
+        if (c < 32 || c == 127 || c == ',') return gyre__fail(GYRE_EINVALID, "%s has a comma or control character", what);
+        word[i] = (char)(upper ? toupper(c) : tolower(c));
+    }
+    *id = intern(pool, word, size);
+    return *id ? 0 : gyre__fail(GYRE_EFULL, "the segment holds %u different labels already", MAX_LABELS - 1);
+}
+
+static int put_tags(struct gyre_pool *pool, const char *tags, struct slot_label *label)
+{
+    label->tag_count = 0;
+    while (*tags) {
+        size_t size = strcspn(tags, ",");
+        uint16_t id;
+        int bad = put_word(pool, "tag", tags, size, false, &id);
+        if (bad) return bad;
+        if (id && label->tag_count == MAX_TAGS)
+            return gyre__fail(GYRE_EINVALID, "more than %u tags on one proxy", MAX_TAGS);
+        if (id) label->tags[label->tag_count++] = id;
+        tags += size + (tags[size] == ',');
+    }
+    return 0;
+}
+
+static int check_number(const char *what, double value)
+{
+    if (isfinite(value) && value >= 0) return 0;
+    return gyre__fail(GYRE_EINVALID, "%s %g is not a number from 0 up", what, value);
+}
+
+/* Writes what the spec sets into the slot's labels; all of it or, on an error, nothing. */
+int gyre__label_apply(struct gyre_pool *pool, uint32_t slot, const struct gyre_proxy_spec *spec)
+{
+    struct slot_label label = pool->labels[slot];
+    int bad = 0;
+    if (spec->has_weight) bad = check_number("weight", label.weight = spec->weight);
+    if (!bad && spec->has_cost) bad = check_number("cost", label.cost = spec->cost);
+    if (!bad && spec->has_max_active && spec->max_active >= ACTIVE_MASK / 2)
+        bad = gyre__fail(GYRE_EINVALID, "max_active %u is too large", spec->max_active);
+    if (spec->has_max_active) label.max_active = spec->max_active;
+    if (!bad && spec->country)
+        bad = put_word(pool, "country", spec->country, strlen(spec->country), true, &label.country);
+    if (!bad && spec->region) bad = put_word(pool, "region", spec->region, strlen(spec->region), false, &label.region);
+    if (!bad && spec->tags) bad = put_tags(pool, spec->tags, &label);
+    if (bad) return bad;
+    pool->labels[slot] = label;
+    store_float(&pool->slots[slot].weight, (float)label.weight);
+    return 0;
+}
+
+static size_t append(const struct gyre_pool *pool, uint32_t id, char *buffer, size_t size, size_t at)
+{
+    if (!id || id >= label_count(pool)) return at;
+    const struct label_text *label = &pool->label_texts[id];
+    if (label->size > LABEL_TEXT || at + label->size + 2 > size) return at;
+    if (at) buffer[at++] = ',';
+    memcpy(buffer + at, label->text, label->size);
+    at += label->size;
+    buffer[at] = 0;
+    return at;
+}
+
+/* Caller holds the lock. */
+void gyre__label_read(const struct gyre_pool *pool, uint32_t slot, struct gyre_proxy *proxy)
+{
+    const struct slot_label *label = &pool->labels[slot];
+    proxy->weight = label->weight;
+    proxy->cost = label->cost;
+    proxy->max_active = label->max_active;
+    proxy->country[0] = proxy->region[0] = proxy->tags[0] = 0;
+    append(pool, label->country, proxy->country, sizeof proxy->country, 0);
+    append(pool, label->region, proxy->region, sizeof proxy->region, 0);
+    size_t at = 0;
+    for (uint32_t i = 0; i < label->tag_count && i < MAX_TAGS; i++)
+        at = append(pool, label->tags[i], proxy->tags, sizeof proxy->tags, at);
+}

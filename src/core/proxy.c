@@ -1,0 +1,259 @@
+/*
+ * Proxies: add, remove, update, look at. A proxy is published by setting LIVE when all else is written, and withdrawn
+ * by clearing it before anything is wiped; so a process killed in between leaves a slot that counts as empty.
+ */
+#include "pool.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A free slot without leases of a former proxy, its use set to zero; NO_BIT when there is none. Caller holds the lock. */
+static uint32_t take_slot(struct gyre_pool *pool)
+{
+    uint32_t slot = bits_next(&pool->free, 0);
+    for (; slot != NO_BIT; slot = bits_next(&pool->free, slot + 1)) {
+        uint64_t *word = &pool->slots[slot].use, use = load_relaxed(word);
+        while (!use_active(use) && !compare_swap(word, &use, UINT64_C(0))) {}
+        if (!use_active(use)) return slot;
+    }
+    return NO_BIT;
+}
+
+static void reset_slot(struct gyre_pool *pool, uint32_t slot)
+{
+    struct gyre_slot *hot = &pool->slots[slot];
+    store_relaxed(&hot->failed, UINT64_C(0));
+    store_relaxed(&hot->aborted, UINT64_C(0));
+    store_relaxed((uint64_t *)(void *)&hot->ema_ms, double_bits(NAN));
+    store_relaxed(&hot->consecutive_failures, 0u);
+    store_relaxed(&hot->last_used, 0u);
+    store_relaxed(&hot->last_sample, 0u);
+    store_float(&hot->success_rate, 1.0f);
+    store_float(&hot->weight, 1.0f);
+    memset(&pool->health[slot], 0, sizeof pool->health[slot]);
+    memset(&pool->labels[slot], 0, sizeof pool->labels[slot]);
+    pool->labels[slot].weight = 1.0;
+    pool->labels[slot].cost = NAN;
+    gyre__window_reset(pool, slot, clock_stamp(pool));
+}
+
+/* The eligible bit comes last: nobody can pick what is not complete. */
+static void publish(struct gyre_pool *pool, uint32_t slot, uint64_t *id)
+{
+    struct segment_control *control = pool->control;
+    uint32_t generation = load_relaxed(&pool->slots[slot].generation);
+    uint32_t limited = pool->labels[slot].max_active ? SLOT_LIMITED : 0;
+    bits_clear(&pool->free, slot);
+    bits_set(&pool->live, slot);
+    gyre__index_add(pool, slot, pool->identity[slot].hash);
+    store_relaxed(&control->live, control->live + 1);
+    if (slot >= control->high) store_relaxed(&control->high, slot + 1);
+    store_release(&pool->slots[slot].flags, SLOT_LIVE | limited);
+    gyre__health_refresh(pool, slot);
+    *id = make_id(generation, slot);
+}
+
+/* Caller holds the lock. */
+static int add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, const struct gyre_url *url, uint64_t *id)
+{
+    uint32_t slot = gyre__index_find(pool, url, gyre__url_hash(url));
+    if (slot != NO_BIT) {
+        *id = make_id(load_relaxed(&pool->slots[slot].generation), slot);
+        return gyre__fail(GYRE_EEXISTS, "%.255s:%u is in the pool with these credentials", url->host, url->port);
+    }
+    slot = take_slot(pool);
+    if (slot == NO_BIT)
+        return gyre__fail(GYRE_EFULL, "the segment holds %u proxies already (max_proxies)", pool->max_proxies);
+    uint32_t generation = load_relaxed(&pool->slots[slot].generation);
+    store_release(&pool->slots[slot].generation, generation ? generation : 1);
+    reset_slot(pool, slot);
+    int bad = gyre__label_apply(pool, slot, spec);
+    if (!bad) bad = gyre__text_put(pool, slot, url);
+    if (!bad) publish(pool, slot, id);
+    return bad;
+}
+
+GYRE_API int gyre_pool_add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, uint64_t *id)
+{
+    struct gyre_url url;
+    uint64_t ignored;
+    if (!spec || spec->size < sizeof *spec) return gyre__fail(GYRE_EINVALID, "no spec, or its size is not set");
+    int result = gyre_url_parse(spec->url, &url);
+    if (result < 0) return result;
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__lock(pool);
+    result = add(pool, spec, &url, id ? id : &ignored);
+    gyre__unlock(pool);
+    explicit_bzero(&url, sizeof url);
+    return result;
+}
+
+/* Caller holds the lock. */
+static void withdraw(struct gyre_pool *pool, uint32_t slot)
+{
+    struct segment_control *control = pool->control;
+    uint32_t hash = pool->identity[slot].hash, generation = load_relaxed(&pool->slots[slot].generation) + 1;
+    gyre__health_forget(pool, slot);
+    store_release(&pool->slots[slot].generation, generation ? generation : 1);
+    store_release(&pool->slots[slot].flags, 0u);
+    gyre__health_refresh(pool, slot);
+    gyre__index_remove(pool, slot, hash);
+    gyre__text_wipe(pool, slot);
+    bits_clear(&pool->live, slot);
+    bits_set(&pool->free, slot);
+    store_relaxed(&control->live, control->live - 1);
+}
+
+static int not_found(uint64_t id)
+{
+    return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id);
+}
+
+GYRE_API int gyre_pool_remove(struct gyre_pool *pool, uint64_t id)
+{
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__lock(pool);
+    uint32_t slot = slot_of_id(pool, id);
+    if (slot != NO_BIT) withdraw(pool, slot);
+    gyre__unlock(pool);
+    return slot == NO_BIT ? not_found(id) : 0;
+}
+
+GYRE_API int gyre_pool_update(struct gyre_pool *pool, uint64_t id, const struct gyre_proxy_spec *spec)
+{
+    if (!spec || spec->size < sizeof *spec) return gyre__fail(GYRE_EINVALID, "no spec, or its size is not set");
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__lock(pool);
+    uint32_t slot = slot_of_id(pool, id);
+    int result = slot == NO_BIT ? not_found(id) : gyre__label_apply(pool, slot, spec);
+    if (!result) {
+        if (pool->labels[slot].max_active) fetch_or(&pool->slots[slot].flags, SLOT_LIMITED);
+        else fetch_and(&pool->slots[slot].flags, ~(uint32_t)SLOT_LIMITED);
+        gyre__health_refresh(pool, slot);
+    }
+    gyre__unlock(pool);
+    return result;
+}
+
+static uint32_t state_of(uint32_t flags)
+{
+    if (flags & SLOT_DISABLED) return GYRE_DISABLED;
+    if (flags & SLOT_DRAINING) return GYRE_DRAINING;
+    if (flags & SLOT_OPEN) return GYRE_OPEN;
+    return flags & SLOT_HALF ? GYRE_HALF_OPEN : GYRE_CLOSED;
+}
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* Failures are read before `use`: what is counted as failed is then counted as completed or, for a moment, active. */
+static void read_counters(const struct gyre_slot *hot, struct gyre_proxy *proxy)
+{
+    proxy->failed = load_acquire(&hot->failed);
+    proxy->aborted = load_acquire(&hot->aborted);
+    uint64_t use = load_acquire(&hot->use);
+    proxy->started = use_started(use);
+    proxy->active = use_active(use);
+    proxy->completed = proxy->started - proxy->active;
+    proxy->succeeded = minus(proxy->completed, proxy->failed + proxy->aborted);
+}
+
+/* Caller holds the lock. */
+static int read_proxy(struct gyre_pool *pool, uint32_t slot, struct gyre_proxy *proxy)
+{
+    const struct gyre_slot *hot = &pool->slots[slot];
+    struct gyre_url url;
+    uint64_t window[3];
+    uint32_t flags = load_acquire(&hot->flags);
+    int bad = gyre__text_get(pool, slot, &url);
+    if (bad) return bad;
+    proxy->id = make_id(load_relaxed(&hot->generation), slot);
+    proxy->state = state_of(flags);
+    proxy->scheme = url.scheme;
+    proxy->port = url.port;
+    memcpy(proxy->host, url.host, sizeof proxy->host);
+    explicit_bzero(&url, sizeof url);
+    read_counters(hot, proxy);
+    gyre__window_read(pool, slot, clock_stamp(pool), window);
+    proxy->window_started = window[0];
+    proxy->window_succeeded = window[1];
+    proxy->window_failed = window[2];
+    proxy->bytes = load_relaxed(&pool->health[slot].bytes);
+    proxy->ema_ms = load_double(&hot->ema_ms);
+    proxy->success_rate = load_float(&hot->success_rate);
+    proxy->last_used = stamp_seconds(load_relaxed(&hot->last_used));
+    proxy->benched_until = flags & SLOT_OPEN ? stamp_seconds(load_relaxed(&pool->health[slot].until)) : 0;
+    proxy->consecutive_failures = load_relaxed(&hot->consecutive_failures);
+    gyre__label_read(pool, slot, proxy);
+    return 0;
+}
+
+GYRE_API int gyre_pool_get(struct gyre_pool *pool, uint64_t id, struct gyre_proxy *proxy)
+{
+    if (!proxy || proxy->size < sizeof *proxy) return gyre__fail(GYRE_EINVALID, "no proxy, or its size is not set");
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__lock(pool);
+    uint32_t slot = slot_of_id(pool, id);
+    int result = slot == NO_BIT ? not_found(id) : read_proxy(pool, slot, proxy);
+    gyre__unlock(pool);
+    return result;
+}
+
+GYRE_API int gyre_pool_find(struct gyre_pool *pool, const char *text, uint64_t *id)
+{
+    struct gyre_url url;
+    int bad = gyre_url_parse(text, &url);
+    if (bad) return bad;
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__lock(pool);
+    uint32_t slot = gyre__index_find(pool, &url, gyre__url_hash(&url));
+    if (slot != NO_BIT) *id = make_id(load_relaxed(&pool->slots[slot].generation), slot);
+    gyre__unlock(pool);
+    if (slot == NO_BIT) bad = gyre__fail(GYRE_ENOT_FOUND, "%.255s:%u is not in the pool with these credentials", url.host, url.port);
+    explicit_bzero(&url, sizeof url);
+    return bad;
+}
+
+static int write_url(struct gyre_pool *pool, uint64_t id, bool credentials, char *buffer, size_t size)
+{
+    struct gyre_url url;
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__lock(pool);
+    uint32_t slot = slot_of_id(pool, id);
+    int result = slot == NO_BIT ? not_found(id) : gyre__text_get(pool, slot, &url);
+    gyre__unlock(pool);
+    if (result < 0) return result;
+    result = gyre__url_format(&url, credentials, buffer, size);
+    explicit_bzero(&url, sizeof url);
+    return result;
+}
+
+GYRE_API int gyre_pool_url(struct gyre_pool *pool, uint64_t id, char *buffer, size_t size)
+{
+    return write_url(pool, id, false, buffer, size);
+}
+
+GYRE_API int gyre_pool_url_with_credentials(struct gyre_pool *pool, uint64_t id, char *buffer, size_t size)
+{
+    return write_url(pool, id, true, buffer, size);
+}
+
+GYRE_API int gyre_pool_count(struct gyre_pool *pool)
+{
+    return (int)load_relaxed(&pool->control->live);
+}
+
+GYRE_API int gyre_pool_next(struct gyre_pool *pool, uint64_t *id)
+{
+    uint32_t slot = bits_next(&pool->live, *id ? id_slot(*id) + 1 : 0);
+    if (slot == NO_BIT) return 0;
+    *id = make_id(load_acquire(&pool->slots[slot].generation), slot);
+    return 1;
+}
+
+GYRE_API const struct gyre_slot *gyre_pool_slots(struct gyre_pool *pool)
+{
+    return pool->slots;
+}

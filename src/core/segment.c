@@ -1,0 +1,357 @@
+/*
+ * Segments: make, attach, check, leave. A file-backed segment is made under a temporary name and linked to its own when it
+ * is complete, so nobody ever sees half of one; attaching checks the header before anything else is believed.
+ * An flock on the file covers opening only.
+ */
+#include "pool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char magic[8] = "gyreseg";
+
+static int system_error(const char *what, const char *path)
+{
+    int error = errno;
+    return gyre__fail(GYRE_ESYSTEM, "%s %.200s: %s", what, path ? path : "memory", strerror(error));
+}
+
+/* ---- options ---- */
+
+struct plan {
+    struct segment_header header;
+    const char *path;
+    mode_t mode;
+};
+
+static uint32_t round_up(uint32_t n, uint32_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+static int in_range(const char *name, double value, double low, double high, double fallback, double *out)
+{
+    *out = value == 0 ? fallback : value;
+    if (*out >= low && *out <= high) return 0;
+    return gyre__fail(GYRE_EINVALID, "option %s: %g is not between %g and %g", name, value, low, high);
+}
+
+static int plan_times(const struct gyre_options *o, struct segment_config *config)
+{
+    double window, timeout;
+    int bad = in_range("window", o->window, 0.8, 1e7, 3600, &window);
+    if (!bad) bad = in_range("lease_timeout", o->lease_timeout, 0.1, 1e7, 300, &timeout);
+    if (!bad) bad = in_range("alpha", o->alpha, 1e-6, 1, 0.2, &config->alpha);
+    if (!bad) bad = in_range("breaker_base", o->breaker_base, 0.1, 1e7, 30, &config->breaker_base);
+    if (!bad) bad = in_range("breaker_max", o->breaker_max, 0.1, 1e7, 3600, &config->breaker_max);
+    if (!bad) bad = in_range("max_benched", o->max_benched, 1e-6, 1, 0.8, &config->max_benched);
+    if (bad) return bad;
+    config->bucket_width = (uint32_t)(window * 10 / WINDOW_BUCKETS);
+    config->lease_timeout = (uint32_t)(timeout * 10);
+    return 0;
+}
+
+static int plan_segment(const struct gyre_options *options, struct plan *plan)
+{
+    static const struct gyre_options defaults = {.size = sizeof defaults};
+    const struct gyre_options *o = options ? options : &defaults;
+    struct segment_header *header = &plan->header;
+    struct segment_config *config = &header->config;
+    memset(plan, 0, sizeof *plan);
+    if (o->size < sizeof *o) return gyre__fail(GYRE_EINVALID, "options.size is not set");
+    if (o->max_proxies > MAX_PROXIES) return gyre__fail(GYRE_EINVALID, "option max_proxies: %u is above %u", o->max_proxies, MAX_PROXIES);
+    if (o->max_leases > MAX_LEASES) return gyre__fail(GYRE_EINVALID, "option max_leases: %u is above %u", o->max_leases, MAX_LEASES);
+    if (o->picker > GYRE_PICK_RANDOM) return gyre__fail(GYRE_EINVALID, "option picker: %u is none", o->picker);
+    if (o->clock > GYRE_CLOCK_MANUAL) return gyre__fail(GYRE_EINVALID, "option clock: %u is none", o->clock);
+    if (o->mode & ~0666u) return gyre__fail(GYRE_EINVALID, "option mode: %o has more than read and write bits", o->mode);
+    int bad = plan_times(o, config);
+    if (bad) return bad;
+    memcpy(header->magic, magic, sizeof magic);
+    header->abi = GYRE_ABI;
+    header->header_size = sizeof *header;
+    header->max_proxies = round_up(o->max_proxies ? o->max_proxies : 65536, 64);
+    header->max_leases = round_up(o->max_leases ? o->max_leases : 65536, LEASE_CHUNK);
+    config->breaker_failures = o->breaker_failures ? o->breaker_failures : 5;
+    config->picker = o->picker ? o->picker : GYRE_PICK_ROUND_ROBIN;
+    config->clock = o->clock;
+    config->seed = o->seed;
+    while (!config->seed)
+        if (getrandom(&config->seed, sizeof config->seed, 0) < 0 && errno != EINTR) return system_error("getrandom", NULL);
+    gyre__layout(header);
+    header->checksum = gyre__header_checksum(header);
+    plan->path = o->path;
+    plan->mode = o->mode ? o->mode : 0600;
+    return 0;
+}
+
+/* ---- handle ---- */
+
+static void *region(const struct gyre_pool *pool, enum region r)
+{
+    return (char *)pool->header + pool->header->region[r];
+}
+
+static int map_handle(void *memory, size_t size, struct gyre_pool **out)
+{
+    struct gyre_pool *pool = calloc(1, sizeof *pool);
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (!pool || page == MAP_FAILED) {
+        free(pool);
+        return system_error("allocating", NULL);
+    }
+    madvise(page, 4096, MADV_WIPEONFORK);
+    madvise(memory, size, MADV_DONTDUMP);
+    pool->here = page;
+    pool->serial = gyre__thread_serial();
+    pool->header = memory;
+    pool->size = size;
+    pool->control = (struct segment_control *)(void *)((char *)memory + HEADER_SIZE);
+    const struct segment_header *header = pool->header;
+    pool->max_proxies = header->max_proxies;
+    pool->max_leases = header->max_leases;
+    pool->bucket_width = header->config.bucket_width;
+    pool->lease_timeout = header->config.lease_timeout;
+    pool->clock = header->config.clock;
+    pool->picker = header->config.picker;
+    pool->alpha = header->config.alpha;
+    pool->slots = region(pool, REGION_SLOTS);
+    pool->leases = region(pool, REGION_LEASES);
+    pool->identity = region(pool, REGION_IDENTITY);
+    pool->labels = region(pool, REGION_LABEL);
+    pool->windows = region(pool, REGION_WINDOW);
+    pool->health = region(pool, REGION_HEALTH);
+    pool->index = region(pool, REGION_INDEX);
+    pool->chunks = region(pool, REGION_CHUNKS);
+    pool->label_index = region(pool, REGION_LABEL_INDEX);
+    pool->label_texts = region(pool, REGION_LABELS);
+    pool->text = region(pool, REGION_TEXT);
+    pool->processes = region(pool, REGION_PROCESSES);
+    pool->eligible = bits_at(region(pool, REGION_ELIGIBLE), pool->max_proxies);
+    pool->live = bits_at(region(pool, REGION_LIVE), pool->max_proxies);
+    pool->free = bits_at(region(pool, REGION_FREE), pool->max_proxies);
+    pool->benched = bits_at(region(pool, REGION_BENCHED), pool->max_proxies);
+    *out = pool;
+    return 0;
+}
+
+static void free_handle(struct gyre_pool *pool)
+{
+    gyre__thread_free_all(pool);
+    munmap(pool->header, pool->size);
+    munmap(pool->here, 4096);
+    free(pool);
+}
+
+/* ---- making ---- */
+
+/* Writes the first state into zeroed memory. Nobody else sees it yet. */
+static void initialise(void *memory, const struct segment_header *header)
+{
+    struct segment_control *control = (struct segment_control *)(void *)((char *)memory + HEADER_SIZE);
+    struct bits free_slots = bits_at((char *)memory + header->region[REGION_FREE], header->max_proxies);
+    memcpy(memory, header, sizeof *header);
+    for (uint32_t i = 0; i < header->max_proxies; i++) bits_set(&free_slots, i);
+    random_seed(control->random, header->config.seed, 0);
+    control->labels = 1;
+    control->due = UINT32_MAX;
+}
+
+static int make_private(const struct plan *plan, void **memory)
+{
+    *memory = mmap(NULL, plan->header.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (*memory == MAP_FAILED) return system_error("mapping", NULL);
+    initialise(*memory, &plan->header);
+    return 0;
+}
+
+static void read_boot_id(uint8_t id[16])
+{
+    char text[64] = "";
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0) close(fd);
+    memset(id, 0, 16);
+    for (ssize_t i = 0, k = 0; i < n && k < 32; i++) {
+        int digit = text[i] >= '0' && text[i] <= '9' ? text[i] - '0' : text[i] >= 'a' && text[i] <= 'f' ? text[i] - 'a' + 10 : -1;
+        if (digit < 0) continue;
+        id[k / 2] = (uint8_t)(id[k / 2] << 4 | digit);
+        k++;
+    }
+}
+
+/* Fills a new file completely; its blocks are reserved, since a full /dev/shm would be a SIGBUS later. */
+static int fill_file(int fd, const struct plan *plan, const char *name)
+{
+    if (fchmod(fd, plan->mode) < 0) return system_error("chmod of", plan->path);
+    int error = posix_fallocate(fd, 0, (off_t)plan->header.size);
+    if (error) {
+        errno = error;
+        return system_error("reserving space for", plan->path);
+    }
+    void *memory = mmap(NULL, plan->header.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) return system_error("mapping", plan->path);
+    initialise(memory, &plan->header);
+    munmap(memory, plan->header.size);
+    if (link(name, plan->path) < 0 && errno != EEXIST) return system_error("linking", plan->path);
+    return 0;
+}
+
+/* Makes the file unless somebody else did meanwhile. */
+static int make_file(const struct plan *plan)
+{
+    char name[4096];
+    if ((size_t)snprintf(name, sizeof name, "%s.%ld.new", plan->path, (long)getpid()) >= sizeof name)
+        return gyre__fail(GYRE_EINVALID, "the path is too long");
+    int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) return system_error("creating", name);
+    int result = fill_file(fd, plan, name);
+    unlink(name);
+    close(fd);
+    return result;
+}
+
+/* ---- attaching ---- */
+
+static int check_owner(int fd, const char *path, struct stat *st)
+{
+    if (fstat(fd, st) < 0) return system_error("looking at", path);
+    if (!S_ISREG(st->st_mode)) return gyre__fail(GYRE_EINVALID, "%.200s is no regular file", path);
+    if (st->st_uid != geteuid())
+        return gyre__fail(GYRE_EINVALID, "%.200s belongs to user %u, not to %u", path, st->st_uid, geteuid());
+    return 0;
+}
+
+static int check_header(const struct segment_header *header, uint64_t file_size, const char *path)
+{
+    struct segment_header expected = *header;
+    if (memcmp(header->magic, magic, sizeof magic)) return gyre__fail(GYRE_ECORRUPT, "%.200s is no gyre segment", path);
+    if (header->abi != GYRE_ABI)
+        return gyre__fail(GYRE_EABI, "%.200s has layout %u, this library %u", path, header->abi, GYRE_ABI);
+    if (header->header_size != sizeof *header || header->checksum != gyre__header_checksum(header))
+        return gyre__fail(GYRE_ECORRUPT, "%.200s: the header is damaged", path);
+    if (!header->max_proxies || header->max_proxies > MAX_PROXIES || header->max_proxies % 64 ||
+        !header->max_leases || header->max_leases > MAX_LEASES || header->max_leases % LEASE_CHUNK)
+        return gyre__fail(GYRE_ECORRUPT, "%.200s: impossible capacities", path);
+    gyre__layout(&expected);
+    if (memcmp(&expected, header, sizeof expected) || !header->config.bucket_width)
+        return gyre__fail(GYRE_ECORRUPT, "%.200s: the header contradicts itself", path);
+    if (header->size > file_size)
+        return gyre__fail(GYRE_ECORRUPT, "%.200s is cut off: %llu bytes of %llu", path, (unsigned long long)file_size,
+                          (unsigned long long)header->size);
+    return 0;
+}
+
+static int map_file(int fd, const char *path, void **memory, size_t *size)
+{
+    union {
+        struct segment_header header;
+        char page[HEADER_SIZE];
+    } first;
+    struct stat st;
+    int bad = check_owner(fd, path, &st);
+    if (bad) return bad;
+    if (pread(fd, &first, sizeof first, 0) != (ssize_t)sizeof first)
+        return gyre__fail(GYRE_ECORRUPT, "%.200s is no gyre segment: only %lld bytes", path, (long long)st.st_size);
+    bad = check_header(&first.header, (uint64_t)st.st_size, path);
+    if (bad) return bad;
+    *size = first.header.size;
+    *memory = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return *memory == MAP_FAILED ? system_error("mapping", path) : 0;
+}
+
+/* After a reboot no pid in the file means anything: everybody in it is dead, and so is the holder of the lock. */
+static void after_reboot(struct gyre_pool *pool)
+{
+    for (uint32_t i = 0; i < MAX_PROCESSES; i++)
+        if (load_relaxed(&pool->processes[i].state)) store_relaxed(&pool->processes[i].state, (uint32_t)PROCESS_DEAD);
+    store_relaxed(&pool->control->lock, 0u);
+}
+
+/* Nobody else is attached and alive: what a former user left half done is mended now rather than met later. */
+static void revive(struct gyre_pool *pool)
+{
+    bool others = false;
+    gyre__lock(pool);
+    gyre__process_find_dead(pool);
+    for (uint32_t i = 0; i < MAX_PROCESSES; i++)
+        others = others || (i != pool->process && load_relaxed(&pool->processes[i].state) == PROCESS_ALIVE);
+    if (!others) gyre__repair(pool);
+    gyre__settle(pool);
+    gyre__unlock(pool);
+}
+
+static int enter(struct gyre_pool *pool, bool fresh)
+{
+    uint8_t boot[16];
+    read_boot_id(boot);
+    bool rebooted = !fresh && memcmp(boot, pool->control->boot_id, sizeof boot) != 0;
+    if (rebooted) after_reboot(pool);
+    gyre__clock_attach(pool->control, boot, fresh, pool->clock == GYRE_CLOCK_MANUAL);
+    memcpy(pool->control->boot_id, boot, sizeof boot);
+    int bad = gyre__process_register(pool);
+    if (bad) return bad;
+    *pool->here = 1;
+    if (!fresh) revive(pool);
+    return 0;
+}
+
+static int open_private(const struct plan *plan, struct gyre_pool **out)
+{
+    void *memory = NULL;
+    int bad = make_private(plan, &memory);
+    if (bad) return bad;
+    bad = map_handle(memory, plan->header.size, out);
+    if (bad) munmap(memory, plan->header.size);
+    return bad ? bad : enter(*out, true);
+}
+
+static int open_shared(const struct plan *plan, struct gyre_pool **out)
+{
+    void *memory = NULL;
+    size_t size = 0;
+    int fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), bad = 0;
+    if (fd < 0 && errno == ENOENT) {
+        bad = make_file(plan);
+        if (bad) return bad;
+        fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    }
+    if (fd < 0 && errno == ELOOP) return gyre__fail(GYRE_EINVALID, "%.200s is a symbolic link", plan->path);
+    if (fd < 0) return system_error("opening", plan->path);
+    if (flock(fd, LOCK_EX) < 0) bad = system_error("locking", plan->path);
+    if (!bad) bad = map_file(fd, plan->path, &memory, &size);
+    if (!bad && (bad = map_handle(memory, size, out))) munmap(memory, size);
+    if (!bad) {
+        static const uint8_t never[16];
+        bad = enter(*out, !memcmp((*out)->control->boot_id, never, sizeof never));
+        if (bad) free_handle(*out);
+    }
+    close(fd); /* and with it the flock */
+    return bad;
+}
+
+GYRE_API int gyre_pool_open(const struct gyre_options *options, struct gyre_pool **pool)
+{
+    struct plan plan;
+    if (!pool) return gyre__fail(GYRE_EINVALID, "no place for the pool");
+    *pool = NULL;
+    int bad = plan_segment(options, &plan);
+    if (!bad) bad = plan.path ? open_shared(&plan, pool) : open_private(&plan, pool);
+    if (bad) *pool = NULL;
+    return bad;
+}
+
+GYRE_API void gyre_pool_close(struct gyre_pool *pool)
+{
+    if (!pool) return;
+    if (thread_get(pool)) gyre__process_leave(pool);
+    free_handle(pool);
+}

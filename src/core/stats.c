@@ -1,0 +1,57 @@
+/*
+ * Sums over the pool, and setting them back.
+ */
+#include "pool.h"
+
+#include <math.h>
+
+GYRE_API int gyre_pool_stats(struct gyre_pool *pool, struct gyre_stats *stats)
+{
+    if (!stats || stats->size < sizeof *stats) return gyre__fail(GYRE_EINVALID, "no stats, or their size is not set");
+    const struct segment_control *control = pool->control;
+    *stats = (struct gyre_stats){.size = stats->size,
+                                 .proxies = load_relaxed(&control->live),
+                                 .eligible = gyre__bits_count(&pool->eligible),
+                                 .benched = load_relaxed(&control->benched),
+                                 .disabled = load_relaxed(&control->disabled),
+                                 .draining = load_relaxed(&control->draining),
+                                 .bench_refused = load_relaxed(&control->bench_refused)};
+    for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1)) {
+        const struct gyre_slot *hot = &pool->slots[slot];
+        uint64_t failed = load_acquire(&hot->failed), aborted = load_acquire(&hot->aborted);
+        uint64_t use = load_acquire(&hot->use), completed = use_started(use) - use_active(use);
+        stats->started += use_started(use);
+        stats->active += use_active(use);
+        stats->completed += completed;
+        stats->failed += failed;
+        stats->aborted += aborted;
+        stats->succeeded += completed > failed + aborted ? completed - failed - aborted : 0;
+    }
+    return 0;
+}
+
+/* What is in flight stays, as started and not completed. Caller holds the lock, so nobody counts failures meanwhile. */
+static void reset(struct gyre_pool *pool, uint32_t slot, uint32_t stamp)
+{
+    struct gyre_slot *hot = &pool->slots[slot];
+    uint64_t use = load_relaxed(&hot->use);
+    store_relaxed(&hot->failed, UINT64_C(0));
+    store_relaxed(&hot->aborted, UINT64_C(0));
+    while (!compare_swap(&hot->use, &use, use_active(use) * USE_START)) {}
+    store_relaxed((uint64_t *)(void *)&hot->ema_ms, double_bits(NAN));
+    store_float(&hot->success_rate, 1.0f);
+    store_relaxed(&hot->last_sample, 0u);
+    store_relaxed(&pool->health[slot].bytes, UINT64_C(0));
+    gyre__window_reset(pool, slot, stamp);
+}
+
+GYRE_API int gyre_pool_reset_counters(struct gyre_pool *pool)
+{
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__lock(pool);
+    uint32_t stamp = clock_stamp(pool);
+    for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1))
+        reset(pool, slot, stamp);
+    gyre__unlock(pool);
+    return 0;
+}

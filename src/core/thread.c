@@ -1,0 +1,101 @@
+/*
+ * What each thread keeps for each pool. Records are found through a small thread-local cache, and on a miss by the
+ * address of that cache, which is unique among living threads; a thread that comes to life at the address of a dead one
+ * goes on with its record. So nothing has to run when a thread ends, and the library may be unloaded at any time
+ * (nginx does so on reload).
+ */
+#include "pool.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef GYRE_PREEMPT
+#include <time.h>
+#endif
+
+__thread struct thread_cache gyre__thread_cache[THREAD_CACHE];
+
+uint64_t gyre__thread_serial(void)
+{
+    static uint64_t last;
+    return fetch_add(&last, 1) + 1;
+}
+
+void gyre__guard_lock(struct gyre_pool *pool)
+{
+    uint32_t open = 0;
+    for (uint32_t tries = 0; !compare_swap(&pool->guard, &open, 1u); tries++, open = 0) {
+        if (tries < 64) cpu_relax();
+        else sched_yield();
+    }
+}
+
+void gyre__guard_unlock(struct gyre_pool *pool)
+{
+    store_release(&pool->guard, 0u);
+}
+
+static struct thread *make(struct gyre_pool *pool)
+{
+    struct thread *thread = calloc(1, sizeof *thread);
+    if (!thread) return NULL;
+    thread->pool = pool;
+    thread->owner = gyre__thread_cache;
+    random_seed(thread->random, pool->header->config.seed, 1 + fetch_add(&pool->control->streams, 1));
+    thread->next = pool->threads;
+    pool->threads = thread;
+    return thread;
+}
+
+/* This process is a forked child: its own entry in the table, and nothing of the parent's leases. */
+static bool begin_after_fork(struct gyre_pool *pool)
+{
+    pool->guard = 0;
+    for (struct thread *t = pool->threads; t; t = t->next) t->entries = 0, t->owner = NULL;
+    pool->spares = pool->owned_chunks = 0;
+    pool->serial = gyre__thread_serial();
+    if (gyre__process_register(pool) < 0) return false;
+    *pool->here = 1;
+    return true;
+}
+
+struct thread *gyre__thread_slow(struct gyre_pool *pool)
+{
+    if (!*pool->here && !begin_after_fork(pool)) return NULL;
+    gyre__guard_lock(pool);
+    struct thread *thread = pool->threads;
+    while (thread && thread->owner != gyre__thread_cache) thread = thread->next;
+    if (!thread) thread = make(pool);
+    gyre__guard_unlock(pool);
+    if (!thread) {
+        gyre__fail(GYRE_ESYSTEM, "no memory for a thread's record");
+        return NULL;
+    }
+    struct thread_cache *cache = &gyre__thread_cache[pool->serial % THREAD_CACHE];
+    cache->serial = pool->serial;
+    cache->thread = thread;
+    return thread;
+}
+
+void gyre__thread_free_all(struct gyre_pool *pool)
+{
+    while (pool->threads) {
+        struct thread *thread = pool->threads;
+        pool->threads = thread->next;
+        free(thread->excluded);
+        free(thread);
+    }
+    free(pool->spare);
+}
+
+#ifdef GYRE_PREEMPT
+/* One operation in eight yields; in one of 64 of those the thread sleeps for a moment. */
+void gyre__preempt(void)
+{
+    static __thread uint64_t state;
+    if (!state) state = (uint64_t)(uintptr_t)&state;
+    uint64_t r = random_mix(&state);
+    if (r % 512 == 0) nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+    else if (r % 8 == 0) sched_yield();
+}
+#endif

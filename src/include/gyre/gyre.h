@@ -1,0 +1,345 @@
+/*
+ * gyre.h: the pool of outbound proxies, in shared memory.
+ *
+ * A *segment* holds proxies, their counters and their health. It is private to a process or shared, as
+ * a file, between processes. A *pool* is one process's handle on a segment. A *lease* is a proxy handed
+ * out for one request; it ends exactly once, by gyre_complete() or, when it is forgotten, by its deadline.
+ *
+ *     struct gyre_options options = {.size = sizeof options};
+ *     struct gyre_proxy_spec spec = {.size = sizeof spec, .url = "http://user:pass@192.0.2.7:3128"};
+ *     struct gyre_outcome outcome = {.size = sizeof outcome, .verdict = GYRE_OK, .has_ms = 1, .ms = 132.0};
+ *     struct gyre_pool *pool;
+ *     struct gyre_lease lease;
+ *     uint64_t id;
+ *     if (gyre_pool_open(&options, &pool) < 0 || gyre_pool_add(pool, &spec, &id) < 0) return 1;
+ *     if (gyre_acquire(pool, NULL, &lease) == 0) gyre_complete(pool, &lease, &outcome);
+ *     gyre_pool_close(pool);
+ *
+ * Results are 0 (or a count) or a negative GYRE_E*; gyre_strerror() names it and gyre_detail() says, per
+ * thread, what exactly was wrong with the last failed call. Every function may be called from any thread
+ * of any process attached to the segment, at any time, unless its comment says otherwise. Structs that may
+ * grow start with `size`: set it to sizeof, leave the rest zero for defaults. Strings are UTF-8, end in NUL,
+ * and stay the caller's; the library copies what it keeps. Nothing here prints, and no text the library
+ * makes holds a password unless the function's name says so.
+ *
+ * The block between the two markers is the source of lua/gyre/cdef.lua.
+ */
+#ifndef GYRE_GYRE_H
+#define GYRE_GYRE_H
+
+#ifdef GYRE_CDEF
+#define GYRE_API
+#else
+#include <stddef.h>
+#include <stdint.h>
+#define GYRE_API __attribute__((visibility("default")))
+#endif
+
+#define GYRE_VERSION "0.1.0"
+
+/* One line an error: name, number, text. Numbers are part of the ABI. */
+#define GYRE_ERRNO_MAP(XX)                                                                                   \
+    XX(INVALID, -1, "invalid argument")                                                                      \
+    XX(NO_PROXY, -2, "no eligible proxy")                                                                    \
+    XX(BUSY, -3, "every eligible proxy is at its limit")                                                     \
+    XX(FULL, -4, "the segment is full")                                                                      \
+    XX(EXISTS, -5, "already in the pool")                                                                    \
+    XX(NOT_FOUND, -6, "not in the pool")                                                                     \
+    XX(CLOSED, -7, "the lease has already ended")                                                            \
+    XX(CORRUPT, -8, "the segment is damaged")                                                                \
+    XX(ABI, -9, "the segment was made by an incompatible version")                                           \
+    XX(SYSTEM, -10, "a system call failed")
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* [cdef] */
+
+enum gyre_error {
+#define XX(name, number, text) GYRE_E##name = number,
+    GYRE_ERRNO_MAP(XX)
+#undef XX
+};
+
+/* Whose fault it was, and the one counter it adds to. Part of the ABI. */
+enum gyre_verdict {
+    GYRE_OK = 1,         /* succeeded; the only verdict whose latency is averaged */
+    GYRE_BANNED = 2,     /* failed: the target refuses this proxy; no fault of the proxy in general */
+    GYRE_THROTTLED = 3,  /* succeeded: the proxy carried the target's request to slow down */
+    GYRE_PROXY_BAD = 4,  /* failed; feeds the breaker and success_rate */
+    GYRE_TARGET_BAD = 5, /* succeeded: the proxy did its work, the target failed */
+    GYRE_ABORTED = 6     /* aborted: says nothing about anyone */
+};
+
+enum gyre_scheme {
+    GYRE_HTTP = 1,
+    GYRE_HTTPS = 2,
+    GYRE_SOCKS4 = 3,
+    GYRE_SOCKS4A = 4,
+    GYRE_SOCKS5 = 5,
+    GYRE_SOCKS5H = 6
+};
+
+/* What a proxy is doing, as gyre_proxy.state. */
+enum gyre_state {
+    GYRE_CLOSED = 1,    /* in use (the circuit is closed) */
+    GYRE_OPEN = 2,      /* benched until gyre_proxy.benched_until */
+    GYRE_HALF_OPEN = 3, /* the next lease is a probe, or the probe is out */
+    GYRE_DRAINING = 4,  /* takes no new lease; those in flight finish */
+    GYRE_DISABLED = 5   /* out until enabled */
+};
+
+/* How gyre_acquire() chooses. */
+enum gyre_picker {
+    GYRE_PICK_ROUND_ROBIN = 1, /* the next eligible slot after the shared cursor */
+    GYRE_PICK_RANDOM = 2       /* uniform over the eligible proxies */
+};
+
+enum gyre_clock {
+    GYRE_CLOCK_SYSTEM = 0, /* CLOCK_MONOTONIC_COARSE */
+    GYRE_CLOCK_MANUAL = 1  /* stands still; gyre_pool_set_time() moves it (tests, simulation) */
+};
+
+/*
+ * How to open a pool. With `path` NULL the segment is private to this process and its children by fork.
+ * With a path an existing file is attached (capacities and settings are then the file's and the ones here are
+ * ignored) or made. 0 and 0.0 mean the default in brackets.
+ */
+struct gyre_options {
+    uint32_t size;
+    uint32_t mode;            /* permission bits of a new file [0600] */
+    const char *path;         /* segment file, usually on /dev/shm; NULL: private */
+    uint32_t max_proxies;     /* capacity, rounded up to a multiple of 64, at most 1048576 [65536] */
+    uint32_t max_leases;      /* capacity for leases in flight, rounded up to a multiple of 64 [65536] */
+    uint32_t picker;          /* enum gyre_picker [GYRE_PICK_ROUND_ROBIN] */
+    uint32_t clock;           /* enum gyre_clock */
+    uint64_t seed;            /* of every random choice; 0: from the system */
+    double alpha;             /* weight of a new latency sample in ema_ms, (0, 1] [0.2] */
+    double window;            /* length of the sliding window, seconds [3600] */
+    double lease_timeout;     /* a lease older than this is ended as aborted, seconds [300] */
+    uint32_t breaker_failures;/* consecutive proxy failures that bench a proxy [5] */
+    uint32_t reserved;
+    double breaker_base;      /* first bench is random in (0, base], seconds [30]; doubles with each */
+    double breaker_max;       /* upper end of that range, seconds [3600] */
+    double max_benched;       /* largest share of the pool on the bench, (0, 1] [0.8] */
+};
+
+/* A proxy as it is added or updated. */
+struct gyre_proxy_spec {
+    uint32_t size;
+    uint32_t max_active;      /* leases in flight at once; 0: no limit */
+    const char *url;          /* scheme://[user[:password]@]host[:port]; percent-decoded once. Not for update */
+    const char *country;      /* ISO 3166 code, any case; NULL: unknown. On update NULL leaves it, "" clears */
+    const char *region;       /* free text; likewise */
+    const char *tags;         /* comma separated; likewise */
+    double weight;            /* finite, >= 0; used when has_weight [1] */
+    double cost;              /* finite, >= 0, in the user's unit per request; used when has_cost */
+    uint32_t has_weight, has_cost, has_max_active;
+    uint32_t reserved;
+};
+
+/*
+ * The 64-byte record that acquire and complete work on, one per slot, in the segment. Read-only for callers
+ * (LuaJIT scores by it without a call); single fields are never torn, two fields may be from different moments.
+ */
+struct gyre_slot {
+    uint64_t use;             /* started << 24 | active */
+    uint64_t failed;
+    uint64_t aborted;
+    double ema_ms;            /* NaN until the first sample */
+    uint32_t generation;
+    uint32_t flags;           /* private to the library */
+    uint32_t consecutive_failures;
+    uint32_t last_used;       /* tenths of a second of pool time; 0: never */
+    uint32_t last_sample;     /* likewise, of the last latency sample */
+    uint32_t window_bucket;
+    float success_rate;
+    float weight;
+};
+
+/* A snapshot of one proxy. Times are pool times in seconds: see gyre_pool_time(). */
+struct gyre_proxy {
+    uint32_t size;
+    uint32_t state;           /* enum gyre_state */
+    uint64_t id;
+    uint64_t started, completed, succeeded, failed, aborted;
+    uint64_t window_started, window_succeeded, window_failed;
+    uint64_t bytes;
+    double ema_ms;            /* NaN until the first sample */
+    double success_rate;      /* EMA of 1 and 0 over ok and proxy_bad, alpha 0.05 */
+    double last_used;         /* 0: never */
+    double benched_until;     /* 0 unless state is GYRE_OPEN */
+    double weight, cost;      /* cost is NaN when unknown */
+    uint32_t active;
+    uint32_t consecutive_failures;
+    uint32_t max_active;
+    uint32_t scheme;          /* enum gyre_scheme */
+    uint32_t port;
+    uint32_t reserved;
+    char host[256];           /* IPv6 addresses without brackets */
+    char country[64], region[64];
+    char tags[512];           /* comma separated, lower case */
+};
+
+/* Sums over the pool. */
+struct gyre_stats {
+    uint32_t size;
+    uint32_t proxies, eligible;
+    uint32_t benched;         /* not closed: open or half-open */
+    uint32_t disabled, draining;
+    uint32_t bench_refused;   /* how often max_benched kept a failing proxy in use: is the rule, or the network, at fault? */
+    uint32_t reserved;
+    uint64_t started, completed, succeeded, failed, aborted, active;
+};
+
+/* What the caller knows of the request to come. NULL instead of a request: all defaults. */
+struct gyre_request {
+    uint32_t size;
+    uint32_t picker;          /* enum gyre_picker; 0: the pool's */
+    const uint64_t *exclude;  /* ids not to choose, any number; unknown ids are ignored */
+    uint32_t exclude_count;
+    uint32_t reserved;
+};
+
+/*
+ * A lease, in memory of the caller's; plain data that may be copied, moved and thrown away. Copies are the
+ * same lease: whichever completes first ends it.
+ */
+struct gyre_lease {
+    uint64_t id;              /* the proxy */
+    uint32_t slot;            /* its index in gyre_pool_slots() */
+    uint32_t generation;      /* and its generation: id == generation << 20 | slot */
+    uint32_t entry, serial;   /* private */
+};
+
+/* How a lease ended. */
+struct gyre_outcome {
+    uint32_t size;
+    uint32_t verdict;         /* enum gyre_verdict */
+    double ms;                /* latency, milliseconds: finite, 0 to 86400000; used when has_ms */
+    uint64_t bytes;           /* both directions */
+    uint32_t has_ms;
+    uint32_t reserved;
+};
+
+/* The parts of a proxy URL, decoded. */
+struct gyre_url {
+    uint32_t scheme;          /* enum gyre_scheme */
+    uint32_t port;
+    char host[256];           /* lower case; IPv6 without brackets */
+    char user[512];
+    char password[1024];
+    uint32_t has_user, has_password;
+};
+
+struct gyre_pool;
+
+/* Version text, e.g. "0.1.0". */
+GYRE_API const char *gyre_version(void);
+
+/* Number of the segment layout and of this interface; a loader compares it with the one it was written for. */
+GYRE_API int gyre_abi(void);
+
+/* sizeof of a struct of this header by its name without "gyre_", e.g. "lease"; GYRE_ENOT_FOUND otherwise. */
+GYRE_API int gyre_struct_size(const char *name);
+
+/* Text of a GYRE_E*, never NULL. */
+GYRE_API const char *gyre_strerror(int error);
+
+/* Name of a GYRE_E* in lower case without prefix, e.g. "no_proxy"; "unknown" for other numbers. */
+GYRE_API const char *gyre_error_name(int error);
+
+/* What was wrong with this thread's last failed call, in words that name the input; "" if none. Valid until the
+ * thread's next call. */
+GYRE_API const char *gyre_detail(void);
+
+/*
+ * Parses a proxy URL of one of the six schemes. Default ports: http 80, https 443, socks 1080. Everything
+ * percent-encoded is decoded exactly once; a NUL byte, a control character or a path other than "/" is an error.
+ * Returns 0 or GYRE_EINVALID. Pure; no lock.
+ */
+GYRE_API int gyre_url_parse(const char *text, struct gyre_url *url);
+
+/*
+ * Opens a pool; `options` may be NULL. On success *pool is the caller's until gyre_pool_close(). Errors: INVALID
+ * (an option), ABI or CORRUPT (the file is something else, another version, or damaged), SYSTEM, FULL (too many
+ * processes). A file that is a symbolic link or belongs to another user is refused.
+ */
+GYRE_API int gyre_pool_open(const struct gyre_options *options, struct gyre_pool **pool);
+
+/* Closes the handle; a shared segment stays. NULL is allowed. No other thread may be using the handle. */
+GYRE_API void gyre_pool_close(struct gyre_pool *pool);
+
+/* Adds a proxy and stores its id. Errors: INVALID, EXISTS (*id is then the existing one), FULL. Takes the
+ * segment's lock; O(1). */
+GYRE_API int gyre_pool_add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, uint64_t *id);
+
+/* Removes a proxy and wipes its credentials. Leases in flight complete harmlessly. NOT_FOUND. Takes the lock. */
+GYRE_API int gyre_pool_remove(struct gyre_pool *pool, uint64_t id);
+
+/* Changes what `spec` sets: labels, weight, cost, limits. INVALID, NOT_FOUND. Takes the lock. */
+GYRE_API int gyre_pool_update(struct gyre_pool *pool, uint64_t id, const struct gyre_proxy_spec *spec);
+
+/* Fills *proxy (set its size). NOT_FOUND. Takes the lock. */
+GYRE_API int gyre_pool_get(struct gyre_pool *pool, uint64_t id, struct gyre_proxy *proxy);
+
+/* The id of the proxy with this URL (scheme, host, port and credentials). INVALID, NOT_FOUND. Takes the lock. */
+GYRE_API int gyre_pool_find(struct gyre_pool *pool, const char *url, uint64_t *id);
+
+/* Number of proxies in the pool. */
+GYRE_API int gyre_pool_count(struct gyre_pool *pool);
+
+/* Iteration by slot: set *id to 0, call until it returns 0; 1 means *id is the next proxy. One added or removed
+ * meanwhile may be seen or not. Lock-free. */
+GYRE_API int gyre_pool_next(struct gyre_pool *pool, uint64_t *id);
+
+/* Writes the proxy's URL, percent-encoded, without and with its credentials; returns its length. INVALID when it
+ * does not fit, NOT_FOUND. The first is safe to show. Takes the lock. */
+GYRE_API int gyre_pool_url(struct gyre_pool *pool, uint64_t id, char *buffer, size_t size);
+GYRE_API int gyre_pool_url_with_credentials(struct gyre_pool *pool, uint64_t id, char *buffer, size_t size);
+
+/* Operator's switches. drain: no new lease, those in flight finish. enable ends both and any bench. NOT_FOUND. */
+GYRE_API int gyre_pool_disable(struct gyre_pool *pool, uint64_t id);
+GYRE_API int gyre_pool_drain(struct gyre_pool *pool, uint64_t id);
+GYRE_API int gyre_pool_enable(struct gyre_pool *pool, uint64_t id);
+
+/* Fills *stats (set its size). O(proxies), lock-free. */
+GYRE_API int gyre_pool_stats(struct gyre_pool *pool, struct gyre_stats *stats);
+
+/* Sets all counters, EMAs and windows back; leases in flight stay and count as started. Takes the lock. */
+GYRE_API int gyre_pool_reset_counters(struct gyre_pool *pool);
+
+/* The hot records, indexed by slot; valid until close. */
+GYRE_API const struct gyre_slot *gyre_pool_slots(struct gyre_pool *pool);
+
+/* Pool time in seconds: counts on over restarts; with GYRE_CLOCK_MANUAL what set_time said (INVALID when that is
+ * less than now, or the clock is the system's). */
+GYRE_API double gyre_pool_time(struct gyre_pool *pool);
+GYRE_API int gyre_pool_set_time(struct gyre_pool *pool, double seconds);
+
+/*
+ * Picks a proxy and leases it: `started` and `active` are counted before it returns. Errors: NO_PROXY (detail
+ * says how many are out for which reason), BUSY, FULL (max_leases in flight), INVALID. No system call, no
+ * allocation after a thread's first call; lock-free.
+ */
+GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease);
+
+/* Leases the proxy that the caller chose. NOT_FOUND, NO_PROXY (not eligible), BUSY, FULL. Lock-free. */
+GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);
+
+/*
+ * Ends a lease, in the process that took it. Errors: CLOSED (it has ended already, or its deadline passed), INVALID;
+ * an error counts nothing. Lock-free on GYRE_OK; other verdicts may take a short lock.
+ */
+GYRE_API int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, const struct gyre_outcome *outcome);
+
+/* The same for callers to whom a struct is a burden: ms < 0 means no latency. */
+GYRE_API int gyre_complete_ms(struct gyre_pool *pool, struct gyre_lease *lease, int verdict, double ms);
+
+/* [/cdef] */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
