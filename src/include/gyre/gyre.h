@@ -92,8 +92,13 @@ enum gyre_state {
 
 /* How gyre_acquire() chooses. */
 enum gyre_picker {
-    GYRE_PICK_ROUND_ROBIN = 1, /* the next eligible slot after the shared cursor */
-    GYRE_PICK_RANDOM = 2       /* uniform over the eligible proxies */
+    GYRE_PICK_ROUND_ROBIN = 1,  /* the next eligible slot after the view's shared cursor */
+    GYRE_PICK_RANDOM = 2,       /* uniform over the eligible proxies */
+    GYRE_PICK_LEAST_USED = 3,   /* fewest leases started since it joined; exact: max - min <= 1 */
+    GYRE_PICK_LEAST_ACTIVE = 4, /* fewest leases in flight */
+    GYRE_PICK_BEST = 5,         /* best of request.choices random ones by latency, load, success and weight */
+    GYRE_PICK_WEIGHTED = 6,     /* random, proportional to weight */
+    GYRE_PICK_HASH = 7          /* by request.key: multi-probe jump hash with bounded load */
 };
 
 enum gyre_clock {
@@ -112,12 +117,16 @@ struct gyre_options {
     const char *path;         /* segment file, usually on /dev/shm; NULL: private */
     uint32_t max_proxies;     /* capacity, rounded up to a multiple of 64, at most 1048576 [65536] */
     uint32_t max_leases;      /* capacity for leases in flight, rounded up to a multiple of 64 [65536] */
+    uint32_t max_sessions;    /* capacity; when it is reached the least recently used go [131072] */
+    uint32_t max_bans;        /* capacity for proxy x host bans and for host throttles [65536] */
     uint32_t picker;          /* enum gyre_picker [GYRE_PICK_ROUND_ROBIN] */
     uint32_t clock;           /* enum gyre_clock */
     uint64_t seed;            /* of every random choice; 0: from the system */
     double alpha;             /* weight of a new latency sample in ema_ms, (0, 1] [0.2] */
     double window;            /* length of the sliding window, seconds [3600] */
     double lease_timeout;     /* a lease older than this is ended as aborted, seconds [300] */
+    double session_ttl;       /* a session unused for so long is over, seconds [3600] */
+    double session_lifetime;  /* so is one so old, used or not, seconds [0: no limit] */
     uint32_t breaker_failures;/* consecutive proxy failures that bench a proxy [5] */
     uint32_t reserved;
     double breaker_base;      /* first bench is random in (0, base], seconds [30]; doubles with each */
@@ -135,8 +144,9 @@ struct gyre_proxy_spec {
     const char *tags;         /* comma separated; likewise */
     double weight;            /* finite, >= 0; used when has_weight [1] */
     double cost;              /* finite, >= 0, in the user's unit per request; used when has_cost */
-    uint32_t has_weight, has_cost, has_max_active;
-    uint32_t reserved;
+    const char *rate;         /* at most so many leases in so many seconds, e.g. "40/10s"; "" clears */
+    double ttl;               /* seconds from now until it is removed; used when has_ttl, 0: never */
+    uint32_t has_weight, has_cost, has_max_active, has_ttl;
 };
 
 /*
@@ -193,12 +203,23 @@ struct gyre_stats {
     uint64_t started, completed, succeeded, failed, aborted, active;
 };
 
-/* What the caller knows of the request to come. NULL instead of a request: all defaults. */
+/*
+ * What the caller knows of the request to come. NULL instead of a request: all defaults. Strings are only read during
+ * the call. A NULL or empty filter lets everyone through.
+ */
 struct gyre_request {
     uint32_t size;
     uint32_t picker;          /* enum gyre_picker; 0: the pool's */
     const uint64_t *exclude;  /* ids not to choose, any number; unknown ids are ignored */
     uint32_t exclude_count;
+    uint32_t choices;         /* of GYRE_PICK_BEST, 1 to 64 [3; all when 8 or fewer are eligible] */
+    const char *session;      /* sticky: the same proxy for the same id; 1 to 128 bytes of [A-Za-z0-9._:@-] */
+    const char *host;         /* the target's host name: proxies banned by it are left out */
+    const char *key;          /* of GYRE_PICK_HASH */
+    const char *country;      /* ISO code; several, comma separated, in order of preference */
+    const char *region;
+    const char *tags;         /* comma separated: the proxy has all of them */
+    uint32_t random_ties;     /* least-used and least-active: 1 breaks ties at random [0: by slot] */
     uint32_t reserved;
 };
 
@@ -211,6 +232,7 @@ struct gyre_lease {
     uint32_t slot;            /* its index in gyre_pool_slots() */
     uint32_t generation;      /* and its generation: id == generation << 20 | slot */
     uint32_t entry, serial;   /* private */
+    uint64_t host;            /* hash of request.host, 0 without one */
 };
 
 /* How a lease ended. */
@@ -219,6 +241,7 @@ struct gyre_outcome {
     uint32_t verdict;         /* enum gyre_verdict */
     double ms;                /* latency, milliseconds: finite, 0 to 86400000; used when has_ms */
     uint64_t bytes;           /* both directions */
+    double retry_after;       /* with banned and throttled: seconds the target asked for; 0: it did not say */
     uint32_t has_ms;
     uint32_t reserved;
 };
