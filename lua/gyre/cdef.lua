@@ -1,0 +1,238 @@
+-- Generated from src/include/gyre/gyre.h by src/core/gen-cdef.sh; do not edit. The comments are in the header.
+local ffi = require "ffi"
+
+-- A second load in one VM (package.loaded was cleared) must not define the structs again.
+if not pcall(ffi.typeof, "struct gyre_lease") then
+  ffi.cdef [[
+enum gyre_error {
+    GYRE_EINVALID = -1,
+    GYRE_ENO_PROXY = -2,
+    GYRE_EBUSY = -3,
+    GYRE_EFULL = -4,
+    GYRE_EEXISTS = -5,
+    GYRE_ENOT_FOUND = -6,
+    GYRE_ECLOSED = -7,
+    GYRE_ECORRUPT = -8,
+    GYRE_EABI = -9,
+    GYRE_ESYSTEM = -10,
+};
+
+enum gyre_verdict {
+    GYRE_OK = 1,
+    GYRE_BANNED = 2,
+    GYRE_THROTTLED = 3,
+    GYRE_PROXY_BAD = 4,
+    GYRE_TARGET_BAD = 5,
+    GYRE_ABORTED = 6
+};
+
+enum gyre_scheme {
+    GYRE_HTTP = 1,
+    GYRE_HTTPS = 2,
+    GYRE_SOCKS4 = 3,
+    GYRE_SOCKS4A = 4,
+    GYRE_SOCKS5 = 5,
+    GYRE_SOCKS5H = 6
+};
+
+enum gyre_state {
+    GYRE_CLOSED = 1,
+    GYRE_OPEN = 2,
+    GYRE_HALF_OPEN = 3,
+    GYRE_DRAINING = 4,
+    GYRE_DISABLED = 5
+};
+
+enum gyre_picker {
+    GYRE_PICK_ROUND_ROBIN = 1,
+    GYRE_PICK_RANDOM = 2,
+    GYRE_PICK_LEAST_USED = 3,
+    GYRE_PICK_LEAST_ACTIVE = 4,
+    GYRE_PICK_BEST = 5,
+    GYRE_PICK_WEIGHTED = 6,
+    GYRE_PICK_HASH = 7
+};
+
+enum gyre_clock {
+    GYRE_CLOCK_SYSTEM = 0,
+    GYRE_CLOCK_MANUAL = 1
+};
+
+struct gyre_options {
+    uint32_t size;
+    uint32_t mode;
+    const char *path;
+    uint32_t max_proxies;
+    uint32_t max_leases;
+    uint32_t max_sessions;
+    uint32_t max_bans;
+    uint32_t picker;
+    uint32_t clock;
+    uint64_t seed;
+    double alpha;
+    double window;
+    double lease_timeout;
+    double session_ttl;
+    double session_lifetime;
+    uint32_t breaker_failures;
+    uint32_t reserved;
+    double breaker_base;
+    double breaker_max;
+    double max_benched;
+};
+
+struct gyre_proxy_spec {
+    uint32_t size;
+    uint32_t max_active;
+    const char *url;
+    const char *country;
+    const char *region;
+    const char *tags;
+    double weight;
+    double cost;
+    const char *rate;
+    double ttl;
+    uint32_t has_weight, has_cost, has_max_active, has_ttl;
+};
+
+struct gyre_slot {
+    uint64_t use;
+    uint64_t failed;
+    uint64_t aborted;
+    double ema_ms;
+    uint32_t generation;
+    uint32_t flags;
+    uint32_t consecutive_failures;
+    uint32_t last_used;
+    uint32_t last_sample;
+    uint32_t window_bucket;
+    float success_rate;
+    float weight;
+};
+
+struct gyre_proxy {
+    uint32_t size;
+    uint32_t state;
+    uint64_t id;
+    uint64_t started, completed, succeeded, failed, aborted;
+    uint64_t window_started, window_succeeded, window_failed;
+    uint64_t bytes;
+    double ema_ms;
+    double success_rate;
+    double last_used;
+    double benched_until;
+    double weight, cost;
+    uint32_t active;
+    uint32_t consecutive_failures;
+    uint32_t max_active;
+    uint32_t scheme;
+    uint32_t port;
+    uint32_t reserved;
+    char host[256];
+    char country[64], region[64];
+    char tags[512];
+};
+
+struct gyre_stats {
+    uint32_t size;
+    uint32_t proxies, eligible;
+    uint32_t benched;
+    uint32_t disabled, draining;
+    uint32_t bench_refused;
+    uint32_t reserved;
+    uint64_t started, completed, succeeded, failed, aborted, active;
+};
+
+struct gyre_request {
+    uint32_t size;
+    uint32_t picker;
+    const uint64_t *exclude;
+    uint32_t exclude_count;
+    uint32_t choices;
+    const char *session;
+    const char *host;
+    const char *key;
+    const char *country;
+    const char *region;
+    const char *tags;
+    uint32_t random_ties;
+    uint32_t reserved;
+};
+
+struct gyre_lease {
+    uint64_t id;
+    uint32_t slot;
+    uint32_t generation;
+    uint32_t entry, serial;
+    uint64_t host;
+};
+
+struct gyre_outcome {
+    uint32_t size;
+    uint32_t verdict;
+    double ms;
+    uint64_t bytes;
+    double retry_after;
+    uint32_t has_ms;
+    uint32_t reserved;
+};
+
+struct gyre_url {
+    uint32_t scheme;
+    uint32_t port;
+    char host[256];
+    char user[512];
+    char password[1024];
+    uint32_t has_user, has_password;
+};
+
+struct gyre_pool;
+
+const char *gyre_version(void);
+int gyre_abi(void);
+int gyre_struct_size(const char *name);
+const char *gyre_strerror(int error);
+const char *gyre_error_name(int error);
+const char *gyre_detail(void);
+int gyre_url_parse(const char *text, struct gyre_url *url);
+int gyre_pool_open(const struct gyre_options *options, struct gyre_pool **pool);
+void gyre_pool_close(struct gyre_pool *pool);
+int gyre_pool_add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, uint64_t *id);
+int gyre_pool_remove(struct gyre_pool *pool, uint64_t id);
+int gyre_pool_update(struct gyre_pool *pool, uint64_t id, const struct gyre_proxy_spec *spec);
+int gyre_pool_get(struct gyre_pool *pool, uint64_t id, struct gyre_proxy *proxy);
+int gyre_pool_find(struct gyre_pool *pool, const char *url, uint64_t *id);
+int gyre_pool_count(struct gyre_pool *pool);
+int gyre_pool_next(struct gyre_pool *pool, uint64_t *id);
+int gyre_pool_url(struct gyre_pool *pool, uint64_t id, char *buffer, size_t size);
+int gyre_pool_url_with_credentials(struct gyre_pool *pool, uint64_t id, char *buffer, size_t size);
+int gyre_pool_disable(struct gyre_pool *pool, uint64_t id);
+int gyre_pool_drain(struct gyre_pool *pool, uint64_t id);
+int gyre_pool_enable(struct gyre_pool *pool, uint64_t id);
+int gyre_pool_stats(struct gyre_pool *pool, struct gyre_stats *stats);
+int gyre_pool_reset_counters(struct gyre_pool *pool);
+const struct gyre_slot *gyre_pool_slots(struct gyre_pool *pool);
+double gyre_pool_time(struct gyre_pool *pool);
+int gyre_pool_set_time(struct gyre_pool *pool, double seconds);
+int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease);
+int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);
+int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, const struct gyre_outcome *outcome);
+int gyre_complete_ms(struct gyre_pool *pool, struct gyre_lease *lease, int verdict, double ms);
+]]
+end
+
+return {
+  abi = 1,
+  -- gyre_struct_size() must agree with ffi.sizeof() about each of these.
+  structs = {
+    "options",
+    "proxy_spec",
+    "slot",
+    "proxy",
+    "stats",
+    "request",
+    "lease",
+    "outcome",
+    "url",
+  },
+}

@@ -1,0 +1,217 @@
+-- Leases: a proxy handed out for one request. Plain data without a finaliser, since one costs 180 ns; a forgotten lease
+-- is ended by its deadline. Copies are the same lease: whichever completes first ends it.
+local ffi = require "ffi"
+local C = require "gyre.clib"
+local errors = require "gyre.error"
+local proxy = require "gyre.proxy"
+local registry = require "gyre.registry"
+local status = require "gyre.status"
+
+local error, pcall, tostring, type = error, pcall, tostring, type
+local pools, states = registry.pools, registry.states
+
+local buffer = ffi.new("char[?]", proxy.URL_SIZE)
+local outcome = ffi.new("struct gyre_outcome", { size = ffi.sizeof "struct gyre_outcome" })
+
+--- A proxy for one request. Ends once, by `ok`, `fail` or `complete`, in the process that acquired it.
+---@class gyre.Lease: ffi.cdata*
+---@field id number the proxy
+---@field url? string the proxy's URL with its credentials, for whoever makes the request; nil once it was removed
+---@field proxy gyre.Proxy
+
+---@alias gyre.Verdict
+---| "ok" success; the only one whose latency is averaged
+---| "banned" the target refuses this proxy
+---| "throttled" the target asks to slow down (429, 503); the proxy did its work
+---| "proxy_bad" the proxy failed; feeds the breaker
+---| "target_bad" the target failed; nobody's fault here
+---| "aborted" given up; says nothing
+
+--- How a request ended.
+---@class gyre.Outcome
+---@field verdict gyre.Verdict
+---@field ms? number latency, milliseconds
+---@field bytes? number in both directions
+
+local VERDICTS = {
+  ok = C.GYRE_OK,
+  banned = C.GYRE_BANNED,
+  throttled = C.GYRE_THROTTLED,
+  proxy_bad = C.GYRE_PROXY_BAD,
+  target_bad = C.GYRE_TARGET_BAD,
+  aborted = C.GYRE_ABORTED,
+}
+local OUTCOME_FIELDS = { verdict = true, ms = true, bytes = true }
+local NO_LATENCY = -1 -- what gyre_complete_ms() takes for "not known"
+
+local methods = {}
+
+-- What has been counted stays counted: an error of `record` comes back beside the success.
+local function record(self, ended)
+  local active = states[self.pool].recorders[self.tag]
+  local recorded, message = pcall(active.strategy.record, active.strategy, self.proxy, ended)
+  if recorded then
+    return true
+  end
+  return true, errors.new("strategy", ("strategy '%s': record: %s"):format(active.name, tostring(message)))
+end
+
+local function closed()
+  return nil, status.closed "the pool of this lease is closed"
+end
+
+-- The methods below call this in tail position, so that level 2 is their caller.
+local function finish(self, verdict, number, ms)
+  if ms == nil then
+    ms = NO_LATENCY
+  elseif type(ms) ~= "number" then
+    error("ms must be a number of milliseconds, not a " .. type(ms), 2)
+  elseif not (ms >= 0) then
+    return nil, errors.new("invalid", "a latency is a number of milliseconds from 0 on")
+  end
+  local pool = pools[self.pool]
+  if not pool then
+    return closed()
+  end
+  local code = C.gyre_complete_ms(pool.handle, self.raw, number, ms)
+  if code ~= 0 then
+    return nil, status.error(code)
+  end
+  if self.tag ~= 0 then
+    return record(self, { verdict = verdict, ms = ms >= 0 and ms or nil })
+  end
+  return true
+end
+
+--- The request succeeded.
+---@param ms? number latency, milliseconds
+---@return true? ended
+---@return gyre.Error? err
+function methods.ok(self, ms)
+  return finish(self, "ok", C.GYRE_OK, ms)
+end
+
+--- The request did not succeed.
+---@param verdict gyre.Verdict whose fault it was
+---@param ms? number how long it took, milliseconds
+---@return true? ended
+---@return gyre.Error? err
+function methods.fail(self, verdict, ms)
+  local number = VERDICTS[verdict]
+  if not number or number == C.GYRE_OK then
+    error(("'%s' is no verdict of a failure"):format(tostring(verdict)), 2)
+  end
+  return finish(self, verdict, number, ms)
+end
+
+local function fill_outcome(ended)
+  local verdict = VERDICTS[ended.verdict]
+  if not verdict then
+    error(("'%s' is no verdict"):format(tostring(ended.verdict)), 3)
+  end
+  for name in pairs(ended) do
+    if not OUTCOME_FIELDS[name] then
+      error(("unknown outcome field '%s'"):format(tostring(name)), 3)
+    end
+  end
+  local ms, bytes = ended.ms, ended.bytes
+  outcome.verdict = verdict
+  outcome.has_ms = 0
+  if ms ~= nil then
+    if type(ms) ~= "number" then
+      error("ms must be a number of milliseconds, not a " .. type(ms), 3)
+    end
+    outcome.has_ms = 1
+    outcome.ms = ms
+  end
+  outcome.bytes = 0
+  if bytes ~= nil then
+    if type(bytes) ~= "number" or not (bytes >= 0 and bytes < 2 ^ 53) then
+      error("bytes must be a number from 0 on", 3)
+    end
+    outcome.bytes = bytes
+  end
+end
+
+--- Ends the lease.
+---@param ended gyre.Outcome
+---@return true? ended
+---@return gyre.Error? err
+function methods.complete(self, ended)
+  if type(ended) ~= "table" then
+    error("an outcome is a table { verdict = ..., ms = ..., bytes = ... }", 2)
+  end
+  fill_outcome(ended)
+  local pool = pools[self.pool]
+  if not pool then
+    return closed()
+  end
+  local code = C.gyre_complete(pool.handle, self.raw, outcome)
+  if code ~= 0 then
+    return nil, status.error(code)
+  end
+  if self.tag ~= 0 then
+    return record(self, ended)
+  end
+  return true
+end
+
+local readers = {}
+
+function readers.id(self)
+  return self.raw.generation * proxy.ID_SLOTS + self.raw.slot
+end
+
+function readers.url(self)
+  local pool = pools[self.pool]
+  if pool and C.gyre_pool_url_with_credentials(pool.handle, self.raw.id, buffer, proxy.URL_SIZE) >= 0 then
+    return ffi.string(buffer)
+  end
+  return nil
+end
+
+function readers.proxy(self)
+  local state = states[self.pool]
+  if state then
+    return proxy.at(state, self.raw.slot, self.raw.generation)
+  end
+  return nil
+end
+
+local function index(self, key)
+  local method = methods[key]
+  if method then
+    return method
+  end
+  local read = readers[key]
+  if read then
+    return read(self)
+  end
+  error(("a lease has no field '%s'"):format(tostring(key)), 2)
+end
+
+local function to_text(self)
+  return "lease of " .. tostring(readers.proxy(self) or "a proxy of a closed pool")
+end
+
+-- `tag` is the index of the strategy in recorders; 0: it has no `record`.
+local Lease = ffi.metatype(
+  ffi.typeof "struct { struct gyre_lease raw; uint32_t pool, tag; }",
+  { __index = index, __tostring = to_text }
+)
+
+---@class gyre.lease
+local lease = {}
+
+--- An empty lease, for pool:acquire_into().
+---@type fun(): gyre.Lease
+lease.new = Lease
+
+--- Whether a value is a lease.
+---@param value any
+---@return boolean
+function lease.is(value)
+  return ffi.istype(Lease, value)
+end
+
+return lease

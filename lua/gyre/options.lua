@@ -1,0 +1,114 @@
+-- What gyre.open() takes, as the core takes it. Values are the core's to judge; here unknown names and wrong types
+-- raise, and a 0 that the core would read as "default" is refused.
+local ffi = require "ffi"
+local C = require "gyre.clib"
+local errors = require "gyre.error"
+
+local error, pairs, tostring, type = error, pairs, tostring, type
+
+--- How to open a pool. With `shared`, an existing file is attached, and its capacities and settings apply.
+---@class gyre.Options
+---@field proxies? string|table path of a list, or a list of URLs and tables of fields
+---@field shared? string path of a segment file, usually on /dev/shm
+---@field strategy? string|gyre.Strategy name, path or table ["round-robin"]
+---@field max_proxies? integer capacity [65536]
+---@field max_leases? integer capacity for leases in flight [65536]
+---@field alpha? number weight of a new sample in ema_ms, (0, 1] [0.2]
+---@field window? number length of the sliding window, seconds [3600]
+---@field lease_timeout? number a lease older than this ends as aborted, seconds [300]
+---@field breaker? gyre.BreakerOptions
+---@field seed? integer of every random choice, 1 to 2^53
+---@field clock? "system"|"manual" manual stands still until pool:set_time() ["system"]
+
+---@class gyre.BreakerOptions
+---@field failures? integer proxy failures in a row that bench a proxy [5]
+---@field base? number the first bench is random between 0 and this, seconds [30]; it doubles with each
+---@field max? number its upper end, seconds [3600]
+---@field max_benched? number largest share of the pool on the bench, (0, 1] [0.8]
+
+-- Lua name -> { C name, type }.
+local POOL = {
+  max_proxies = { "max_proxies", "integer" },
+  max_leases = { "max_leases", "integer" },
+  alpha = { "alpha", "number" },
+  window = { "window", "number" },
+  lease_timeout = { "lease_timeout", "number" },
+  seed = { "seed", "integer" },
+}
+local BREAKER = {
+  failures = { "breaker_failures", "integer" },
+  base = { "breaker_base", "number" },
+  max = { "breaker_max", "number" },
+  max_benched = { "max_benched", "number" },
+}
+local CLOCKS = { system = C.GYRE_CLOCK_SYSTEM, manual = C.GYRE_CLOCK_MANUAL }
+local LARGEST = { seed = 2 ^ 53 }
+local ELSEWHERE = { proxies = true, strategy = true, shared = true, breaker = true, clock = true }
+
+local options = {}
+
+local function set(target, name, field, value)
+  if type(value) ~= "number" then
+    error(("option '%s' must be a number, not a %s"):format(name, type(value)), 4)
+  end
+  local largest = LARGEST[name] or 2 ^ 32 - 1
+  local whole = field[2] == "number" or value % 1 == 0
+  if not (value > 0 and whole and value <= largest) then
+    local kind = field[2] == "number" and "number" or "whole number"
+    return errors.new("invalid", ("option '%s' must be a %s above 0"):format(name, kind))
+  end
+  target[field[1]] = value
+end
+
+local function read(target, given, fields, prefix)
+  for name, value in pairs(given) do
+    local field = fields[name]
+    if field then
+      local err = set(target, prefix .. name, field, value)
+      if err then
+        return err
+      end
+    elseif prefix ~= "" or not ELSEWHERE[name] then
+      error(("unknown option '%s'"):format(prefix .. tostring(name)), 3)
+    end
+  end
+end
+
+local function check_types(given)
+  local breaker, clock, shared, proxies = given.breaker, given.clock, given.shared, given.proxies
+  if breaker ~= nil and type(breaker) ~= "table" then
+    error("option 'breaker' must be a table", 3)
+  end
+  if clock ~= nil and not CLOCKS[clock] then
+    error("option 'clock' must be \"system\" or \"manual\"", 3)
+  end
+  if shared ~= nil and type(shared) ~= "string" then
+    error("option 'shared' must be a path", 3)
+  end
+  if proxies ~= nil and type(proxies) ~= "string" and type(proxies) ~= "table" then
+    error("option 'proxies' must be a path or a list", 3)
+  end
+end
+
+--- The core's options. The result holds pointers into strings of `given`: it must not outlive it.
+---@param given gyre.Options
+---@return ffi.cdata*? made `struct gyre_options`
+---@return gyre.Error? err
+function options.read(given)
+  check_types(given)
+  local made = ffi.new("struct gyre_options", { size = ffi.sizeof "struct gyre_options" })
+  local err = read(made, given, POOL, "") or (given.breaker and read(made, given.breaker, BREAKER, "breaker."))
+  if err then
+    return nil, err
+  end
+  made.clock = CLOCKS[given.clock or "system"]
+  if given.shared then
+    if given.shared:find("%z") then
+      return nil, errors.new("invalid", "option 'shared' holds a NUL byte")
+    end
+    made.path = given.shared
+  end
+  return made
+end
+
+return options

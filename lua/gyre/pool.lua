@@ -1,0 +1,387 @@
+-- Pools: a process's handle on a segment, with everything one does to it. The hot path is acquire(): one call of the
+-- core, no garbage but the lease. gyre.open() makes them: see open.lua.
+local ffi = require "ffi"
+local C = require "gyre.clib"
+local acquire = require "gyre.acquire"
+local active = require "gyre.active"
+local lease = require "gyre.lease"
+local member = require "gyre.member"
+local proxy = require "gyre.proxy"
+local registry = require "gyre.registry"
+local status = require "gyre.status"
+local strategy = require "gyre.strategy"
+
+local error, tonumber, tostring, type = error, tonumber, tostring, type
+local new_lease, is_lease, by_request = lease.new, lease.is, acquire.by_request
+local pools, states = registry.pools, registry.states
+
+local buffer = ffi.new("char[?]", proxy.URL_SIZE)
+local id_cell = ffi.new "uint64_t[1]"
+local stats = ffi.new("struct gyre_stats", { size = ffi.sizeof "struct gyre_stats" })
+local STATS = { "proxies", "eligible", "benched", "disabled", "draining" }
+local SUMS = { "started", "completed", "succeeded", "failed", "aborted", "active" }
+
+--- A pool of proxies. `#pool` is their number. Not to be shared between Lua states.
+---@class gyre.Pool: ffi.cdata*
+---@field loaded? gyre.list.Report what became of the list it was opened with
+---@field strategy string name of the strategy in use
+local Pool = {}
+
+local function closed()
+  return nil, status.closed "the pool is closed"
+end
+
+local function result(code)
+  if code == 0 then
+    return true
+  end
+  return nil, status.error(code)
+end
+
+local function check_id(id)
+  if type(id) ~= "number" or not (id >= 0 and id < 2 ^ 53 and id % 1 == 0) then
+    error("a proxy id is a whole number, not " .. tostring(id), 3)
+  end
+end
+
+--- Leases a proxy. It counts as started until the lease ends.
+---@param request? gyre.Request
+---@return gyre.Lease? lease
+---@return gyre.Error? err kinds: no_proxy, busy, full, strategy, closed
+function Pool.acquire(self, request)
+  return Pool.acquire_into(self, new_lease(), request)
+end
+
+--- The same without garbage: into a lease of the caller's, from gyre.lease(), whose last use has ended.
+---@param into gyre.Lease
+---@param request? gyre.Request
+---@return gyre.Lease? lease `into`
+---@return gyre.Error? err
+function Pool.acquire_into(self, into, request)
+  local handle = self.handle
+  if handle == nil then
+    return closed()
+  end
+  if not is_lease(into) then
+    error("acquire_into takes a lease made by gyre.lease()", 2)
+  end
+  into.pool = self.number
+  if request == nil and self.request.picker ~= 0 then
+    local code = C.gyre_acquire(handle, self.request, into.raw)
+    if code == 0 then
+      into.tag = self.tag
+      return into
+    end
+    return nil, status.error(code)
+  end
+  return by_request(handle, states[self.number], into, request)
+end
+
+--- Adds a proxy.
+---@param value string|table a URL or another line of a list, or a table: url, or scheme host port user password; country
+--- region tags weight cost max_active
+---@return number? id
+---@return gyre.Error? err kinds: exists (err.id is the one that exists), full, invalid, closed
+function Pool.add(self, value)
+  if self.handle == nil then
+    return closed()
+  end
+  local found, err = member.entry(value, 2)
+  if not found then
+    return nil, err
+  end
+  return member.add(self.handle, found)
+end
+
+--- Changes labels (where "" clears), weight, cost or max_active.
+---@param id number
+---@param fields table
+---@return true? changed
+---@return gyre.Error? err kinds: invalid, not_found, closed
+function Pool.update(self, id, fields)
+  check_id(id)
+  local changes = member.changes(fields, 2)
+  if self.handle == nil then
+    return closed()
+  end
+  return member.update(self.handle, id, changes)
+end
+
+-- The methods that do one thing to the proxy with this id.
+local function by_id(call)
+  return function(self, id)
+    check_id(id)
+    if self.handle == nil then
+      return closed()
+    end
+    return result(C[call](self.handle, id))
+  end
+end
+
+--- Removes a proxy and wipes its credentials; leases in flight complete harmlessly.
+---@type fun(self: gyre.Pool, id: number): true?, gyre.Error?
+Pool.remove = by_id "gyre_pool_remove"
+
+--- Takes a proxy out until it is enabled.
+---@type fun(self: gyre.Pool, id: number): true?, gyre.Error?
+Pool.disable = by_id "gyre_pool_disable"
+
+--- No new lease for a proxy; those in flight finish.
+---@type fun(self: gyre.Pool, id: number): true?, gyre.Error?
+Pool.drain = by_id "gyre_pool_drain"
+
+--- Ends disable, drain and any bench.
+---@type fun(self: gyre.Pool, id: number): true?, gyre.Error?
+Pool.enable = by_id "gyre_pool_enable"
+
+local function object(self, id)
+  local code = C.gyre_pool_url(self.handle, id, buffer, proxy.URL_SIZE)
+  if code >= 0 then
+    return proxy.by_id(states[self.number], id)
+  end
+  return nil
+end
+
+--- The proxy with an id, or nil. With a URL: a request through the pool, see gyre/http.lua; only in the gyre program.
+---@param id number|string
+---@return gyre.Proxy?
+function Pool.get(self, id, ...)
+  if type(id) ~= "number" then
+    return require("gyre.http").get(self, id, ...)
+  end
+  check_id(id)
+  if self.handle == nil then
+    return closed()
+  end
+  return object(self, id)
+end
+
+--- Requests through the pool, several at once: see gyre/http.lua; only in the gyre program.
+function Pool.map(self, ...)
+  return require("gyre.http").map(self, ...)
+end
+
+--- The proxy with this URL, credentials included; nil when there is none.
+---@param url string
+---@return gyre.Proxy? proxy
+---@return gyre.Error? err when the URL is none
+function Pool.find(self, url)
+  local found, err = member.entry(url, 2)
+  if not found then
+    return nil, err
+  end
+  if self.handle == nil then
+    return closed()
+  end
+  local code = C.gyre_pool_find(self.handle, found.url, id_cell)
+  if code == 0 then
+    return object(self, tonumber(id_cell[0]))
+  elseif code == C.GYRE_ENOT_FOUND then
+    return nil
+  end
+  return nil, status.error(code)
+end
+
+--- The URL of a proxy: with its credentials only when asked for them.
+---@param id number
+---@param with_credentials? boolean
+---@return string? url
+---@return gyre.Error? err
+function Pool.url(self, id, with_credentials)
+  check_id(id)
+  if self.handle == nil then
+    return closed()
+  end
+  local write = with_credentials and C.gyre_pool_url_with_credentials or C.gyre_pool_url
+  local size = write(self.handle, id, buffer, proxy.URL_SIZE)
+  if size < 0 then
+    return nil, status.error(size)
+  end
+  return ffi.string(buffer, size)
+end
+
+local function next_proxy(self, previous)
+  if self.handle == nil then
+    return nil
+  end
+  id_cell[0] = previous and previous.id or 0
+  if C.gyre_pool_next(self.handle, id_cell) == 1 then
+    return proxy.by_id(states[self.number], tonumber(id_cell[0]))
+  end
+  return nil
+end
+
+--- `for proxy in pool:each() do`. Proxies may be added and removed meanwhile.
+---@return fun(self: gyre.Pool, previous?: gyre.Proxy): gyre.Proxy?
+---@return gyre.Pool
+function Pool.each(self)
+  return next_proxy, self
+end
+
+-- With a native strategy acquire() is one call of the core; otherwise it goes through the strategy's view.
+local function install(self, state, at_work)
+  state.strategy = at_work
+  self.request.picker = at_work.picker or 0
+  self.tag = at_work.tag
+end
+
+--- Changes the strategy, from the next acquire of this handle on. One that cannot be loaded leaves the old one.
+---@param source string|gyre.Strategy name, path or table
+---@param options? table<string, any>
+---@return true? changed
+---@return gyre.Error? err kinds: strategy, missing_metadata, closed
+function Pool.use(self, source, options)
+  if type(source) ~= "string" and type(source) ~= "table" then
+    error("a strategy is a name, a path or a table, not a " .. type(source), 2)
+  end
+  if self.handle == nil then
+    return closed()
+  end
+  local made, err = strategy.load(source, options)
+  if not made then
+    return nil, err
+  end
+  local state, at_work = states[self.number], nil
+  at_work, err = active.new(self.handle, state, made)
+  if not at_work then
+    return nil, err
+  end
+  install(self, state, at_work)
+  return true
+end
+
+--- Sums over the pool: proxies, eligible, benched, disabled, draining; started, completed, succeeded, failed, aborted,
+--- active. O(proxies).
+---@return table<string, number>? stats
+---@return gyre.Error? err
+function Pool.stats(self)
+  if self.handle == nil then
+    return closed()
+  end
+  local code = C.gyre_pool_stats(self.handle, stats)
+  if code ~= 0 then
+    return nil, status.error(code)
+  end
+  local sums = {}
+  for i = 1, #STATS do
+    sums[STATS[i]] = stats[STATS[i]]
+  end
+  for i = 1, #SUMS do
+    sums[SUMS[i]] = tonumber(stats[SUMS[i]])
+  end
+  return sums
+end
+
+--- Sets all counters, averages and windows back. Leases in flight stay, and count as started.
+---@return true? reset
+---@return gyre.Error? err
+function Pool.reset_counters(self)
+  if self.handle == nil then
+    return closed()
+  end
+  return result(C.gyre_pool_reset_counters(self.handle))
+end
+
+--- Pool time, seconds: what proxy.last_used and proxy.benched_until compare with.
+---@return number? seconds
+---@return gyre.Error? err
+function Pool.time(self)
+  if self.handle == nil then
+    return closed()
+  end
+  return C.gyre_pool_time(self.handle)
+end
+
+--- Moves the clock of a pool opened with clock = "manual"; never back.
+---@param seconds number
+---@return true? moved
+---@return gyre.Error? err
+function Pool.set_time(self, seconds)
+  if type(seconds) ~= "number" then
+    error("a time is a number of seconds, not a " .. type(seconds), 2)
+  end
+  if self.handle == nil then
+    return closed()
+  end
+  return result(C.gyre_pool_set_time(self.handle, seconds))
+end
+
+--- Closes the handle; a shared segment stays. Leases and proxies of it are harmless afterwards. Again is harmless.
+function Pool.close(self)
+  local handle = self.handle
+  if handle == nil then
+    return
+  end
+  self.handle = nil
+  pools[self.number] = nil
+  proxy.retire(states[self.number])
+  states[self.number] = nil
+  C.gyre_pool_close(handle)
+end
+
+local readers = {}
+
+function readers.loaded(state)
+  return state and state.loaded
+end
+
+function readers.strategy(state)
+  return state and state.strategy.name
+end
+
+local function index(self, key)
+  local method = Pool[key]
+  if method then
+    return method
+  end
+  local read = readers[key]
+  if read then
+    return read(states[self.number])
+  end
+  error(("a pool has no field '%s'"):format(tostring(key)), 2)
+end
+
+local function length(self)
+  return self.handle ~= nil and C.gyre_pool_count(self.handle) or 0
+end
+
+local function to_text(self)
+  if self.handle == nil then
+    return "pool (closed)"
+  end
+  return ("pool of %d, %s"):format(length(self), states[self.number].strategy.name)
+end
+
+local Handle = ffi.metatype(
+  -- `request` is what a plain acquire() asks of the core; its picker is 0 under a strategy in Lua.
+  ffi.typeof "struct { struct gyre_pool *handle; struct gyre_request request; uint32_t number, tag; }",
+  { __index = index, __len = length, __tostring = to_text, __gc = Pool.close }
+)
+
+---@class gyre.pool
+local pool = {}
+
+--- Wraps a handle of the core, which is the pool's from now on, even when this fails.
+---@param handle ffi.cdata* `struct gyre_pool *`
+---@param made gyre.Strategy
+---@param seed? number
+---@return gyre.Pool? pool
+---@return gyre.Error? err
+function pool.wrap(handle, seed)
+  local number = registry.next_number()
+  local self = Handle()
+  self.handle, self.number = handle, number
+  self.request.size = ffi.sizeof "struct gyre_request"
+  pools[number] = self
+  states[number] = {
+    number = number,
+    slots = C.gyre_pool_slots(handle),
+    proxies = {},
+    named = {},
+    recorders = {},
+    seed = seed,
+  }
+  return self
+end
+
+return pool
