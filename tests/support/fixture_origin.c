@@ -1,0 +1,155 @@
+/*
+ * The origin side of the fixture: the path says what comes back.
+ *
+ *   /bytes/N      N bytes                       /drip/N     N bytes, one every 100 ms
+ *   /status/N     status N                      /slow/N     an answer after N ms
+ *   /echo         the request's head            /hang       nothing
+ *   /redirect/URL a 302 to URL                  /reset      RST instead of an answer
+ *   /eof          ends in mid-body              /endless    headers without end
+ *   /bomb         gzip that unpacks without end
+ *   /nul          a body with NUL and high bytes; anything else: a small page
+ */
+#include "fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK 65536
+
+static void respond(struct conn *conn, int status, const char *extra, const char *body, size_t length)
+{
+    char head[INPUT_SIZE];
+    int used = snprintf(head, sizeof head, "HTTP/1.1 %d Fixture\r\nContent-Type: text/html\r\n%sContent-Length: %zu\r\n\r\n",
+                        status, extra, length);
+    fixture_send(conn, head, (size_t)used, 0);
+    fixture_send(conn, body, length, 0);
+}
+
+static void more_bytes(struct conn *conn)
+{
+    static char chunk[CHUNK];
+    size_t length = conn->left < CHUNK ? (size_t)conn->left : CHUNK;
+    conn->left -= length;
+    if (conn->left == 0) conn->more = NULL;
+    fixture_send(conn, chunk, length, conn->left == 0);
+}
+
+static void start_bytes(struct conn *conn, uint64_t count, void (*more)(struct conn *))
+{
+    char head[128];
+    int used = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %llu\r\n\r\n", (unsigned long long)count);
+    conn->left = count;
+    conn->more = more;
+    fixture_send(conn, head, (size_t)used, 0);
+}
+
+static void on_drip(uv_timer_t *timer)
+{
+    struct conn *conn = timer->data;
+    if (conn->closing) return;
+    conn->left--;
+    fixture_send(conn, ".", 1, conn->left == 0);
+    if (conn->left == 0) uv_timer_stop(timer);
+}
+
+static void on_slow(uv_timer_t *timer)
+{
+    struct conn *conn = timer->data;
+    if (!conn->closing) respond(conn, 200, "", "slow\n", 5);
+}
+
+/* Appends bits, given as text in stream order, to a deflate stream. */
+static size_t put_bits(unsigned char *out, size_t at, const char *bits)
+{
+    for (; *bits; bits++, at++)
+        if (*bits == '1') out[at / 8] |= (unsigned char)(1u << at % 8);
+    return at;
+}
+
+/*
+ * One deflate block of fixed Huffman codes: a zero byte, then for ever "258 more of the last byte", which
+ * takes 13 bits. After the first of them the stream is at a byte's edge, and 8 of them are 13 bytes: the
+ * same buffer can be sent again and again, and each unpacks to 8 MiB.
+ */
+#define MATCH "1100010100000"
+#define PERIODS 4064
+static unsigned char bomb_start[13] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff};
+static unsigned char bomb_chunk[13 * PERIODS];
+
+static void more_bomb(struct conn *conn)
+{
+    fixture_send(conn, (char *)bomb_chunk, sizeof bomb_chunk, 0);
+}
+
+static void start_bomb(struct conn *conn)
+{
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n";
+    size_t at = 0;
+    if (!bomb_chunk[0]) {
+        put_bits(bomb_start + 10, 0, "0" "10" "00110000" MATCH);
+        while (at < sizeof bomb_chunk * 8) at = put_bits(bomb_chunk, at, MATCH);
+    }
+    fixture_send(conn, head, sizeof head - 1, 0);
+    conn->more = more_bomb;
+    fixture_send(conn, (char *)bomb_start, sizeof bomb_start, 0);
+}
+
+static int is(const char *path, const char *name, const char **rest)
+{
+    size_t length = strlen(name);
+    if (strncmp(path, name, length) != 0) return 0;
+    *rest = path + length;
+    return 1;
+}
+
+/* The answers that do not end at once; 1 when the path was one of them. */
+static int answer_badly(struct conn *conn, const char *path)
+{
+    static const char cut[] = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nten bytes\n";
+    const char *rest;
+    if (is(path, "/bytes/", &rest)) {
+        start_bytes(conn, strtoull(rest, NULL, 10), more_bytes);
+    } else if (is(path, "/drip/", &rest)) {
+        start_bytes(conn, strtoull(rest, NULL, 10), NULL);
+        uv_timer_start(&conn->timer, on_drip, 100, 100);
+    } else if (is(path, "/slow/", &rest)) {
+        uv_timer_start(&conn->timer, on_slow, strtoull(rest, NULL, 10), 0);
+    } else if (is(path, "/eof", &rest)) {
+        fixture_send(conn, cut, sizeof cut - 1, 1);
+    } else if (is(path, "/reset", &rest)) {
+        fixture_reset(conn);
+    } else if (is(path, "/endless", &rest)) {
+        fixture_endless(conn);
+    } else if (is(path, "/bomb", &rest)) {
+        start_bomb(conn);
+    } else if (!is(path, "/hang", &rest)) {
+        return 0;
+    }
+    conn->state = ANSWERING;
+    return 1;
+}
+
+int fixture_answer(struct conn *conn, const char *method, const char *path, size_t head_length)
+{
+    static const char page[] = "<html><head><title>fixture</title></head><body>hello</body></html>\n";
+    char extra[INPUT_SIZE];
+    const char *rest;
+    (void)method;
+    if (answer_badly(conn, path)) return 0;
+    if (is(path, "/status/", &rest)) {
+        respond(conn, atoi(rest), "", "", 0);
+    } else if (is(path, "/redirect/", &rest)) {
+        snprintf(extra, sizeof extra, "Location: %s\r\n", rest);
+        respond(conn, 302, extra, "", 0);
+    } else if (is(path, "/echo", &rest)) {
+        respond(conn, 200, "", conn->input, head_length);
+    } else if (is(path, "/nul", &rest)) {
+        respond(conn, 200, "", "a\0b\xff", 4);
+    } else {
+        respond(conn, 200, "", page, sizeof page - 1);
+    }
+    conn->length -= head_length;
+    memmove(conn->input, conn->input + head_length, conn->length + 1);
+    return 1;
+}
