@@ -130,16 +130,14 @@ struct gyre_proxy {
     uint32_t reserved;
     char host[256];
     char country[64], region[64];
-    char tags[512];
+    char tags[768];
 };
 
 struct gyre_stats {
     uint32_t size;
     uint32_t proxies, eligible;
-    uint32_t benched;
-    uint32_t disabled, draining;
+    uint32_t benched, half_open, disabled, draining;
     uint32_t bench_refused;
-    uint32_t reserved;
     uint64_t started, completed, succeeded, failed, aborted, active;
 };
 

@@ -32,7 +32,9 @@ void gyre__clock_attach(struct segment_control *control, const uint8_t boot_id[1
     if (!fresh && !memcmp(control->boot_id, boot_id, sizeof control->boot_id)) return;
     uint64_t now = 0, real = gyre__clock_realtime_ms();
     if (!fresh) now = control->seen_ms + (real > control->seen_realtime_ms ? real - control->seen_realtime_ms : 0);
-    control->clock_offset_ms = (int64_t)(now - clock_ms(CLOCK_MONOTONIC_COARSE));
+    int64_t stamps = (int64_t)(now / 100) - (int64_t)(clock_ms(CLOCK_MONOTONIC_COARSE) / 100);
+    control->clock_offset_ms = stamps * 100;
+    control->clock_offset_stamps = (uint32_t)stamps;
     control->seen_ms = now;
     control->seen_realtime_ms = real;
     memcpy(control->boot_id, boot_id, sizeof control->boot_id);
@@ -52,5 +54,7 @@ GYRE_API int gyre_pool_set_time(struct gyre_pool *pool, double seconds)
     do {
         if (ms < now) return gyre__fail(GYRE_EINVALID, "time %g is before the pool's, %g", seconds, now / 1000.0);
     } while (!compare_swap(&pool->control->manual_ms, &now, ms));
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__tick(pool, stamp_of_ms(ms));
     return 0;
 }

@@ -1,6 +1,7 @@
 /*
  * Free lease entries. The table is dealt in chunks of 64 to processes (so that a dead one's leases are found), and from
- * a process's stock to its threads, which take and give back without any shared write.
+ * a process's stock to its threads, which take and give back without any shared write. In a small table no thread keeps
+ * any: all of max_leases can be in flight.
  */
 #include "pool.h"
 
@@ -61,7 +62,7 @@ bool gyre__entry_refill(struct gyre_pool *pool, struct thread *thread)
 {
     gyre__guard_lock(pool);
     if (pool->spares || claim_chunk(pool) || collect_orphans(pool))
-        while (thread->entries < THREAD_ENTRIES / 4 && pool->spares) thread->entry[thread->entries++] = pool->spare[--pool->spares];
+        while (thread->entries < pool->keep / 4 + 1 && pool->spares) thread->entry[thread->entries++] = pool->spare[--pool->spares];
     gyre__guard_unlock(pool);
     return thread->entries > 0;
 }
@@ -70,8 +71,7 @@ bool gyre__entry_refill(struct gyre_pool *pool, struct thread *thread)
 void gyre__entry_spill(struct gyre_pool *pool, struct thread *thread)
 {
     gyre__guard_lock(pool);
-    while (thread->entries > THREAD_ENTRIES / 2 && pool->spares < pool->spare_capacity)
+    while (thread->entries > pool->keep / 2 && pool->spares < pool->spare_capacity)
         pool->spare[pool->spares++] = thread->entry[--thread->entries];
     gyre__guard_unlock(pool);
-    if (thread->entries == THREAD_ENTRIES) thread->entries--; /* cannot be: the stock has room for all; lose one, not memory */
 }

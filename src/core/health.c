@@ -123,17 +123,9 @@ static void forget_bench(struct gyre_pool *pool, uint32_t slot)
     store_relaxed(&pool->slots[slot].consecutive_failures, 0u);
 }
 
-static void count_switches(struct gyre_pool *pool, uint32_t flags, int step)
-{
-    struct segment_control *control = pool->control;
-    if (flags & SLOT_DISABLED) store_relaxed(&control->disabled, control->disabled + (uint32_t)step);
-    else if (flags & SLOT_DRAINING) store_relaxed(&control->draining, control->draining + (uint32_t)step);
-}
-
 void gyre__health_forget(struct gyre_pool *pool, uint32_t slot)
 {
     forget_bench(pool, slot);
-    count_switches(pool, load_relaxed(&pool->slots[slot].flags), -1);
 }
 
 static int switch_to(struct gyre_pool *pool, uint64_t id, uint32_t set)
@@ -143,13 +135,11 @@ static int switch_to(struct gyre_pool *pool, uint64_t id, uint32_t set)
     uint32_t slot = slot_of_id(pool, id);
     if (slot != NO_BIT) {
         uint32_t clear = SLOT_DISABLED | SLOT_DRAINING;
-        count_switches(pool, load_relaxed(&pool->slots[slot].flags), -1);
         if (!set) {
             forget_bench(pool, slot);
             clear |= SLOT_OPEN | SLOT_HALF | SLOT_PROBE;
         }
         change_flags(pool, slot, clear, set);
-        count_switches(pool, set, 1);
     }
     gyre__unlock(pool);
     if (slot == NO_BIT) return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id);

@@ -37,7 +37,7 @@ static uint16_t intern(struct gyre_pool *pool, const char *word, size_t size)
         if (*entry) continue;
         if (count >= MAX_LABELS) return 0;
         memcpy(pool->label_texts[count].text, word, size);
-        pool->label_texts[count].size = (uint16_t)size;
+        pool->label_texts[count].size = (uint8_t)size;
         store_release(&pool->control->labels, count + 1); /* pairs with label_count */
         *entry = (uint16_t)count;
         return (uint16_t)count;
@@ -58,8 +58,13 @@ void gyre__label_rebuild(struct gyre_pool *pool)
     }
 }
 
+static int as_it_is(int c)
+{
+    return c;
+}
+
 /* Trims, changes case, checks and interns one word. 0 or an error; *id 0 for an empty word. */
-static int put_word(struct gyre_pool *pool, const char *what, const char *from, size_t size, bool upper, uint16_t *id)
+static int put_word(struct gyre_pool *pool, const char *what, const char *from, size_t size, int (*fold)(int), uint16_t *id)
 {
     char word[LABEL_TEXT];
     while (size && isspace((unsigned char)*from)) from++, size--;
@@ -70,7 +75,7 @@ static int put_word(struct gyre_pool *pool, const char *what, const char *from, 
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)from[i];
         if (c < 32 || c == 127 || c == ',') return gyre__fail(GYRE_EINVALID, "%s has a comma or control character", what);
-        word[i] = (char)(upper ? toupper(c) : tolower(c));
+        word[i] = (char)fold(c);
     }
     *id = intern(pool, word, size);
     return *id ? 0 : gyre__fail(GYRE_EFULL, "the segment holds %u different labels already", MAX_LABELS - 1);
@@ -82,7 +87,7 @@ static int put_tags(struct gyre_pool *pool, const char *tags, struct slot_label 
     while (*tags) {
         size_t size = strcspn(tags, ",");
         uint16_t id;
-        int bad = put_word(pool, "tag", tags, size, false, &id);
+        int bad = put_word(pool, "tag", tags, size, tolower, &id);
         if (bad) return bad;
         if (id && label->tag_count == MAX_TAGS)
             return gyre__fail(GYRE_EINVALID, "more than %u tags on one proxy", MAX_TAGS);
@@ -109,8 +114,8 @@ int gyre__label_apply(struct gyre_pool *pool, uint32_t slot, const struct gyre_p
         bad = gyre__fail(GYRE_EINVALID, "max_active %u is too large", spec->max_active);
     if (spec->has_max_active) label.max_active = spec->max_active;
     if (!bad && spec->country)
-        bad = put_word(pool, "country", spec->country, strlen(spec->country), true, &label.country);
-    if (!bad && spec->region) bad = put_word(pool, "region", spec->region, strlen(spec->region), false, &label.region);
+        bad = put_word(pool, "country", spec->country, strlen(spec->country), toupper, &label.country);
+    if (!bad && spec->region) bad = put_word(pool, "region", spec->region, strlen(spec->region), as_it_is, &label.region);
     if (!bad && spec->tags) bad = put_tags(pool, spec->tags, &label);
     if (bad) return bad;
     pool->labels[slot] = label;

@@ -14,13 +14,13 @@
 
 #define SUCCESS_ALPHA 0.05f
 #define MAX_MS 86400000.0
-#define PROBE_TIMEOUT 600u /* stamps: a probe that has not ended after a minute has failed */
+#define PROBE_TIMEOUT 600u /* stamps: the longest a probe keeps its slot */
 
 static void release_entry(struct gyre_pool *pool, struct thread *thread, uint32_t index, uint64_t word)
 {
     store_release(&pool->leases[index].word, lease_word(lease_serial(word) + 1, 0, 0, LEASE_FREE));
-    if (unlikely(thread->entries == THREAD_ENTRIES)) gyre__entry_spill(pool, thread);
     thread->entry[thread->entries++] = index;
+    if (unlikely(thread->entries > pool->keep)) gyre__entry_spill(pool, thread);
 }
 
 /* Counts a start on a slot with a limit: false at the limit. */
@@ -36,6 +36,45 @@ static bool start_limited(struct gyre_pool *pool, uint32_t slot)
         }
     } while (!compare_swap(&hot->use, &use, use + USE_START));
     if (limit && use_active(use) + 1 >= limit) gyre__health_refresh(pool, slot);
+    return true;
+}
+
+static inline void fill(struct gyre_lease *lease, uint32_t generation, uint32_t slot, uint32_t entry, uint32_t serial)
+{
+    lease->id = make_id(generation, slot);
+    lease->slot = slot;
+    lease->generation = generation;
+    lease->entry = entry;
+    lease->serial = serial;
+    lease->host = 0;
+}
+
+/*
+ * Leases a proxy that is in use and has no limits, by a thread that has an entry: nearly every call. False when it is not
+ * so simple, and nothing has been done. Lock-free.
+ */
+static inline bool start_simple(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,
+                                struct gyre_lease *lease)
+{
+    struct gyre_slot *hot = &pool->slots[slot];
+    uint32_t generation = load_acquire(&hot->generation);
+    if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || !thread->entries)) return false;
+    uint32_t index = thread->entry[thread->entries - 1];
+    struct lease_entry *entry = &pool->leases[index];
+    uint32_t serial = lease_serial(load_relaxed(&entry->word));
+    store_relaxed(&entry->deadline, stamp + pool->lease_timeout);
+    store_release(&entry->word, lease_word(serial, slot, 0, LEASE_STARTING));
+    window_touch(pool, slot);
+    fetch_add(&hot->use, USE_START);
+    if (unlikely(load_acquire(&hot->generation) != generation)) { /* removed, perhaps used again, in between */
+        fetch_sub(&hot->use, USE_START);
+        store_release(&entry->word, lease_word(serial + 1, 0, 0, LEASE_FREE));
+        return false;
+    }
+    store_release(&entry->word, lease_word(serial, slot, 0, LEASE_HELD));
+    thread->entries--;
+    if (load_relaxed(&hot->last_used) != stamp) store_relaxed(&hot->last_used, stamp);
+    fill(lease, generation, slot, index, serial);
     return true;
 }
 
@@ -65,7 +104,7 @@ int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t sl
         release_entry(pool, thread, index, load_relaxed(&entry->word));
         return GYRE_ENO_PROXY;
     }
-    window_touch(pool, slot, stamp);
+    window_touch(pool, slot);
     if (likely(!(flags & SLOT_LIMITED))) {
         fetch_add(&hot->use, USE_START);
     } else if (!start_limited(pool, slot)) {
@@ -81,18 +120,15 @@ int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t sl
     bits = (bits & ~LEASE_STATE) | LEASE_HELD;
     store_release(&entry->word, lease_word(serial, slot, 0, bits));
     if (load_relaxed(&hot->last_used) != stamp) store_relaxed(&hot->last_used, stamp);
-    lease->id = make_id(generation, slot);
-    lease->slot = slot;
-    lease->generation = generation;
-    lease->entry = index;
-    lease->serial = serial;
+    fill(lease, generation, slot, index, serial);
     return 0;
 }
 
 /* ema += alpha * (ms - ema); the first sample initialises it. Lock-free, no sample is lost. */
-static void add_sample(struct gyre_pool *pool, uint32_t slot, double ms, uint32_t stamp)
+static inline void add_sample(struct gyre_pool *pool, uint32_t slot, double ms)
 {
     struct gyre_slot *hot = &pool->slots[slot];
+    uint32_t stamp = load_relaxed(&pool->control->tick); /* good enough to age an average by */
     uint64_t *word = (uint64_t *)(void *)&hot->ema_ms, seen = load_relaxed(word), next;
     do {
         double ema;
@@ -113,18 +149,17 @@ static void count(struct lease_entry *entry, uint64_t *counter)
 
 /* The part of ending that needs the lock: everything but a plain success of a healthy proxy. */
 static void finish_locked(struct gyre_pool *pool, struct lease_entry *entry, uint32_t slot,
-                          const struct ending *ending, uint32_t stamp)
+                          uint32_t verdict, uint32_t stamp)
 {
     struct gyre_slot *hot = &pool->slots[slot];
     bool probe = load_relaxed(&entry->word) & LEASE_PROBE;
-    uint32_t verdict = ending->verdict;
     if (verdict == GYRE_PROXY_BAD || verdict == GYRE_BANNED) count(entry, &hot->failed);
     if (verdict == GYRE_ABORTED) count(entry, &hot->aborted);
     if (verdict == GYRE_PROXY_BAD) {
         float rate = load_float(&hot->success_rate);
         store_float(&hot->success_rate, rate - SUCCESS_ALPHA * rate);
     }
-    if (verdict == GYRE_PROXY_BAD || (ending->expired && probe)) gyre__health_failure(pool, slot, probe, stamp);
+    if (verdict == GYRE_PROXY_BAD) gyre__health_failure(pool, slot, probe, stamp);
     else if (verdict == GYRE_OK || (probe && verdict != GYRE_ABORTED && verdict != GYRE_BANNED))
         gyre__health_success(pool, slot, probe);
     else if (probe) gyre__health_probe_back(pool, slot);
@@ -151,17 +186,16 @@ void gyre__lease_finish(struct gyre_pool *pool, struct lease_entry *entry, const
     struct gyre_slot *hot = &pool->slots[slot];
     uint32_t flags = load_acquire(&hot->flags);
     if (likely(flags & SLOT_LIVE)) { /* else it was removed: only `active` is left to put right */
-        uint32_t stamp = clock_stamp(pool);
-        window_touch(pool, slot, stamp);
+        window_touch(pool, slot);
         bool failed = verdict == GYRE_PROXY_BAD || verdict == GYRE_BANNED || verdict == GYRE_ABORTED;
         if (verdict == GYRE_OK) {
-            if (ending->has_ms) add_sample(pool, slot, ending->ms, stamp);
+            if (ending->has_ms) add_sample(pool, slot, ending->ms);
             if (unlikely(load_float(&hot->success_rate) < 1.0f)) raise_success(hot);
         }
         if (ending->bytes) fetch_add(&pool->health[slot].bytes, ending->bytes);
         if (unlikely(failed || word & LEASE_PROBE || (verdict == GYRE_OK && load_relaxed(&hot->consecutive_failures)))) {
             if (!ending->locked) gyre__lock(pool);
-            finish_locked(pool, entry, slot, ending, stamp);
+            finish_locked(pool, entry, slot, verdict, clock_stamp(pool));
             if (!ending->locked) gyre__unlock(pool);
         }
     }
@@ -178,8 +212,17 @@ static int check_outcome(const struct ending *ending)
     return 0;
 }
 
-static int complete(struct gyre_pool *pool, const struct gyre_lease *lease, const struct ending *ending)
+/* Success of a healthy proxy without limits: nearly every call. Is it one? */
+static inline bool ends_simply(const struct gyre_slot *hot, uint64_t word, const struct ending *ending)
 {
+    return ending->verdict == GYRE_OK && load_acquire(&hot->flags) == SLOT_LIVE && !(word & LEASE_PROBE) &&
+           !ending->bytes && !load_relaxed(&hot->consecutive_failures) && load_float(&hot->success_rate) >= 1.0f;
+}
+
+static inline __attribute__((always_inline)) int complete(struct gyre_pool *pool, const struct gyre_lease *lease,
+                                                          const struct ending *ending)
+{
+    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no lease");
     struct thread *thread = thread_get(pool);
     if (unlikely(!thread)) return GYRE_ESYSTEM;
     int bad = check_outcome(ending);
@@ -197,7 +240,14 @@ static int complete(struct gyre_pool *pool, const struct gyre_lease *lease, cons
                                LEASE_ENDING | ((uint32_t)word & LEASE_PROBE));
     if (unlikely(!compare_swap(&entry->word, &word, next)))
         return gyre__fail(GYRE_ECLOSED, "the lease has already ended");
-    gyre__lease_finish(pool, entry, ending);
+    struct gyre_slot *hot = &pool->slots[lease->slot];
+    if (likely(ends_simply(hot, word, ending))) {
+        window_touch(pool, lease->slot);
+        if (ending->has_ms) add_sample(pool, lease->slot, ending->ms);
+        fetch_sub(&hot->use, 1);
+    } else {
+        gyre__lease_finish(pool, entry, ending);
+    }
     release_entry(pool, thread, lease->entry, word);
     return 0;
 }
@@ -222,7 +272,7 @@ static void expire(struct gyre_pool *pool, struct lease_entry *entry, uint64_t w
     uint64_t next = lease_word(lease_serial(word), lease_slot(word), GYRE_ABORTED,
                                LEASE_ENDING | LEASE_FOREIGN | ((uint32_t)word & LEASE_PROBE));
     if (lease_slot(word) >= pool->max_proxies || !compare_swap(&entry->word, &word, next)) return;
-    struct ending ending = {.verdict = GYRE_ABORTED, .locked = true, .expired = true};
+    struct ending ending = {.verdict = GYRE_ABORTED, .locked = true};
     gyre__lease_finish(pool, entry, &ending);
     store_release(&entry->word, lease_word(lease_serial(word) + 1, 0, 0, LEASE_ORPHAN));
 }
@@ -264,19 +314,34 @@ static int acquire(struct gyre_pool *pool, struct thread *thread, const struct g
     return gyre__pick_failed(pool, request);
 }
 
+/* Does the request say nothing but perhaps round-robin? */
+static inline bool is_plain(const struct gyre_request *request)
+{
+    return request->picker <= GYRE_PICK_ROUND_ROBIN && !request->exclude_count && !request->session && !request->host &&
+           !request->country && !request->region && !request->tags;
+}
+
 GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease)
 {
+    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
     struct thread *thread = thread_get(pool);
     if (unlikely(!thread)) return GYRE_ESYSTEM;
-    if (request && unlikely(request->size < sizeof *request || request->picker > GYRE_PICK_RANDOM))
-        return gyre__fail(GYRE_EINVALID, "request.size is not set, or %u is no picker", request->picker);
+    if (request && unlikely(request->size < sizeof *request || request->picker > GYRE_PICK_RANDOM ||
+                            (request->exclude_count && !request->exclude)))
+        return gyre__fail(GYRE_EINVALID, "request.size is not set, %u is no picker, or exclude is NULL", request->picker);
     uint32_t stamp = clock_stamp(pool);
     if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
+    if (likely(!request || is_plain(request)) && pool->picker == GYRE_PICK_ROUND_ROBIN) {
+        uint32_t slot = pick_round_robin(pool);
+        if (likely(slot != NO_BIT) && likely(start_simple(pool, thread, slot, stamp, lease))) return 0;
+        if (slot != NO_BIT && gyre__lease_start(pool, thread, slot, stamp, lease) == 0) return 0;
+    }
     return acquire(pool, thread, request, stamp, lease);
 }
 
 GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease)
 {
+    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
     struct thread *thread = thread_get(pool);
     if (unlikely(!thread)) return GYRE_ESYSTEM;
     uint32_t stamp = clock_stamp(pool), slot = slot_of_id(pool, id);

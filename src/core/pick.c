@@ -96,35 +96,31 @@ uint32_t gyre__pick(struct gyre_pool *pool, struct pick *pick, uint32_t picker)
     return picker == GYRE_PICK_RANDOM ? random_slot(pool, pick) : round_robin(pool, pick);
 }
 
-static uint32_t count_excluded(struct gyre_pool *pool, const struct gyre_request *request)
+struct reasons {
+    uint32_t benched, disabled, draining, excluded, busy;
+};
+
+/* Why each proxy is out. What nothing speaks against had reached its limit when it was tried. O(proxies). */
+static void count_reasons(struct gyre_pool *pool, const struct gyre_request *request, struct reasons *reasons)
 {
     struct pick pick = {.request = request};
-    uint32_t n = 0;
-    if (!request || !request->exclude_count) return 0;
-    for (uint32_t slot = bits_next(&pool->eligible, 0); slot != NO_BIT; slot = bits_next(&pool->eligible, slot + 1))
-        n += excluded(pool, &pick, slot);
-    return n;
-}
-
-/* Limited proxies that are out for no other reason than their limit. */
-static uint32_t count_busy(struct gyre_pool *pool)
-{
-    uint32_t n = 0;
     for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1)) {
         uint32_t flags = load_relaxed(&pool->slots[slot].flags);
-        n += (flags & (SLOT_LIVE | SLOT_OUT | SLOT_LIMITED)) == (SLOT_LIVE | SLOT_LIMITED) && !bits_test(&pool->eligible, slot);
+        if (flags & SLOT_DISABLED) reasons->disabled++;
+        else if (flags & SLOT_DRAINING) reasons->draining++;
+        else if (flags & (SLOT_OPEN | SLOT_HALF)) reasons->benched++;
+        else if (excluded(pool, &pick, slot)) reasons->excluded++;
+        else if (flags & SLOT_LIMITED) reasons->busy++;
     }
-    return n;
 }
 
 int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request)
 {
-    const struct segment_control *control = pool->control;
-    uint32_t live = load_relaxed(&control->live);
+    struct reasons r = {0};
+    uint32_t live = load_relaxed(&pool->control->live);
     if (!live) return gyre__fail(GYRE_ENO_PROXY, "the pool is empty");
-    uint32_t busy = count_busy(pool), out = count_excluded(pool, request);
-    return gyre__fail(busy ? GYRE_EBUSY : GYRE_ENO_PROXY,
+    count_reasons(pool, request, &r);
+    return gyre__fail(r.busy ? GYRE_EBUSY : GYRE_ENO_PROXY,
                       "none of %u proxies can be used: %u benched, %u disabled, %u draining, %u excluded, %u at their limit",
-                      live, load_relaxed(&control->benched), load_relaxed(&control->disabled),
-                      load_relaxed(&control->draining), out, busy);
+                      live, r.benched, r.disabled, r.draining, r.excluded, r.busy);
 }

@@ -10,6 +10,7 @@
 #include "segment.h"
 
 #include <stddef.h>
+#include <time.h>
 
 #define THREAD_ENTRIES 128u
 
@@ -21,7 +22,7 @@ struct thread {
     uint64_t random[4];
     uint64_t *excluded; /* bitmap of max_proxies bits, made on first need, all clear between calls */
     uint32_t entries;
-    uint32_t entry[THREAD_ENTRIES]; /* free lease entries of this process, last in first out */
+    uint32_t entry[THREAD_ENTRIES + 1]; /* free lease entries of this process, last in first out */
 };
 
 struct gyre_pool {
@@ -36,6 +37,7 @@ struct gyre_pool {
     uint32_t process; /* index of this process in the table */
     uint32_t bucket_width, lease_timeout;
     uint32_t clock, picker;
+    uint32_t keep; /* lease entries a thread may keep */
     double alpha;
     struct bits eligible;
     /* Read now and then. */
@@ -92,9 +94,13 @@ static inline uint32_t stamp_of_ms(uint64_t ms)
 {
     return (uint32_t)(ms / 100) + 1;
 }
+/* Like stamp_of_ms(gyre__clock_ms()), for which the offset is kept a multiple of 100 ms. */
 static inline uint32_t clock_stamp(const struct gyre_pool *pool)
 {
-    return stamp_of_ms(gyre__clock_ms(pool));
+    struct timespec t;
+    if (unlikely(pool->clock == GYRE_CLOCK_MANUAL)) return stamp_of_ms(gyre__clock_ms(pool));
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (uint32_t)t.tv_sec * 10 + (uint32_t)t.tv_nsec / 100000000u + load_relaxed(&pool->control->clock_offset_stamps) + 1;
 }
 static inline double stamp_seconds(uint32_t stamp)
 {
@@ -145,9 +151,11 @@ void gyre__window_roll(struct gyre_pool *pool, uint32_t slot, uint32_t bucket);
 void gyre__window_read(const struct gyre_pool *pool, uint32_t slot, uint32_t stamp, uint64_t out[3]);
 void gyre__window_reset(struct gyre_pool *pool, uint32_t slot, uint32_t stamp);
 
-static inline void window_touch(struct gyre_pool *pool, uint32_t slot, uint32_t stamp)
+/* The bucket is the one of the last tick: no division and no clock here. A lease that ends while nothing is acquired for
+ * long may so be counted in an older bucket than its own. */
+static inline void window_touch(struct gyre_pool *pool, uint32_t slot)
 {
-    uint32_t bucket = stamp / pool->bucket_width + 1;
+    uint32_t bucket = load_relaxed(&pool->control->bucket);
     if (unlikely(load_relaxed(&pool->slots[slot].window_bucket) != bucket)) gyre__window_roll(pool, slot, bucket);
 }
 
@@ -192,7 +200,6 @@ static inline uint32_t lease_state(uint64_t word)
 struct ending {
     uint32_t verdict;
     bool has_ms, locked; /* locked: the caller holds the segment lock */
-    bool expired;        /* by its deadline: a probe has failed then */
     double ms;
     uint64_t bytes;
 };
@@ -220,6 +227,18 @@ struct pick {
     struct thread *thread;
     bool marked; /* excludes are in thread->excluded */
 };
+/* The common case of round-robin, by its rule in pick.c: the next eligible slot is before the end. NO_BIT otherwise. */
+static inline uint32_t pick_round_robin(struct gyre_pool *pool)
+{
+    uint64_t cursor = load_relaxed(&pool->control->cursor);
+    uint32_t slot;
+    do {
+        slot = bits_next(&pool->eligible, (uint32_t)cursor);
+        if (unlikely(slot == NO_BIT || !cursor)) return NO_BIT;
+    } while (!compare_swap(&pool->control->cursor, &cursor, ((cursor >> 32) + 1) << 32 | (slot + 1)));
+    return slot;
+}
+
 uint32_t gyre__pick(struct gyre_pool *pool, struct pick *pick, uint32_t picker);
 void gyre__pick_begin(struct gyre_pool *pool, struct pick *pick);
 void gyre__pick_end(struct gyre_pool *pool, struct pick *pick);

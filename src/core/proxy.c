@@ -248,7 +248,7 @@ GYRE_API int gyre_pool_count(struct gyre_pool *pool)
 GYRE_API int gyre_pool_next(struct gyre_pool *pool, uint64_t *id)
 {
     uint32_t slot = bits_next(&pool->live, *id ? id_slot(*id) + 1 : 0);
-    if (slot == NO_BIT) return 0;
+    if (slot == NO_BIT) return (int)(*id = 0);
     *id = make_id(load_acquire(&pool->slots[slot].generation), slot);
     return 1;
 }

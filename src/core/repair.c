@@ -48,15 +48,13 @@ static void count_slot(struct gyre_pool *pool, uint32_t slot)
     if (flags & SLOT_LIVE && flags & (SLOT_OPEN | SLOT_HALF)) control->benched++;
     if (flags & SLOT_LIVE && flags & SLOT_OPEN) bits_set(&pool->benched, slot);
     else bits_clear(&pool->benched, slot);
-    if (flags & SLOT_LIVE && flags & SLOT_DISABLED) control->disabled++;
-    else if (flags & SLOT_LIVE && flags & SLOT_DRAINING) control->draining++;
     gyre__health_refresh(pool, slot);
 }
 
 void gyre__repair(struct gyre_pool *pool)
 {
     struct segment_control *control = pool->control;
-    control->live = control->benched = control->disabled = control->draining = control->high = 0;
+    control->live = control->benched = control->high = 0;
     if (control->labels < 1 || control->labels > MAX_LABELS) control->labels = 1;
     for (uint32_t slot = 0; slot < pool->max_proxies; slot++) {
         mend_slot(pool, slot);

@@ -49,7 +49,7 @@ static int plan_times(const struct gyre_options *o, struct segment_config *confi
 {
     double window, timeout;
     int bad = in_range("window", o->window, 0.8, 1e7, 3600, &window);
-    if (!bad) bad = in_range("lease_timeout", o->lease_timeout, 0.1, 1e7, 300, &timeout);
+    if (!bad) bad = in_range("lease_timeout", o->lease_timeout, 0.1, 1e8, 300, &timeout);
     if (!bad) bad = in_range("alpha", o->alpha, 1e-6, 1, 0.2, &config->alpha);
     if (!bad) bad = in_range("breaker_base", o->breaker_base, 0.1, 1e7, 30, &config->breaker_base);
     if (!bad) bad = in_range("breaker_max", o->breaker_max, 0.1, 1e7, 3600, &config->breaker_max);
@@ -120,6 +120,7 @@ static int map_handle(void *memory, size_t size, struct gyre_pool **out)
     pool->max_leases = header->max_leases;
     pool->bucket_width = header->config.bucket_width;
     pool->lease_timeout = header->config.lease_timeout;
+    pool->keep = header->max_leases >= 4096 ? THREAD_ENTRIES : 0;
     pool->clock = header->config.clock;
     pool->picker = header->config.picker;
     pool->alpha = header->config.alpha;
@@ -224,9 +225,9 @@ static int make_file(const struct plan *plan)
 static int check_owner(int fd, const char *path, struct stat *st)
 {
     if (fstat(fd, st) < 0) return system_error("looking at", path);
-    if (!S_ISREG(st->st_mode)) return gyre__fail(GYRE_EINVALID, "%.200s is no regular file", path);
+    if (!S_ISREG(st->st_mode)) return gyre__fail(GYRE_ECORRUPT, "%.200s is no regular file", path);
     if (st->st_uid != geteuid())
-        return gyre__fail(GYRE_EINVALID, "%.200s belongs to user %u, not to %u", path, st->st_uid, geteuid());
+        return gyre__fail(GYRE_ESYSTEM, "%.200s belongs to user %u, not to %u", path, st->st_uid, geteuid());
     return 0;
 }
 
@@ -301,6 +302,7 @@ static int enter(struct gyre_pool *pool, bool fresh)
     if (bad) return bad;
     *pool->here = 1;
     if (!fresh) revive(pool);
+    gyre__tick(pool, clock_stamp(pool));
     return 0;
 }
 
@@ -324,7 +326,7 @@ static int open_shared(const struct plan *plan, struct gyre_pool **out)
         if (bad) return bad;
         fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     }
-    if (fd < 0 && errno == ELOOP) return gyre__fail(GYRE_EINVALID, "%.200s is a symbolic link", plan->path);
+    if (fd < 0 && errno == ELOOP) return gyre__fail(GYRE_ESYSTEM, "%.200s is a symbolic link", plan->path);
     if (fd < 0) return system_error("opening", plan->path);
     if (flock(fd, LOCK_EX) < 0) bad = system_error("locking", plan->path);
     if (!bad) bad = map_file(fd, plan->path, &memory, &size);
@@ -334,7 +336,8 @@ static int open_shared(const struct plan *plan, struct gyre_pool **out)
         bad = enter(*out, !memcmp((*out)->control->boot_id, never, sizeof never));
         if (bad) free_handle(*out);
     }
-    close(fd); /* and with it the flock */
+    flock(fd, LOCK_UN); /* closing would not do it: the mapping keeps the file open */
+    close(fd);
     return bad;
 }
 

@@ -19,7 +19,7 @@
 #define MAX_PROCESSES 1024u
 #define MAX_LABELS 16384u
 #define MAX_TAGS 12u
-#define LABEL_TEXT 62u
+#define LABEL_TEXT 63u
 #define WINDOW_BUCKETS 8u
 #define LEASE_CHUNK 64u
 #define TEXT_BLOCK 32u
@@ -99,7 +99,7 @@ struct process_entry {
 };
 
 struct label_text {
-    uint16_t size;
+    uint8_t size;
     char text[LABEL_TEXT];
 };
 
@@ -161,16 +161,19 @@ struct segment_control {
     OWN_LINE uint64_t cursor; /* round-robin: turn << 32 | next slot */
     OWN_LINE uint32_t lock;   /* process index + 1 of the holder; lock.c */
     OWN_LINE uint32_t tick;   /* stamp at which tick.c last ran */
+    uint32_t bucket;          /* number of the window bucket at that time */
+    uint32_t clock_offset_stamps; /* pool time - CLOCK_MONOTONIC in tenths of a second, modulo 2^32 */
     uint32_t due;             /* stamp of the next timed health change; UINT32_MAX: none */
     uint32_t reap;            /* stamp of the next look for dead processes */
     uint32_t sweep;           /* next lease chunk to look at for passed deadlines */
     OWN_LINE uint64_t manual_ms; /* time of GYRE_CLOCK_MANUAL */
-    int64_t clock_offset_ms;     /* pool time - CLOCK_MONOTONIC */
+    int64_t clock_offset_ms;     /* pool time - CLOCK_MONOTONIC, a multiple of 100 */
     uint64_t seen_ms, seen_realtime_ms;
     uint8_t boot_id[16];
     OWN_LINE uint64_t random[4]; /* for decisions made under the lock */
     uint32_t streams;            /* thread generators handed out */
-    uint32_t live, benched, disabled, draining;
+    uint32_t live;
+    uint32_t benched;         /* proxies whose breaker is not closed */
     uint32_t bench_refused;   /* benches that max_benched forbade */
     uint32_t high;            /* no live slot at or above */
     uint32_t chunks;          /* no used lease chunk at or above */

@@ -8,18 +8,19 @@
 GYRE_API int gyre_pool_stats(struct gyre_pool *pool, struct gyre_stats *stats)
 {
     if (!stats || stats->size < sizeof *stats) return gyre__fail(GYRE_EINVALID, "no stats, or their size is not set");
-    const struct segment_control *control = pool->control;
     *stats = (struct gyre_stats){.size = stats->size,
-                                 .proxies = load_relaxed(&control->live),
+                                 .proxies = load_relaxed(&pool->control->live),
                                  .eligible = gyre__bits_count(&pool->eligible),
-                                 .benched = load_relaxed(&control->benched),
-                                 .disabled = load_relaxed(&control->disabled),
-                                 .draining = load_relaxed(&control->draining),
-                                 .bench_refused = load_relaxed(&control->bench_refused)};
+                                 .bench_refused = load_relaxed(&pool->control->bench_refused)};
     for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1)) {
         const struct gyre_slot *hot = &pool->slots[slot];
         uint64_t failed = load_acquire(&hot->failed), aborted = load_acquire(&hot->aborted);
         uint64_t use = load_acquire(&hot->use), completed = use_started(use) - use_active(use);
+        uint32_t flags = load_relaxed(&hot->flags);
+        if (flags & SLOT_DISABLED) stats->disabled++;
+        else if (flags & SLOT_DRAINING) stats->draining++;
+        else if (flags & SLOT_OPEN) stats->benched++;
+        else if (flags & SLOT_HALF) stats->half_open++;
         stats->started += use_started(use);
         stats->active += use_active(use);
         stats->completed += completed;

@@ -33,6 +33,7 @@ void gyre__tick(struct gyre_pool *pool, uint32_t stamp)
     struct segment_control *control = pool->control;
     uint32_t seen = load_relaxed(&control->tick);
     if (seen >= stamp && seen - stamp < 36000) return; /* another thread's clock is ahead by a little */
+    store_relaxed(&control->bucket, stamp / pool->bucket_width + 1);
     if (!compare_swap(&control->tick, &seen, stamp) || !lock(pool, stamp)) return;
     if (load_relaxed(&control->due) <= stamp) gyre__health_due(pool, stamp);
     uint32_t chunks = load_relaxed(&control->chunks), reap_at = load_relaxed(&control->reap);

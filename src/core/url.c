@@ -1,9 +1,10 @@
 /*
  * Proxy URLs: parse, format, compare. RFC 3986 with one liberty: a raw character that could not be meant otherwise is
- * taken as it stands in user and password ("p;a=b"), since provider pages print them so. Pure; calls nothing.
+ * taken as it stands in user and password ("p;a=b@c"), since provider pages print them so; '/', '?' and '#' end them. Pure; calls nothing.
  */
 #include "pool.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,7 +56,8 @@ static const char *parse_scheme(const char *text, const char **rest, struct gyre
             return NULL;
         }
     }
-    return "an unknown scheme (it takes http, https, socks4, socks4a, socks5 and socks5h)";
+    snprintf(url->host, sizeof url->host, "%.*s", (int)(colon - text < 12 ? colon - text : 12), text);
+    return "an unknown scheme";
 }
 
 static const char *parse_credentials(const char *text, const char *at, struct gyre_url *url)
@@ -69,6 +71,14 @@ static const char *parse_credentials(const char *text, const char *at, struct gy
     return decode(colon + 1, at, url->password, sizeof url->password);
 }
 
+/* Digits up to here are no secret: the message names them. */
+static const char *too_large_port(uint32_t port, struct gyre_url *url)
+{
+    snprintf(url->host, sizeof url->host, "%u", port);
+    url->scheme = 0;
+    return "a port above 65535";
+}
+
 static const char *parse_port(const char *text, const char *end, struct gyre_url *url)
 {
     uint32_t port = 0;
@@ -76,22 +86,23 @@ static const char *parse_port(const char *text, const char *end, struct gyre_url
     for (; text < end; text++) {
         if (*text < '0' || *text > '9') return "a port that is no number";
         port = port * 10 + (uint32_t)(*text - '0');
-        if (port > 65535) return "a port above 65535";
+        if (port > 65535) return too_large_port(port, url);
     }
     if (!port) return "port 0";
     url->port = port;
     return NULL;
 }
 
-/* Hexadecimal digits, colons and dots, with two colons at least; getaddrinfo has the last word when it is used. */
-static bool looks_like_ipv6(const char *host)
+/* An address, perhaps with a zone ("fe80::1%eth0"). */
+static bool is_ipv6(const char *host)
 {
-    int colons = 0;
-    for (; *host && *host != '%'; host++) {
-        if (*host == ':') colons++;
-        else if (!isxdigit((unsigned char)*host) && *host != '.') return false;
-    }
-    return colons >= 2;
+    struct in6_addr address;
+    char text[64];
+    size_t n = strcspn(host, "%");
+    if (n >= sizeof text) return false;
+    memcpy(text, host, n);
+    text[n] = 0;
+    return inet_pton(AF_INET6, text, &address) == 1;
 }
 
 static bool is_host(const char *host)
@@ -119,7 +130,7 @@ static const char *parse_host(const char *text, const char *end, struct gyre_url
     bad = decode(text, stop, url->host, sizeof url->host);
     if (bad) return bad;
     for (char *c = url->host; *c; c++) *c = (char)tolower((unsigned char)*c);
-    if (bracket ? !looks_like_ipv6(url->host) : !is_host(url->host))
+    if (bracket ? !is_ipv6(url->host) : !is_host(url->host))
         return *url->host ? "a host that is none" : "no host";
     if (after == end) return NULL;
     if (*after != ':') return "text between host and port";
@@ -130,12 +141,11 @@ static const char *parse(const char *text, struct gyre_url *url)
 {
     const char *rest = NULL, *bad = parse_scheme(text, &rest, url);
     if (bad) return bad;
-    const char *at = strrchr(rest, '@');
-    const char *host = at ? at + 1 : rest;
-    size_t n = strcspn(host, "/?#");
-    if (host[n] && strcmp(host + n, "/") != 0) return "a path, query or fragment";
+    const char *end = rest + strcspn(rest, "/?#"), *at = memrchr(rest, '@', (size_t)(end - rest));
+    if (*end && strcmp(end, "/") != 0)
+        return "a path, query or fragment ('/', '?' and '#' in a password are written %2F, %3F and %23)";
     if (at && (bad = parse_credentials(rest, at, url))) return bad;
-    return parse_host(host, host + n, url);
+    return parse_host(at ? at + 1 : rest, end, url);
 }
 
 GYRE_API int gyre_url_parse(const char *text, struct gyre_url *url)
@@ -144,9 +154,12 @@ GYRE_API int gyre_url_parse(const char *text, struct gyre_url *url)
     memset(url, 0, sizeof *url);
     const char *bad = parse(text, url);
     if (!bad) return 0;
-    memset(url, 0, sizeof *url);
-    /* The text itself may be a password: only what is wrong goes into the message. */
-    return gyre__fail(GYRE_EINVALID, "proxy URL has %s", bad);
+    /* The text may hold a password anywhere: only what is wrong goes into the message, and a scheme or port
+     * that was left in `host` if it looks like one. */
+    bool tell = !url->scheme && *url->host && strspn(url->host, "abcdefghijklmnopqrstuvwxyz0123456789+.-") == strlen(url->host);
+    int error = gyre__fail(GYRE_EINVALID, "proxy URL has %s%s%s", bad, tell ? ": " : "", tell ? url->host : "");
+    explicit_bzero(url, sizeof *url);
+    return error;
 }
 
 static size_t put(char *buffer, size_t size, size_t at, const char *text)

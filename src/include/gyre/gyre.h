@@ -85,7 +85,7 @@ enum gyre_scheme {
 enum gyre_state {
     GYRE_CLOSED = 1,    /* in use (the circuit is closed) */
     GYRE_OPEN = 2,      /* benched until gyre_proxy.benched_until */
-    GYRE_HALF_OPEN = 3, /* the next lease is a probe, or the probe is out */
+    GYRE_HALF_OPEN = 3, /* the next lease is a probe, or the probe is out (for a minute at most, then it is aborted) */
     GYRE_DRAINING = 4,  /* takes no new lease; those in flight finish */
     GYRE_DISABLED = 5   /* out until enabled */
 };
@@ -116,7 +116,8 @@ struct gyre_options {
     uint32_t mode;            /* permission bits of a new file [0600] */
     const char *path;         /* segment file, usually on /dev/shm; NULL: private */
     uint32_t max_proxies;     /* capacity, rounded up to a multiple of 64, at most 1048576 [65536] */
-    uint32_t max_leases;      /* capacity for leases in flight, rounded up to a multiple of 64 [65536] */
+    uint32_t max_leases;      /* capacity for leases in flight, rounded up to a multiple of 64 [65536]; from 4096 on each
+                               * thread keeps up to 128 for itself */
     uint32_t max_sessions;    /* capacity; when it is reached the least recently used go [131072] */
     uint32_t max_bans;        /* capacity for proxy x host bans and for host throttles [65536] */
     uint32_t picker;          /* enum gyre_picker [GYRE_PICK_ROUND_ROBIN] */
@@ -140,8 +141,8 @@ struct gyre_proxy_spec {
     uint32_t max_active;      /* leases in flight at once; 0: no limit */
     const char *url;          /* scheme://[user[:password]@]host[:port]; percent-decoded once. Not for update */
     const char *country;      /* ISO 3166 code, any case; NULL: unknown. On update NULL leaves it, "" clears */
-    const char *region;       /* free text; likewise */
-    const char *tags;         /* comma separated; likewise */
+    const char *region;       /* free text, up to 63 bytes, case matters; likewise */
+    const char *tags;         /* comma separated, at most 12 of up to 63 bytes, any case; likewise */
     double weight;            /* finite, >= 0; used when has_weight [1] */
     double cost;              /* finite, >= 0, in the user's unit per request; used when has_cost */
     const char *rate;         /* at most so many leases in so many seconds, e.g. "40/10s"; "" clears */
@@ -189,17 +190,15 @@ struct gyre_proxy {
     uint32_t reserved;
     char host[256];           /* IPv6 addresses without brackets */
     char country[64], region[64];
-    char tags[512];           /* comma separated, lower case */
+    char tags[768];           /* comma separated, lower case */
 };
 
 /* Sums over the pool. */
 struct gyre_stats {
     uint32_t size;
     uint32_t proxies, eligible;
-    uint32_t benched;         /* not closed: open or half-open */
-    uint32_t disabled, draining;
+    uint32_t benched, half_open, disabled, draining; /* by state: GYRE_OPEN and so on */
     uint32_t bench_refused;   /* how often max_benched kept a failing proxy in use: is the rule, or the network, at fault? */
-    uint32_t reserved;
     uint64_t started, completed, succeeded, failed, aborted, active;
 };
 
@@ -298,7 +297,8 @@ GYRE_API void gyre_pool_close(struct gyre_pool *pool);
  * segment's lock; O(1). */
 GYRE_API int gyre_pool_add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, uint64_t *id);
 
-/* Removes a proxy and wipes its credentials. Leases in flight complete harmlessly. NOT_FOUND. Takes the lock. */
+/* Removes a proxy and wipes its credentials. Leases in flight complete harmlessly; until they have, its place is not
+ * used for another proxy. NOT_FOUND. Takes the lock. */
 GYRE_API int gyre_pool_remove(struct gyre_pool *pool, uint64_t id);
 
 /* Changes what `spec` sets: labels, weight, cost, limits. INVALID, NOT_FOUND. Takes the lock. */
@@ -313,7 +313,7 @@ GYRE_API int gyre_pool_find(struct gyre_pool *pool, const char *url, uint64_t *i
 /* Number of proxies in the pool. */
 GYRE_API int gyre_pool_count(struct gyre_pool *pool);
 
-/* Iteration by slot: set *id to 0, call until it returns 0; 1 means *id is the next proxy. One added or removed
+/* Iteration by slot: set *id to 0, call until it returns 0 (and *id is 0); 1 means *id is the next proxy. One added or removed
  * meanwhile may be seen or not. Lock-free. */
 GYRE_API int gyre_pool_next(struct gyre_pool *pool, uint64_t *id);
 
