@@ -1,0 +1,150 @@
+/*
+ * Requests that say more: a filter, excludes, a session. Each against the plain cycle of the same picker.
+ */
+#include "bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SESSIONS = 100000 };
+
+struct asking {
+    struct gyre_pool *pool;
+    struct gyre_request request;
+    uint64_t exclude[100];
+    char (*session)[16];
+    uint32_t sessions, at;
+};
+
+static void cycle(struct asking *asking)
+{
+    struct gyre_lease lease;
+    if (gyre_acquire(asking->pool, &asking->request, &lease) == 0 && gyre_complete_ms(asking->pool, &lease, GYRE_OK, 100.0) == 0) return;
+    fprintf(stderr, "a cycle failed: %s\n", gyre_detail());
+    exit(2);
+}
+
+static void ask_run(void *context, unsigned worker, uint64_t count)
+{
+    struct asking *asking = context;
+    (void)worker;
+    while (count--) cycle(asking);
+}
+
+/* Session ids in an order without locality. */
+static void session_run(void *context, unsigned worker, uint64_t count)
+{
+    struct asking *asking = context;
+    (void)worker;
+    while (count--) {
+        asking->at = asking->at * 1664525u + 1013904223u;
+        asking->request.session = asking->session[(uint64_t)asking->at * asking->sessions >> 32];
+        cycle(asking);
+    }
+}
+
+/* Does the library look at request.country yet? */
+static bool filters_work(struct gyre_pool *pool)
+{
+    struct gyre_request request = {.size = sizeof request, .country = "DE"};
+    for (int i = 0; i < 8; i++) {
+        struct gyre_proxy proxy = {.size = sizeof proxy};
+        struct gyre_lease lease;
+        if (gyre_acquire(pool, &request, &lease) < 0) return false;
+        gyre_complete_ms(pool, &lease, GYRE_OK, 100.0);
+        if (gyre_pool_get(pool, lease.id, &proxy) < 0 || strcmp(proxy.country, "DE")) return false;
+    }
+    return true;
+}
+
+static bool sessions_work(struct gyre_pool *pool)
+{
+    struct gyre_request request = {.size = sizeof request, .session = "probe"};
+    uint64_t first = 0;
+    for (int i = 0; i < 8; i++) {
+        struct gyre_lease lease;
+        if (gyre_acquire(pool, &request, &lease) < 0) return false;
+        gyre_complete_ms(pool, &lease, GYRE_OK, 100.0);
+        if (i && lease.id != first) return false;
+        first = lease.id;
+    }
+    return true;
+}
+
+static double row(struct asking *asking, const char *what, uint32_t picker, uint32_t n, void (*run)(void *, unsigned, uint64_t))
+{
+    asking->request.size = sizeof asking->request;
+    asking->request.picker = picker;
+    struct figure figure = measure(&(struct work){run, asking}, 1, false);
+    table_row(what, picker_name(picker), n, 1, false, figure);
+    return figure.best;
+}
+
+static void bench_filter(void)
+{
+    static const uint32_t sizes[] = {100, 1000, 10000};
+    for (uint32_t picker = 1; picker <= GYRE_PICK_WEIGHTED; picker++) {
+        double at_100 = 0;
+        if (!wanted("country filter", picker_name(picker)) || !picker_exists(picker)) continue;
+        for (unsigned s = 0; s < 3; s++) {
+            struct asking asking = {.pool = pool_with(sizes[s], 0), .request.country = "DE"};
+            if (!filters_work(asking.pool)) {
+                table_skip("country filter", picker_name(picker), "not in this library");
+            } else {
+                double ns = row(&asking, "country filter", picker, sizes[s], ask_run);
+                char text[120];
+                if (s == 0) at_100 = ns;
+                snprintf(text, sizeof text, "country filter + %s at 10,000 proxies against 100", picker_name(picker));
+                if (s == 2 && at_100 > 0) promise(text, ns / at_100, 1.25, false);
+            }
+            gyre_pool_close(asking.pool);
+        }
+    }
+}
+
+static void bench_exclude(void)
+{
+    static const uint32_t counts[] = {3, 100};
+    for (unsigned i = 0; i < 2; i++) {
+        char what[32];
+        snprintf(what, sizeof what, "exclude %u", counts[i]);
+        for (uint32_t picker = 1; picker <= GYRE_PICK_BEST; picker++) {
+            if (!wanted(what, picker_name(picker)) || !picker_exists(picker)) continue;
+            struct asking asking = {.pool = pool_with(1000, 0)};
+            for (uint32_t k = 0; k < counts[i]; k++) asking.exclude[k] = id_of(asking.pool, k * 9);
+            asking.request.exclude = asking.exclude;
+            asking.request.exclude_count = counts[i];
+            row(&asking, what, picker, 1000, ask_run);
+            gyre_pool_close(asking.pool);
+        }
+    }
+}
+
+static void bench_session(void)
+{
+    if (!wanted("existing session", "round-robin")) return;
+    struct asking asking = {.pool = pool_with(1000, 2 * SESSIONS), .sessions = SESSIONS};
+    if (!sessions_work(asking.pool)) {
+        table_skip("existing session", "round-robin", "not in this library");
+    } else {
+        asking.session = calloc(SESSIONS, sizeof *asking.session);
+        if (!asking.session) exit(2);
+        asking.request.size = sizeof asking.request;
+        for (uint32_t i = 0; i < SESSIONS; i++) {
+            snprintf(asking.session[i], sizeof *asking.session, "session-%07u", i);
+            asking.request.session = asking.session[i];
+            cycle(&asking);
+        }
+        promise("existing session among 100,000 with the cycle, ns", row(&asking, "existing session", GYRE_PICK_ROUND_ROBIN, 1000, session_run), 50, false);
+        free(asking.session);
+    }
+    gyre_pool_close(asking.pool);
+}
+
+void bench_requests(void)
+{
+    bench_filter();
+    bench_exclude();
+    bench_session();
+}
