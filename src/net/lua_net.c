@@ -1,0 +1,312 @@
+/*
+ * lua_net.c: require "gyre.net", what Lua sees of tasks and transfers. lua/gyre/http.lua is written on top of it and
+ * is what scripts use.
+ *
+ * Owns two kinds of userdata: "gyre.transfer", a transfer under way, which its finaliser cancels, and "gyre.content",
+ * the bytes of a response. Everything that allocates Lua memory runs inside a call from Lua, so that running out of
+ * it is an error of the task's and no panic: a transfer's end wakes its task, which then fetches the result.
+ *
+ *   spawn(background, f, ...) -> task     wake(task)   cancel(task)
+ *   park() -> bool    sleep(seconds) -> bool           false: cut short by cancel, or by an interrupt
+ *   current() -> task    check(what)                   raises where a wait could not work
+ *   start(url, proxy | nil, options) -> transfer | nil, why      wait(transfer)
+ *   finish(transfer) -> true, status, content, ms, bytes, url
+ *                     | false, kind, where, verdict, ms, bytes, message, sent, connect_code
+ *   head(content), body(content) -> string     now() -> seconds     stopping() -> bool     on_close(f)
+ */
+#include <string.h>
+
+#include "net.h"
+
+struct ticket {
+    struct gyre__transfer *transfer; /* NULL once finished */
+    struct gyre__task *waiter;
+    int done;
+};
+
+struct content {
+    size_t head_size, body_size;
+    char bytes[];
+};
+
+/* stack: background function args... -> task */
+static int net_spawn(lua_State *L)
+{
+    return gyre__task_spawn(L);
+}
+
+/* stack: - -> bool, later */
+static int net_park(lua_State *L)
+{
+    return gyre__task_wait(gyre__task_current(L, "park"), GYRE__WAIT_WAKE);
+}
+
+/* stack: task -> - */
+static int net_wake(lua_State *L)
+{
+    struct gyre__task *task = luaL_checkudata(L, 1, "gyre.task");
+    if (!task->co) return 0;
+    if (task->state == GYRE__TASK_WAITING && task->wait == GYRE__WAIT_WAKE) gyre__task_ready(task);
+    else task->woken = 1;
+    return 0;
+}
+
+/* stack: - -> task */
+static int net_current(lua_State *L)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, gyre__task_current(L, "this")->anchor);
+    return 1;
+}
+
+/* stack: what -> - */
+static int net_check(lua_State *L)
+{
+    gyre__task_current(L, luaL_checkstring(L, 1));
+    return 0;
+}
+
+/* stack: task -> - */
+static int net_cancel(lua_State *L)
+{
+    gyre__task_cancel(luaL_checkudata(L, 1, "gyre.task"));
+    return 0;
+}
+
+/* stack: seconds -> bool, later */
+static int net_sleep(lua_State *L)
+{
+    double seconds = luaL_checknumber(L, 1);
+    luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "seconds, not negative, expected");
+    return gyre__task_sleep(gyre__task_current(L, "sleep"), seconds);
+}
+
+static void on_done(struct gyre__transfer *transfer)
+{
+    struct ticket *ticket = transfer->owner;
+    ticket->done = 1;
+    if (ticket->waiter) gyre__task_ready(ticket->waiter);
+}
+
+/* The readers below take a plain table, whose fields raise nothing. The text stays in the table. */
+static const char *text_field(lua_State *L, const char *name, size_t *size)
+{
+    lua_getfield(L, 3, name);
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, size) : NULL;
+    lua_pop(L, 1);
+    return text;
+}
+
+static double number_field(lua_State *L, const char *name, double otherwise)
+{
+    lua_getfield(L, 3, name);
+    double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : otherwise;
+    lua_pop(L, 1);
+    return value;
+}
+
+static int flag_field(lua_State *L, const char *name, int otherwise)
+{
+    lua_getfield(L, 3, name);
+    int value = lua_isnil(L, -1) ? otherwise : lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+/* options.headers: a list of "Name: value". Must not raise: the list would leak. */
+static struct curl_slist *headers_field(lua_State *L)
+{
+    struct curl_slist *list = NULL;
+
+    lua_getfield(L, 3, "headers"); /* stack: ... headers */
+    int count = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0;
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, i); /* stack: ... headers line */
+        const char *line = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+        struct curl_slist *longer = line ? curl_slist_append(list, line) : NULL;
+        if (longer) list = longer;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return list;
+}
+
+/* stack: url proxy options -> transfer | nil why */
+static int net_start(lua_State *L)
+{
+    struct gyre__net *net = gyre__net_of(L);
+    const char *url = luaL_checkstring(L, 1);
+    const char *proxy = luaL_optstring(L, 2, NULL);
+    luaL_checktype(L, 3, LUA_TTABLE);
+
+    struct ticket *ticket = lua_newuserdata(L, sizeof *ticket); /* stack: url proxy options transfer */
+    memset(ticket, 0, sizeof *ticket);
+    luaL_getmetatable(L, "gyre.transfer");
+    lua_setmetatable(L, -2);
+    if (!(ticket->transfer = gyre__transfer_new(&net->http))) return luaL_error(L, "not enough memory");
+    ticket->transfer->owner = ticket;
+    ticket->transfer->done = on_done;
+
+    struct gyre__fetch fetch = {
+        .url = url,
+        .proxy = proxy,
+        .method = text_field(L, "method", NULL),
+        .cacert = text_field(L, "cacert", NULL),
+        .timeout = number_field(L, "timeout", 30.0),
+        .connect_timeout = number_field(L, "connect_timeout", 10.0),
+        .max_body = (uint64_t)number_field(L, "max_body", 32 << 20),
+        .max_redirects = (long)number_field(L, "max_redirects", 10),
+        .verify = flag_field(L, "verify", 1),
+        .verify_proxy = flag_field(L, "verify_proxy", 1),
+    };
+    fetch.body = text_field(L, "body", &fetch.body_size);
+    fetch.headers = headers_field(L);
+    const char *why = gyre__transfer_start(ticket->transfer, &fetch);
+    if (!why) return 1;
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+}
+
+/* stack: transfer -> bool, later */
+static int net_wait(lua_State *L)
+{
+    struct ticket *ticket = luaL_checkudata(L, 1, "gyre.transfer");
+    struct gyre__task *task = gyre__task_current(L, "a request");
+
+    if (!ticket->transfer || ticket->done) return 0;
+    if (task->cancelled) gyre__transfer_cancel(ticket->transfer);
+    ticket->waiter = task;
+    task->transfer = ticket->transfer;
+    return gyre__task_wait(task, GYRE__WAIT_TRANSFER);
+}
+
+static void push_content(lua_State *L, const struct gyre__transfer *transfer)
+{
+    size_t size = transfer->head_size + transfer->body_size;
+    struct content *content = lua_newuserdata(L, sizeof *content + size); /* stack: ... content */
+
+    luaL_getmetatable(L, "gyre.content");
+    lua_setmetatable(L, -2);
+    content->head_size = transfer->head_size;
+    content->body_size = transfer->body_size;
+    if (content->head_size) memcpy(content->bytes, transfer->head, transfer->head_size);
+    if (content->body_size) memcpy(content->bytes + content->head_size, transfer->body, transfer->body_size);
+}
+
+/* stack: ... -> ... true status content ms bytes url */
+static int push_response(lua_State *L, const struct gyre__transfer *transfer)
+{
+    const struct gyre__result *result = &transfer->result;
+    lua_pushboolean(L, 1);
+    lua_pushinteger(L, result->status);
+    push_content(L, transfer);
+    lua_pushnumber(L, result->ms);
+    lua_pushnumber(L, (double)result->bytes);
+    lua_pushstring(L, result->url);
+    return 6;
+}
+
+/* stack: ... -> ... false kind where verdict ms bytes message sent connect_code */
+static int push_failure(lua_State *L, const struct gyre__result *result)
+{
+    lua_pushboolean(L, 0);
+    lua_pushstring(L, result->failure.kind);
+    lua_pushstring(L, result->failure.where);
+    lua_pushinteger(L, result->failure.verdict);
+    lua_pushnumber(L, result->ms);
+    lua_pushnumber(L, (double)result->bytes);
+    lua_pushstring(L, result->message);
+    lua_pushboolean(L, result->sent);
+    lua_pushinteger(L, result->connect_code);
+    return 9;
+}
+
+static void release(struct ticket *ticket)
+{
+    struct gyre__transfer *transfer = ticket->transfer;
+    ticket->transfer = NULL;
+    if (transfer) gyre__transfer_delete(transfer);
+}
+
+/* stack: transfer -> see above. Cancels a transfer that is still under way. */
+static int net_finish(lua_State *L)
+{
+    struct ticket *ticket = luaL_checkudata(L, 1, "gyre.transfer");
+    struct gyre__transfer *transfer = ticket->transfer;
+    if (!transfer) return luaL_error(L, "the transfer has been finished already");
+
+    gyre__transfer_cancel(transfer);
+    int count = transfer->result.failed ? push_failure(L, &transfer->result) : push_response(L, transfer);
+    release(ticket);
+    return count;
+}
+
+/* __gc. stack: transfer -> - */
+static int transfer_gc(lua_State *L)
+{
+    release(lua_touserdata(L, 1));
+    return 0;
+}
+
+/* stack: content -> head */
+static int net_head(lua_State *L)
+{
+    const struct content *content = luaL_checkudata(L, 1, "gyre.content");
+    lua_pushlstring(L, content->bytes, content->head_size);
+    return 1;
+}
+
+/* stack: content -> body */
+static int net_body(lua_State *L)
+{
+    const struct content *content = luaL_checkudata(L, 1, "gyre.content");
+    lua_pushlstring(L, content->bytes + content->head_size, content->body_size);
+    return 1;
+}
+
+/* stack: - -> seconds, on a clock that only goes forward */
+static int net_now(lua_State *L)
+{
+    lua_pushnumber(L, (double)uv_hrtime() / 1e9);
+    return 1;
+}
+
+/* stack: - -> bool */
+static int net_stopping(lua_State *L)
+{
+    lua_pushboolean(L, gyre__net_of(L)->draining);
+    return 1;
+}
+
+/* stack: function -> - */
+static int net_on_close(lua_State *L)
+{
+    struct gyre__net *net = gyre__net_of(L);
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    luaL_unref(L, LUA_REGISTRYINDEX, net->on_close);
+    lua_settop(L, 1);
+    net->on_close = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* stack: name -> module */
+int gyre__net_luaopen(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"spawn", net_spawn},   {"park", net_park}, {"wake", net_wake}, {"cancel", net_cancel},
+        {"sleep", net_sleep},   {"start", net_start}, {"wait", net_wait}, {"finish", net_finish},
+        {"head", net_head},     {"body", net_body}, {"now", net_now},   {"stopping", net_stopping},
+        {"current", net_current}, {"check", net_check}, {"on_close", net_on_close}, {NULL, NULL},
+    };
+
+    luaL_newmetatable(L, "gyre.content");
+    luaL_newmetatable(L, "gyre.transfer");
+    lua_pushcfunction(L, transfer_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_newtable(L);
+    for (const luaL_Reg *entry = functions; entry->name; entry++) {
+        lua_pushcfunction(L, entry->func);
+        lua_setfield(L, -2, entry->name);
+    }
+    return 1;
+}

@@ -1,0 +1,227 @@
+/*
+ * transfer.c: life and data of one HTTP transfer. What libcurl is told is in setup.c.
+ * Owns the easy handle, the response's buffers, the limits on them. May call multi.c, classify.c. Knows no Lua, no
+ * leases: it reports, and completes nothing.
+ */
+#include "transfer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "setup.h"
+
+enum {
+    KEPT_BUFFER = 64 << 10,  /* bytes of a buffer that a free transfer keeps */
+    KEPT_TRANSFERS = 1024,   /* transfers kept for use again, about 6 KiB each without buffers */
+    MAX_HEADERS = 256 << 10, /* bytes of response headers in all, redirects included */
+};
+
+static int append(char **buffer, size_t *size, size_t *room, const char *data, size_t length)
+{
+    if (*size + length > *room) {
+        size_t wanted = *room ? *room : 4096;
+        while (wanted < *size + length) wanted *= 2;
+        char *bigger = realloc(*buffer, wanted);
+        if (!bigger) return -1;
+        *buffer = bigger;
+        *room = wanted;
+    }
+    memcpy(*buffer + *size, data, length);
+    *size += length;
+    return 0;
+}
+
+size_t gyre__transfer_on_header(char *data, size_t unit, size_t count, void *owner)
+{
+    struct gyre__transfer *transfer = owner;
+    size_t length = unit * count;
+
+    if (length >= 5 && memcmp(data, "HTTP/", 5) == 0) /* of the next response: after a redirect or a 1xx */
+        transfer->head_size = transfer->body_size = 0;
+    transfer->head_seen += length;
+    if (transfer->head_seen > MAX_HEADERS) {
+        transfer->limit = GYRE__LIMIT_HEADERS;
+        return 0;
+    }
+    return append(&transfer->head, &transfer->head_size, &transfer->head_room, data, length) < 0 ? 0 : length;
+}
+
+size_t gyre__transfer_on_body(char *data, size_t unit, size_t count, void *owner)
+{
+    struct gyre__transfer *transfer = owner;
+    size_t length = unit * count;
+
+    if (length > transfer->max_body - transfer->body_size) {
+        transfer->limit = GYRE__LIMIT_BODY;
+        return 0;
+    }
+    return append(&transfer->body, &transfer->body_size, &transfer->body_room, data, length) < 0 ? 0 : length;
+}
+
+static long long number(CURL *easy, CURLINFO info)
+{
+    curl_off_t value = 0;
+    curl_easy_getinfo(easy, info, &value);
+    return value;
+}
+
+static long small_number(CURL *easy, CURLINFO info)
+{
+    long value = 0;
+    curl_easy_getinfo(easy, info, &value);
+    return value;
+}
+
+static int is_https(const char *url)
+{
+    return url && strncasecmp(url, "https:", 6) == 0;
+}
+
+static const char *message(const struct gyre__transfer *transfer, CURLcode code)
+{
+    switch (transfer->limit) {
+    case GYRE__LIMIT_BODY: return "the body is larger than max_body";
+    case GYRE__LIMIT_HEADERS: return "the response headers are larger than 256 KiB";
+    case GYRE__LIMIT_CANCELLED: return "cancelled";
+    case GYRE__LIMIT_NONE: break;
+    }
+    if (transfer->call.socket_errno) return strerror(transfer->call.socket_errno);
+    if (transfer->result.connect_code == 407 || (code == CURLE_OK && transfer->result.status == 407))
+        return "the proxy wants other credentials (407)";
+    return transfer->error[0] ? transfer->error : curl_easy_strerror(code);
+}
+
+static void conclude(struct gyre__transfer *transfer, CURLcode code)
+{
+    CURL *easy = transfer->call.easy;
+    struct gyre__result *result = &transfer->result;
+    long proxy_code = small_number(easy, CURLINFO_PROXY_ERROR);
+
+    result->ms = (double)number(easy, CURLINFO_TOTAL_TIME_T) / 1000.0;
+    result->bytes = (uint64_t)(number(easy, CURLINFO_SIZE_DOWNLOAD_T) + number(easy, CURLINFO_SIZE_UPLOAD_T)) +
+                    (uint64_t)(small_number(easy, CURLINFO_REQUEST_SIZE) + small_number(easy, CURLINFO_HEADER_SIZE));
+    result->status = small_number(easy, CURLINFO_RESPONSE_CODE);
+    result->connect_code = small_number(easy, CURLINFO_HTTP_CONNECTCODE);
+    result->sent = number(easy, CURLINFO_PRETRANSFER_TIME_T) > 0;
+    curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &result->url);
+
+    struct gyre__evidence evidence = {
+        .code = code,
+        .proxy_code = (CURLproxycode)proxy_code,
+        .connect_code = result->connect_code,
+        .status = result->status,
+        .redirects = small_number(easy, CURLINFO_REDIRECT_COUNT),
+        .limit = transfer->limit,
+        .socket_errno = transfer->call.socket_errno,
+        .proxied = transfer->proxied,
+        .tunnelled = transfer->socks || (transfer->proxied && is_https(result->url)),
+        .connected = number(easy, CURLINFO_CONNECT_TIME_T) > 0,
+        .ready = result->sent,
+        .secure_proxy = transfer->secure_proxy,
+    };
+    result->failed = gyre__classify(&evidence, &result->failure);
+    if (result->failed) result->message = message(transfer, code);
+}
+
+static void on_done(struct gyre__call *call, CURLcode code)
+{
+    struct gyre__transfer *transfer = (struct gyre__transfer *)(void *)call;
+    transfer->http->in_flight--;
+    conclude(transfer, code);
+    transfer->done(transfer);
+}
+
+/* Forgets the last response and what was asked. */
+static void reset(struct gyre__transfer *transfer)
+{
+    if (transfer->body_room > KEPT_BUFFER) {
+        free(transfer->body);
+        transfer->body = NULL;
+        transfer->body_room = 0;
+    }
+    curl_slist_free_all(transfer->headers);
+    transfer->headers = NULL;
+    transfer->head_size = transfer->body_size = transfer->head_seen = 0;
+    transfer->limit = GYRE__LIMIT_NONE;
+    transfer->error[0] = '\0';
+    memset(&transfer->result, 0, sizeof transfer->result);
+}
+
+static void destroy(struct gyre__transfer *transfer)
+{
+    if (transfer->call.easy) curl_easy_cleanup(transfer->call.easy);
+    curl_slist_free_all(transfer->headers);
+    free(transfer->head);
+    free(transfer->body);
+    free(transfer);
+}
+
+struct gyre__transfer *gyre__transfer_new(struct gyre__http *http)
+{
+    struct gyre__transfer *transfer = http->free;
+    if (transfer) {
+        http->free = transfer->next;
+        http->free_count--;
+        return transfer;
+    }
+    if (!(transfer = calloc(1, sizeof *transfer))) return NULL;
+    transfer->http = http;
+    transfer->call.done = on_done;
+    if (!(transfer->call.easy = curl_easy_init())) {
+        destroy(transfer);
+        return NULL;
+    }
+    return transfer;
+}
+
+const char *gyre__transfer_start(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
+{
+    reset(transfer);
+    const char *why = gyre__transfer_setup(transfer, fetch);
+    if (why) return why;
+    if (gyre__multi_add(&transfer->http->multi, &transfer->call) < 0) return "not enough memory";
+    transfer->http->in_flight++;
+    return NULL;
+}
+
+void gyre__transfer_cancel(struct gyre__transfer *transfer)
+{
+    if (transfer->call.state == GYRE__CALL_IDLE) return;
+    gyre__multi_remove(&transfer->http->multi, &transfer->call);
+    transfer->http->in_flight--;
+    transfer->limit = GYRE__LIMIT_CANCELLED;
+    conclude(transfer, CURLE_ABORTED_BY_CALLBACK);
+}
+
+void gyre__transfer_delete(struct gyre__transfer *transfer)
+{
+    struct gyre__http *http = transfer->http;
+
+    gyre__transfer_cancel(transfer);
+    if (http->free_count >= KEPT_TRANSFERS) {
+        destroy(transfer);
+        return;
+    }
+    reset(transfer);
+    curl_easy_reset(transfer->call.easy); /* no credentials wait in the free list */
+    transfer->next = http->free;
+    http->free = transfer;
+    http->free_count++;
+}
+
+int gyre__http_init(struct gyre__http *http, uv_loop_t *loop, unsigned max_running)
+{
+    memset(http, 0, sizeof *http);
+    return gyre__multi_init(&http->multi, loop, max_running);
+}
+
+void gyre__http_close(struct gyre__http *http)
+{
+    while (http->free) {
+        struct gyre__transfer *transfer = http->free;
+        http->free = transfer->next;
+        destroy(transfer);
+    }
+    gyre__multi_close(&http->multi);
+    gyre__identities_clear(&http->identities);
+}
