@@ -1,0 +1,25 @@
+/* html.h: title and links of an HTML page, collected without Lua. */
+#ifndef GYRE_JOB_HTML_H
+#define GYRE_JOB_HTML_H
+
+#include <stddef.h>
+
+struct gyre__html {
+    char *title;        /* UTF-8, white space collapsed; NULL: none */
+    char **links;       /* absolute, http or https, without fragment; in order, repeated as on the page */
+    size_t link_count, link_room;
+    char *base;         /* href of the first <base>, NULL: none */
+    size_t title_size, title_room;
+    int in_title;       /* 0 before <title>, 1 inside, 2 after */
+    int failed;         /* no memory */
+};
+
+/*
+ * Reads a page, however broken its markup. `html` must be zero. Links are the href of <a> and <area>, resolved
+ * against <base> or `base_url`. Returns 0, or -1: no memory. Clear it in either case.
+ */
+int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, const char *base_url);
+
+void gyre__html_clear(struct gyre__html *html);
+
+#endif

@@ -1,0 +1,110 @@
+/*
+ * lua_job.c: require "gyre.html", a function (page, base_url) -> { title =, links = { ... } }, and
+ * require "gyre.terminal", { is_terminal = function(fd) -> bool, columns = function(fd) -> number }.
+ */
+#include "lua_job.h"
+
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "html.h"
+
+/* __gc: what was collected lives in a userdata, so that an error of Lua's on the way leaks nothing. */
+static int html_gc(lua_State *L)
+{
+    gyre__html_clear(lua_touserdata(L, 1));
+    return 0;
+}
+
+/* stack: ... -> ... links, each once */
+static void push_links(lua_State *L, const struct gyre__html *html)
+{
+    int kept = 0;
+
+    lua_createtable(L, (int)html->link_count, 0); /* stack: ... links */
+    lua_newtable(L);                              /* stack: ... links seen */
+    for (size_t i = 0; i < html->link_count; i++) {
+        lua_pushstring(L, html->links[i]); /* stack: ... links seen url */
+        lua_pushvalue(L, -1);
+        lua_rawget(L, -3); /* stack: ... links seen url known */
+        int known = lua_toboolean(L, -1);
+        lua_pop(L, 1);
+        if (known) {
+            lua_pop(L, 1);
+            continue;
+        }
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, -4, ++kept); /* stack: ... links seen url */
+        lua_pushboolean(L, 1);
+        lua_rawset(L, -3); /* stack: ... links seen */
+    }
+    lua_pop(L, 1);
+}
+
+/* stack: page base_url -> { title =, links = } */
+static int html(lua_State *L)
+{
+    size_t size;
+    const char *page = luaL_checklstring(L, 1, &size);
+    const char *base_url = luaL_checkstring(L, 2);
+
+    struct gyre__html *collected = lua_newuserdata(L, sizeof *collected); /* stack: page base_url html */
+    memset(collected, 0, sizeof *collected);
+    luaL_getmetatable(L, "gyre.html");
+    lua_setmetatable(L, -2);
+    if (gyre__html_parse(collected, page, size, base_url) < 0) return luaL_error(L, "not enough memory");
+
+    lua_createtable(L, 0, 2); /* stack: page base_url html result */
+    if (collected->title) {
+        lua_pushstring(L, collected->title);
+        lua_setfield(L, -2, "title");
+    }
+    push_links(L, collected);
+    lua_setfield(L, -2, "links"); /* stack: page base_url html result */
+    gyre__html_clear(collected);
+    return 1;
+}
+
+/* stack: name -> html */
+static int open_html(lua_State *L)
+{
+    luaL_newmetatable(L, "gyre.html");
+    lua_pushcfunction(L, html_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, html);
+    return 1;
+}
+
+/* stack: fd -> bool */
+static int is_terminal(lua_State *L)
+{
+    lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+/* stack: fd -> number of columns, 80 when it is not known */
+static int columns(lua_State *L)
+{
+    struct winsize size = {0};
+    int known = ioctl((int)luaL_checkinteger(L, 1), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    lua_pushinteger(L, known ? size.ws_col : 80);
+    return 1;
+}
+
+/* stack: name -> module */
+static int open_terminal(lua_State *L)
+{
+    lua_newtable(L);
+    lua_pushcfunction(L, is_terminal);
+    lua_setfield(L, -2, "is_terminal");
+    lua_pushcfunction(L, columns);
+    lua_setfield(L, -2, "columns");
+    return 1;
+}
+
+int gyre__job_open(struct gyre_host *host)
+{
+    if (gyre_host_preload(host, "gyre.html", open_html) < 0) return GYRE_ESYSTEM;
+    return gyre_host_preload(host, "gyre.terminal", open_terminal);
+}
