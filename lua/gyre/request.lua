@@ -1,0 +1,146 @@
+-- The options of a request: read once per pool:get(), into what the native side, the pool and the retry loop need.
+local error, pairs, tostring, type = error, pairs, tostring, type
+
+local DEFAULT_TRIES = 3
+local MAX_REDIRECTS = 10
+
+--- Options of pool:get(). What is not listed here is a field of the pool's request: exclude, strategy, metadata.
+---@class gyre.GetOptions : gyre.Request
+---@field method? string ["GET"]
+---@field headers? table<string, string|number|string[]|false> false: leave out one that is sent by default
+---@field body? string
+---@field timeout? number seconds for one attempt [30]
+---@field connect_timeout? number seconds of it until the request can be sent [10]
+---@field tries? integer attempts in all, each through another proxy [3]
+---@field max_body? integer bytes after decompression [32 MiB]
+---@field follow? boolean redirects, at most 10 [true]
+---@field judge? fun(request: table, response?: gyre.Response, err?: gyre.Error): gyre.Verdict? nil: the default verdict
+---@field verify? boolean the target's certificate [true]
+---@field verify_proxy? boolean an https proxy's certificate [true]
+---@field cacert? string file of certificates to trust, for both
+---@field job? gyre.Job whose statistics the outcome goes to
+
+local TYPES = {
+  method = "string",
+  headers = "table",
+  body = "string",
+  timeout = "number",
+  connect_timeout = "number",
+  tries = "number",
+  max_body = "number",
+  follow = "boolean",
+  judge = "function",
+  verify = "boolean",
+  verify_proxy = "boolean",
+  cacert = "string",
+  job = "table",
+}
+local POSITIVE = { timeout = true, connect_timeout = true, tries = true }
+-- Passed on as they are to net.start().
+local NATIVE = { "method", "body", "timeout", "connect_timeout", "max_body", "verify", "verify_proxy", "cacert" }
+-- Asking twice is harmless (RFC 9110, 9.2.2), so that another proxy may try after the target saw the request.
+local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true, TRACE = true }
+
+local request = {}
+
+local function check(name, value, level)
+  local wanted = TYPES[name]
+  if type(value) ~= wanted then
+    error(("option '%s' must be a %s, not a %s"):format(name, wanted, type(value)), level + 1)
+  end
+  if wanted == "number" and not (value >= 0 and value < 2 ^ 53 and (value > 0 or not POSITIVE[name])) then
+    error(("option '%s' must be a positive number"):format(name), level + 1)
+  end
+end
+
+local function header_line(name, value, level)
+  if type(name) ~= "string" or not name:find "^[%w!#$%%&'*+.^_`|~-]+$" then
+    error(("'%s' is no name of a header"):format(tostring(name)), level + 1)
+  end
+  if value == false then
+    return name .. ":"
+  end
+  if type(value) ~= "string" and type(value) ~= "number" then
+    error(("header '%s' must be a string, not a %s"):format(name, type(value)), level + 1)
+  end
+  value = tostring(value)
+  if value:find "[\r\n%z]" then
+    error(("header '%s' holds a line end or a NUL"):format(name), level + 1)
+  end
+  return value == "" and name .. ";" or name .. ": " .. value
+end
+
+local function header_lines(headers, level)
+  local lines = {}
+  for name, value in pairs(headers) do
+    if type(value) == "table" then
+      for i = 1, #value do
+        lines[#lines + 1] = header_line(name, value[i], level + 1)
+      end
+    else
+      lines[#lines + 1] = header_line(name, value, level + 1)
+    end
+  end
+  return lines
+end
+
+local function copy_list(list)
+  local copy = {}
+  if type(list) == "table" then
+    for i = 1, #list do
+      copy[i] = list[i]
+    end
+  end
+  return copy
+end
+
+local function native_options(options, level)
+  local native = { max_redirects = options.follow == false and 0 or MAX_REDIRECTS }
+  for i = 1, #NATIVE do
+    native[NATIVE[i]] = options[NATIVE[i]]
+  end
+  if options.headers then
+    native.headers = header_lines(options.headers, level + 1)
+  end
+  return native
+end
+
+--- Checks the arguments of a request; misuse raises `level` calls up.
+---@param url string
+---@param options? gyre.GetOptions
+---@param level integer
+---@return table plan
+function request.plan(url, options, level)
+  options = options or {}
+  if type(url) ~= "string" then
+    error("a URL is a string, not a " .. type(url), level + 1)
+  end
+  if type(options) ~= "table" then
+    error("options are a table, not a " .. type(options), level + 1)
+  end
+  local fields = {}
+  for name, value in pairs(options) do
+    if TYPES[name] then
+      check(name, value, level + 1)
+    else
+      fields[name] = value
+    end
+  end
+  if fields.exclude == nil or type(fields.exclude) == "table" then
+    fields.exclude = copy_list(fields.exclude) -- it grows with every failed attempt
+  end
+  local method = options.method or "GET"
+  return {
+    url = url,
+    method = method,
+    idempotent = IDEMPOTENT[method] or false,
+    native = native_options(options, level + 1),
+    fields = fields,
+    tries = options.tries or DEFAULT_TRIES,
+    timeout = options.timeout or 30,
+    judge = options.judge,
+    job = options.job,
+  }
+end
+
+return request
