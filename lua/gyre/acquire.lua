@@ -5,7 +5,9 @@ local active = require "gyre.active"
 local errors = require "gyre.error"
 local status = require "gyre.status"
 
-local error, pairs, pcall, tostring, type = error, pairs, pcall, tostring, type
+local unknown_field = require("gyre.fields").unknown
+
+local error, pcall, tostring, type = error, pcall, tostring, type
 
 --- What the caller knows of the request to come.
 ---@class gyre.Request
@@ -26,10 +28,9 @@ local function check(request)
   if type(request) ~= "table" then
     error("a request is a table, not a " .. type(request), 3)
   end
-  for name in pairs(request) do
-    if not FIELDS[name] then
-      error(("unknown request field '%s'"):format(tostring(name)), 3)
-    end
+  local unknown = unknown_field(request, FIELDS)
+  if unknown ~= nil then
+    error(("unknown request field '%s'"):format(tostring(unknown)), 3)
   end
   local exclude = request.exclude
   if exclude == nil then

@@ -9,10 +9,17 @@
 -- Functions return `nil, err` (a gyre.Error) when something fails; misuse raises.
 local ffi = require "ffi"
 local C = require "gyre.clib"
-
-local error, pcall, tostring = error, pcall, tostring
+local runtime = require "gyre.runtime"
 
 ---@class gyre
+---@field fetch function only in the gyre program, as those below: a request without a pool
+---@field sleep function
+---@field spawn function
+---@field stopping function
+---@field html function
+---@field job function
+---@field progress function
+---@field summary function
 local gyre = {
   open = require "gyre.open",
   --- An empty lease, for pool:acquire_into().
@@ -21,4 +28,18 @@ local gyre = {
   version = ffi.string(C.gyre_version()),
 }
 
-return gyre
+local RUNTIME = {
+  fetch = true, sleep = true, spawn = true, stopping = true,
+  html = true, job = true, progress = true, summary = true,
+}
+
+local function load(self, name)
+  if not RUNTIME[name] then
+    return nil
+  end
+  local found = runtime.find(name, "gyre." .. name, 2)
+  self[name] = found
+  return found
+end
+
+return setmetatable(gyre, { __index = load })

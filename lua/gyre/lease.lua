@@ -8,6 +8,7 @@ local registry = require "gyre.registry"
 local status = require "gyre.status"
 
 local error, pcall, tostring, type = error, pcall, tostring, type
+local unknown_field = require("gyre.fields").unknown
 local pools, states = registry.pools, registry.states
 
 local buffer = ffi.new("char[?]", proxy.URL_SIZE)
@@ -66,7 +67,7 @@ local function finish(self, verdict, number, ms)
     ms = NO_LATENCY
   elseif type(ms) ~= "number" then
     error("ms must be a number of milliseconds, not a " .. type(ms), 2)
-  elseif not (ms >= 0) then
+  elseif ms < 0 or ms ~= ms then
     return nil, errors.new("invalid", "a latency is a number of milliseconds from 0 on")
   end
   local pool = pools[self.pool]
@@ -109,10 +110,9 @@ local function fill_outcome(ended)
   if not verdict then
     error(("'%s' is no verdict"):format(tostring(ended.verdict)), 3)
   end
-  for name in pairs(ended) do
-    if not OUTCOME_FIELDS[name] then
-      error(("unknown outcome field '%s'"):format(tostring(name)), 3)
-    end
+  local unknown = unknown_field(ended, OUTCOME_FIELDS)
+  if unknown ~= nil then
+    error(("unknown outcome field '%s'"):format(tostring(unknown)), 3)
   end
   local ms, bytes = ended.ms, ended.bytes
   outcome.verdict = verdict

@@ -8,6 +8,7 @@ local lease = require "gyre.lease"
 local member = require "gyre.member"
 local proxy = require "gyre.proxy"
 local registry = require "gyre.registry"
+local runtime = require "gyre.runtime"
 local status = require "gyre.status"
 local strategy = require "gyre.strategy"
 
@@ -78,8 +79,8 @@ function Pool.acquire_into(self, into, request)
 end
 
 --- Adds a proxy.
----@param value string|table a URL or another line of a list, or a table: url, or scheme host port user password; country
---- region tags weight cost max_active
+---@param value string|table a URL or another line of a list, or a table: url, or scheme host port user password; and
+--- country region tags weight cost max_active
 ---@return number? id
 ---@return gyre.Error? err kinds: exists (err.id is the one that exists), full, invalid, closed
 function Pool.add(self, value)
@@ -147,7 +148,7 @@ end
 ---@return gyre.Proxy?
 function Pool.get(self, id, ...)
   if type(id) ~= "number" then
-    return require("gyre.http").get(self, id, ...)
+    return runtime.find("get", "pool:get(url)", 2)(self, id, ...)
   end
   check_id(id)
   if self.handle == nil then
@@ -158,7 +159,7 @@ end
 
 --- Requests through the pool, several at once: see gyre/http.lua; only in the gyre program.
 function Pool.map(self, ...)
-  return require("gyre.http").map(self, ...)
+  return runtime.find("map", "pool:map()", 2)(self, ...)
 end
 
 --- The proxy with this URL, credentials included; nil when there is none.
@@ -241,10 +242,10 @@ function Pool.use(self, source, options)
   if not made then
     return nil, err
   end
-  local state, at_work = states[self.number], nil
-  at_work, err = active.new(self.handle, state, made)
+  local state = states[self.number]
+  local at_work, why = active.new(self.handle, state, made)
   if not at_work then
-    return nil, err
+    return nil, why
   end
   install(self, state, at_work)
   return true

@@ -71,7 +71,7 @@ local function url_host(host)
     return host
   end
   local address = match(host, "^%[(.*)%]$") or host
-  if find(address, "^%x*:[%x:%.]+$") then
+  if find(address, "^%x*:%x*:[%x:%.]*$") then
     return "[" .. address .. "]"
   end
   return nil, "the host is none"

@@ -72,7 +72,8 @@ local function address_url(address)
   if not find(address, ":%d+$") then
     return nil, "no port; " .. EXPECTED
   end
-  if find(address, "@", 1, true) or find(address, "^" .. HOST .. ":%d+$") or find(address, "^" .. BRACKETED .. ":%d+$") then
+  local bare = find(address, "^" .. HOST .. ":%d+$") or find(address, "^" .. BRACKETED .. ":%d+$")
+  if bare or find(address, "@", 1, true) then
     return "http://" .. address
   end
   return nil, EXPECTED
