@@ -19,11 +19,12 @@
 
 static void respond(struct conn *conn, int status, const char *extra, const char *body, size_t length)
 {
+    static const char format[] = "HTTP/1.1 %d Fixture\r\nContent-Type: text/html\r\n%s%sContent-Length: %zu\r\n\r\n";
     char head[INPUT_SIZE];
-    int used = snprintf(head, sizeof head, "HTTP/1.1 %d Fixture\r\nContent-Type: text/html\r\n%sContent-Length: %zu\r\n\r\n",
-                        status, extra, length);
+    int close = strcasestr(conn->input, "\r\nConnection: close") != NULL; /* what the proxy side asks for */
+    int used = snprintf(head, sizeof head, format, status, close ? "Connection: close\r\n" : "", extra, length);
     fixture_send(conn, head, (size_t)used, 0);
-    fixture_send(conn, body, length, 0);
+    fixture_send(conn, body, length, close);
 }
 
 static void more_bytes(struct conn *conn)

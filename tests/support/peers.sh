@@ -75,7 +75,6 @@ peers_reap() {
         sleep 0.05
     done
     peers_signal KILL "$1"
-    wait "$1" 2>/dev/null
     return 0
 }
 
@@ -111,6 +110,7 @@ peers_launch() {
     shift
     PATH=$PEERS_PATH TMPDIR=$PEERS_DIR/$name setsid "$@" </dev/null >"$PEERS_DIR/$name/output.log" 2>&1 &
     pid=$!
+    disown "$pid" # or bash would report how it ended
     echo "$name $pid" >>"$PEERS_DIR/pids"
     for port in "${ports[@]}"; do
         peers_wait "$pid" "$port" || return 1
@@ -277,7 +277,7 @@ peers_fixture() {
     mkdir -p "$dir"
     peers_launch "$name" -- "${PEERS_FIXTURE:?}" --log "$dir/access.log" "$@" || return 1
     for ((i = 0; i < 100; i++)); do
-        peer_port=$(sed -n 's/^port //p' "$dir/output.log")
+        peer_port=$(sed -n 's/^port //p' "$dir/output.log" 2>/dev/null)
         [ -n "$peer_port" ] && return 0
         sleep 0.05
     done

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# README.md and the examples do what they say: every block of code in README.md is run, every path in it exists.
+# shellcheck source=tests/integration/harness.sh
+. "$(dirname "$0")/harness.sh"
+
+README=$ROOT/README.md
+
+# block LANGUAGE N: the Nth block of that language
+block() {
+    awk -v language="$1" -v n="$2" '
+        $0 == "```" { inside = 0 }
+        inside
+        $0 == "```" language { inside = ++seen == n }' "$README"
+}
+
+# A folder like a clone, in which the blocks can be pasted.
+clone() {
+    mkdir "$DIR/clone"
+    ln -s "$ROOT"/* "$DIR/clone/"
+    rm -f "$DIR/clone/build"
+    mkdir "$DIR/clone/build"
+    ln -s "$BUILD" "$DIR/clone/build/release"
+    cd "$DIR/clone" || fail "no folder"
+}
+
+# paste N: runs the Nth sh block there
+paste() { block sh "$1" | timeout -k 5 60 bash -eu >"$OUT" 2>"$ERR" || fail "sh block $1: $(cat "$OUT" "$ERR")"; }
+
+test_the_two_commands_come_first() {
+    local path
+    for path in $(block sh 1 | grep -o '^[^ ]*'); do
+        [ -x "$ROOT/$path" ] || fail "$path is no program"
+    done
+    same "the commands" "./examples/demo.sh ./tests/run.sh" "$(block sh 1 | grep -o '^[^ ]*' | xargs)"
+    same "the first block" '```sh' "$(grep -m 1 '^```' "$README")"
+}
+
+# By the program and by plain LuaJIT: the same three lines, twice.
+test_lua_tour() {
+    clone
+    block lua 1 >tour.lua
+    paste 2
+    same "lines" 6 "$(wc -l <"$OUT")"
+    same "lines of the program and of luajit" "$(head -n 3 "$OUT" | sort)" "$(tail -n 3 "$OUT" | sort)"
+    same "proxies that failed once" 2 "$(awk '$4 == 1' "$OUT" | wc -l)"
+    grep -q secret "$OUT" && fail "a password is shown"
+    return 0
+}
+
+test_job_tour() {
+    peers_fixture origin || fail "no fixture"
+    peers_fixture proxy || fail "no fixture"
+    echo "http://127.0.0.1:$peer_port" >"$DIR/list.txt"
+    local origin
+    origin=$(sed -n 's/^port //p' "$PEERS_DIR/origin/output.log")
+    block lua 2 | sed "s/127\.0\.0\.1:8000/127.0.0.1:$origin/" >"$DIR/tour.lua"
+    gyre run "$DIR/tour.lua" "$DIR/list.txt"
+    exits 0
+    same "answers" $'\t200\nabout\t200\ncontact\t200' "$(sort "$OUT")"
+}
+
+test_c_tour() {
+    clone
+    block c 1 >tour.c
+    paste 3
+    same "its output" "192.0.2.9: 5 requests, 122.0 ms" "$(sed 's/12[0-9]\.[0-9] ms/122.0 ms/' "$OUT")"
+}
+
+test_every_block_is_tested() {
+    same "blocks" "c lua lua sh sh sh" "$(grep -oE '^```[a-z]+' "$README" | tr -d '`' | sort | xargs)"
+}
+
+test_every_path_exists() {
+    local path
+    for path in $(grep '^| `' "$README" | cut -d '|' -f 2 | tr -d '`,') $(grep -oE '\]\([^)]*\)' "$README" | tr -d '[]()'); do
+        case $path in http*) continue ;; esac
+        [ -e "$ROOT/$path" ] || fail "$path does not exist"
+        [ ! -d "$ROOT/$path" ] || [ -n "$(ls "$ROOT/$path")" ] || fail "$path is empty"
+    done
+}
+
+# first.lua and embed.c do the same thing: 9 leases over three proxies, one of them failing once.
+test_example_first_lua() {
+    gyre run "$ROOT/examples/first.lua"
+    exits 0
+    same "lines" 3 "$(grep -c 'started 3' "$OUT")"
+    same "failures" 1 "$(grep -c 'failed 1' "$OUT")"
+    grep -q secret "$OUT" && fail "a password is shown"
+    return 0
+}
+
+test_example_embed_c() {
+    clone
+    sed -n 's/^ \*     cc /cc /p' examples/embed.c | bash -eu || fail "the command in embed.c does not build it"
+    build/embed >"$OUT" || fail "it fails"
+    same "lines" 3 "$(grep -c 'started 3' "$OUT")"
+    same "failures" 1 "$(grep -c 'failed 1' "$OUT")"
+}
+
+test_job_help() {
+    gyre run "$ROOT/examples/jobs/crawl_docs.lua" --help
+    exits 0
+    contains "$OUT" --proxies --start --out --concurrency --tries
+}
+
+harness_begin
+harness_run "$@"

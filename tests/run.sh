@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+#
+# gyre's tests, all of them: installs what is missing, builds, runs. The last line is "N passed, N failed".
+#
+#   tests/run.sh [--long] [--only SUITE]...     SUITE may be a pattern: --only 'core-*'
+#
+# --long: the long variants of randomised, concurrent and fuzz tests. Each suite leaves its output in
+# build/test-logs/SUITE.log. A suite that cannot run counts as a failure.
+set -u -o pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+# shellcheck source=tests/support/packages.sh
+. tests/support/packages.sh
+
+logs=$PWD/build/test-logs
+fuzz_seconds=5
+only=()
+passed=0 failed=0
+
+usage() {
+    sed -n '5,8s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --long) export GYRE_LONG=1 && fuzz_seconds=60 ;;
+    --only) shift && only+=("${1:?}") ;;
+    *) usage ;;
+    esac
+    shift
+done
+
+wanted() {
+    local pattern
+    [ ${#only[@]} -gt 0 ] || return 0
+    # shellcheck disable=SC2053 # a pattern
+    for pattern in "${only[@]}"; do [[ $1 == $pattern ]] && return 0; done
+    return 1
+}
+
+# build PRESET: configures and builds it, once
+build() {
+    local log=$logs/build-$1.log
+    [ -e "$logs/built-$1" ] && return 0
+    if cmake --preset "$1" -DBUILD_TESTING=ON >"$log" 2>&1 && cmake --build --preset "$1" >>"$log" 2>&1; then
+        : >"$logs/built-$1"
+        return 0
+    fi
+    echo "preset $1 does not build:"
+    grep -E -A 8 'error:|FAILED|CMake Error' "$log" | head -n 30
+    return 1
+}
+
+# suite NAME COUNT COMMAND...: runs the command and adds up what the function COUNT ("passed failed") reads from
+# its output. A command that fails without a failed test, or that ran no test, counts as one failure.
+suite() {
+    local name=$1 count=$2 log=$logs/$1.log status began=$SECONDS p f
+    wanted "$name" || return 0
+    shift 2
+    "$@" >"$log" 2>&1 </dev/null
+    status=$?
+    read -r p f < <("$count" "$log" $status)
+    if [ $((p + f)) = 0 ] || { [ "$f" = 0 ] && [ $status != 0 ]; }; then f=$((f + 1)); fi
+    passed=$((passed + p)) failed=$((failed + f))
+    printf '%-14s %5d passed %3d failed %4d s\n' "$name" "$p" "$f" $((SECONDS - began))
+    if [ "$f" != 0 ]; then
+        complaints "$log" | sed 's/^/    /'
+        echo "    the whole log: ${log#"$PWD"/}"
+    fi
+}
+
+complaints() {
+    grep -vE '^ok |^[0-9]+: \[ +(RUN|OK) |Passed +[0-9.]+ sec|^ *Start ' "$1" | tail -n 40
+}
+
+# The command itself is the test.
+count_status() { if [ "$2" = 0 ]; then echo 1 0; else echo 0 1; fi; }
+
+# Lines "ok NAME" and "not ok NAME"
+count_ok() { awk '/^ok /{ p++ } /^not ok /{ f++ } END { print p + 0, f + 0 }' "$1"; }
+
+# ctest -V: the tests inside the cmocka programs; a program without them is one test. One that dies in mid-run
+# (crash, timeout, sanitizer) is a failure more.
+count_ctest() {
+    awk '
+        match($0, /^[0-9]+: \[  PASSED  \] [0-9]+ test/) { split($0, w, /[: ]+/); p[w[1]] += w[5]; cmocka[w[1]] = 1 }
+        match($0, /^[0-9]+: \[  FAILED  \] [0-9]+ test/) { split($0, w, /[: ]+/); f[w[1]] += w[5]; cmocka[w[1]] = 1 }
+        match($0, /Test +#[0-9]+: /) {
+            n = $0; sub(/.*Test +#/, "", n); sub(/:.*/, "", n)
+            if ($0 ~ / Passed +[0-9]/) { if (!cmocka[n]) p[n] = 1 }
+            else if (!f[n]) f[n] = 1
+        }
+        END { for (n in p) passed += p[n]; for (n in f) failed += f[n]; print passed + 0, failed + 0 }' "$1"
+}
+
+count_busted() {
+    awk '/ success(es)? \/ [0-9]+ failure/ { p += $1; f += $4 + $7 + $10 } END { print p + 0, f + 0 }' "$1"
+}
+
+# each NAME COMMAND...: a test of count_ok
+each() {
+    local name=$1
+    shift
+    if "$@"; then echo "ok $name"; else echo "not ok $name"; fi
+}
+
+run_static() {
+    each "lua/gyre/cdef.lua is up to date" sh src/core/gen-cdef.sh --check
+    each luacheck luacheck --no-color -q lua strategies spec examples tests
+    each shellcheck shellcheck examples/*.sh tests/*.sh tests/support/*.sh tests/integration/*.sh .ci/run
+}
+
+run_ctest() { build "$1" && ctest --test-dir "build/$1" -V; }
+
+run_valgrind() {
+    local program
+    build debug || return 1
+    for program in build/debug/test_*; do
+        [ -x "$program" ] && each "$program" timeout --foreground -k 5 600 valgrind -q --error-exitcode=99 \
+            --leak-check=full --errors-for-leak-kinds=definite,possible --child-silent-after-fork=yes "$program"
+    done
+}
+
+run_busted() {
+    build release && LUA_PATH="lua/?.lua;lua/?/init.lua;;" GYRE_LIB=$PWD/build/release/libgyre.so \
+        timeout --foreground -k 5 300 "$@"
+}
+
+run_integration() {
+    build release && timeout --foreground -k 20 600 "tests/integration/test_$1.sh"
+}
+
+run_fuzz() {
+    local program name
+    build fuzz || return 1
+    for program in build/fuzz/fuzz_*; do
+        [ -x "$program" ] || continue
+        name=$(basename "$program")
+        mkdir -p "build/fuzz/corpus/$name"
+        each "$name" timeout --foreground -k 5 $((fuzz_seconds * 4 + 60)) "$program" -max_total_time=$fuzz_seconds \
+            -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" "build/fuzz/corpus/$name"
+    done
+}
+
+main() {
+    local test
+    mkdir -p "$logs" && rm -f "$logs"/*
+    packages_install "${PACKAGES_BUILD[@]}" "${PACKAGES_PEERS[@]}" "${PACKAGES_TESTS[@]}" || failed=1
+    suite static count_ok run_static
+    suite core-debug count_ctest run_ctest debug
+    suite core-asan count_ctest run_ctest asan
+    suite core-tsan count_ctest run_ctest tsan
+    suite core-valgrind count_ok run_valgrind
+    suite lua-jit count_busted run_busted luajit /usr/bin/busted
+    suite lua-joff count_busted run_busted luajit -joff /usr/bin/busted
+    suite lua-host count_busted run_busted build/release/gyre run /usr/bin/busted
+    for test in tests/integration/test_*.sh; do
+        test=${test##*/test_}
+        suite "it-${test%.sh}" count_ok run_integration "${test%.sh}"
+    done
+    suite fuzz count_ok run_fuzz
+    rm -f "$logs"/built-*
+    [ $((passed + failed)) -gt 0 ] || failed=1 # nothing ran: a wrong --only
+    echo "$passed passed, $failed failed"
+    [ $failed = 0 ]
+}
+
+main
