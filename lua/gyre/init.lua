@@ -18,8 +18,6 @@ local runtime = require "gyre.runtime"
 ---@field stopping function
 ---@field html function
 ---@field job function
----@field progress function
----@field summary function
 local gyre = {
   open = require "gyre.open",
   --- An empty lease, for pool:acquire_into().
@@ -28,10 +26,7 @@ local gyre = {
   version = ffi.string(C.gyre_version()),
 }
 
-local RUNTIME = {
-  fetch = true, sleep = true, spawn = true, stopping = true,
-  html = true, job = true, progress = true, summary = true,
-}
+local RUNTIME = { fetch = true, sleep = true, spawn = true, stopping = true, html = true, job = true }
 
 local function load(self, name)
   if not RUNTIME[name] then

@@ -22,13 +22,18 @@ local function watch(hot)
   return compiled, attempts
 end
 
---- Whether the loop in `hot` becomes one compiled loop, and stays in it: a second run compiles nothing further.
+local WARM_UP = 5 -- runs until the paths taken now and then have been compiled too
+
+--- Whether the loop in `hot` becomes one compiled loop, and stays in it: once warm nothing further is compiled.
 ---@param hot fun()
 ---@return boolean compiled
----@return integer later attempts to compile something in the second run
+---@return integer later attempts to compile something in a run after the warm-up
 function traces.is_compiled(hot)
   jit.flush()
   local compiled = watch(hot)
+  for _ = 2, WARM_UP do
+    compiled = watch(hot) or compiled
+  end
   local _, later = watch(hot)
   return compiled, later
 end
