@@ -1,0 +1,200 @@
+/* Limits: max_active of a proxy (BUSY), max_leases of a segment (FULL), exact with many threads at the edge. */
+#include "support.h"
+
+#include <stdatomic.h>
+
+static void set_limit(struct gyre_pool *pool, uint64_t id, uint32_t limit)
+{
+    struct gyre_proxy_spec spec = {.size = sizeof spec, .max_active = limit, .has_max_active = 1};
+
+    OK(gyre_pool_update(pool, id, &spec));
+}
+
+static void test_busy(void **state)
+{
+    uint64_t ids[3];
+    struct gyre_pool *pool = pool_of(3, ids, NULL);
+    struct gyre_lease leases[6], extra;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) set_limit(pool, ids[i], (uint32_t)i + 1);
+    for (int i = 0; i < 6; i++) OK(gyre_acquire(pool, NULL, &leases[i]));
+    for (int i = 0; i < 3; i++) {
+        EXPECT_COUNT(proxy_of(pool, ids[i]).active, (uint64_t)i + 1, "at its limit");
+        EXPECT(GYRE_EBUSY, gyre_acquire_id(pool, ids[i], &extra));
+    }
+    EXPECT(GYRE_EBUSY, gyre_acquire(pool, NULL, &extra));
+    EXPECT(GYRE_EBUSY,
+           gyre_acquire(pool,
+                        &(struct gyre_request){.size = sizeof(struct gyre_request), .picker = GYRE_PICK_RANDOM},
+                        &extra));
+    EXPECT_COUNT(stats_of(pool).started, 6, "what was refused");
+
+    /* One that is off does not make the others' limit another error; all off does. */
+    OK(gyre_pool_disable(pool, ids[0]));
+    EXPECT(GYRE_EBUSY, gyre_acquire(pool, NULL, &extra));
+    OK(gyre_pool_disable(pool, ids[1]));
+    OK(gyre_pool_disable(pool, ids[2]));
+    EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, NULL, &extra));
+    for (int i = 0; i < 3; i++) OK(gyre_pool_enable(pool, ids[i]));
+
+    OK(gyre_complete_ms(pool, &leases[3], GYRE_ABORTED, -1.0)); /* any end makes room, for one */
+    OK(gyre_acquire(pool, NULL, &extra));
+    EXPECT_COUNT(extra.id, leases[3].id, "the one with room");
+    EXPECT(GYRE_EBUSY, gyre_acquire(pool, NULL, &leases[3]));
+    set_limit(pool, ids[1], 0);
+    OK(gyre_acquire_id(pool, ids[1], &leases[3])); /* 0: no limit */
+    gyre_pool_close(pool);
+}
+
+/* A limit set below what is in flight admits nobody until it has drained; reset_counters does not forget it. */
+static void test_limit_lowered(void **state)
+{
+    uint64_t id;
+    struct gyre_pool *pool = pool_of(1, &id, NULL);
+    struct gyre_lease leases[4], extra;
+
+    (void)state;
+    for (int i = 0; i < 4; i++) OK(gyre_acquire(pool, NULL, &leases[i]));
+    set_limit(pool, id, 2);
+    OK(gyre_pool_reset_counters(pool));
+    for (int i = 0; i < 3; i++) {
+        EXPECT(GYRE_EBUSY, gyre_acquire(pool, NULL, &extra));
+        if (i < 2) OK(gyre_complete_ms(pool, &leases[i], GYRE_OK, 1.0));
+    }
+    OK(gyre_complete_ms(pool, &leases[2], GYRE_OK, 1.0));
+    OK(gyre_acquire(pool, NULL, &extra));
+    EXPECT_COUNT(proxy_of(pool, id).active, 2, "at the new limit");
+    gyre_pool_close(pool);
+}
+
+static void test_full_of_leases(void **state)
+{
+    struct gyre_options options = manual_options();
+    struct gyre_pool *pool;
+    struct gyre_lease leases[64], extra;
+    uint64_t ids[2];
+
+    (void)state;
+    options.max_leases = 33; /* rounded up to 64 */
+    options.lease_timeout = 60.0;
+    pool = pool_of(2, ids, &options);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 64; i++) OK(gyre_acquire(pool, NULL, &leases[i]));
+        EXPECT(GYRE_EFULL, gyre_acquire(pool, NULL, &extra));
+        EXPECT(GYRE_EFULL, gyre_acquire_id(pool, ids[0], &extra));
+        EXPECT_COUNT(stats_of(pool).active, 64, "what was refused is not counted");
+        EXPECT_COUNT(stats_of(pool).started, (uint64_t)(64 * round + 64), "what was refused is not counted");
+        for (int i = 0; i < 64; i++) OK(gyre_complete_ms(pool, &leases[i], GYRE_OK, 1.0));
+    }
+    /* Forgotten leases give their places back after the deadline. */
+    for (int i = 0; i < 64; i++) OK(gyre_acquire(pool, NULL, &leases[i]));
+    pass_time(pool, 61.5);
+    OK(gyre_acquire(pool, NULL, &extra));
+    EXPECT_COUNT(stats_of(pool).active, 1, "after the deadline of 64");
+    EXPECT_COUNT(stats_of(pool).aborted, 64, "after the deadline of 64");
+    gyre_pool_close(pool);
+}
+
+struct worker {
+    struct gyre_pool *pool;
+    atomic_uint *inside;
+    unsigned limit;
+    unsigned long rounds, got, busy;
+};
+
+/* Counts itself in and out of the proxy: never more than the limit may be inside at once. */
+static void *squeeze(void *argument)
+{
+    struct worker *worker = argument;
+    struct gyre_lease lease;
+
+    for (unsigned long i = 0; i < worker->rounds; i++) {
+        int result = gyre_acquire(worker->pool, NULL, &lease);
+
+        if (result == GYRE_EBUSY) {
+            worker->busy++;
+            continue;
+        }
+        REQUIRE(result == 0);
+        REQUIRE(atomic_fetch_add(worker->inside, 1) < worker->limit);
+        worker->got++;
+        for (volatile int spin = 0; spin < 50; spin++) continue;
+        REQUIRE(atomic_fetch_sub(worker->inside, 1) >= 1);
+        REQUIRE(gyre_complete_ms(worker->pool, &lease, GYRE_OK, 1.0) == 0);
+    }
+    return NULL;
+}
+
+static void test_limit_under_threads(void **state)
+{
+    (void)state;
+    for (unsigned limit = 1; limit <= 3; limit++) {
+        uint64_t id, got = 0;
+        struct gyre_pool *pool = pool_of(1, &id, NULL);
+        atomic_uint inside = 0;
+        struct worker workers[8];
+
+        set_limit(pool, id, limit);
+        for (size_t i = 0; i < COUNT(workers); i++)
+            workers[i] = (struct worker){.pool = pool, .inside = &inside, .limit = limit, .rounds = rounds(20000)};
+        run_threads(COUNT(workers), squeeze, workers, sizeof *workers);
+        for (size_t i = 0; i < COUNT(workers); i++) got += workers[i].got;
+        EXPECT_COUNT(proxy_of(pool, id).succeeded, got, "limit %u", limit);
+        EXPECT_COUNT(proxy_of(pool, id).active, 0, "limit %u", limit);
+        assert_true(got > 0);
+        gyre_pool_close(pool);
+    }
+}
+
+struct filler {
+    struct gyre_pool *pool;
+    unsigned got;
+};
+
+static void *fill(void *argument)
+{
+    struct filler *filler = argument;
+    struct gyre_lease lease;
+    int result;
+
+    while ((result = gyre_acquire(filler->pool, NULL, &lease)) == 0) filler->got++;
+    REQUIRE(result == GYRE_EFULL);
+    return NULL;
+}
+
+/* Places in the lease table are the segment's, not a thread's: FULL means that all of them are taken. */
+static void test_full_across_threads(void **state)
+{
+    (void)state;
+    for (unsigned long round = rounds(200); round; round--) {
+        struct gyre_options options = manual_options();
+        struct filler fillers[4];
+        struct gyre_pool *pool;
+        unsigned total = 0;
+        uint64_t id;
+
+        options.max_leases = 256;
+        options.max_proxies = 64;
+        pool = pool_of(1, &id, &options);
+        for (size_t i = 0; i < COUNT(fillers); i++) fillers[i] = (struct filler){.pool = pool};
+        run_threads(COUNT(fillers), fill, fillers, sizeof *fillers);
+        for (size_t i = 0; i < COUNT(fillers); i++) total += fillers[i].got;
+        assert_int_equal(total, 256);
+        EXPECT_COUNT(stats_of(pool).active, 256, "full");
+        gyre_pool_close(pool);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_limit_lowered),
+        cmocka_unit_test(test_full_of_leases),
+        cmocka_unit_test(test_limit_under_threads),
+        cmocka_unit_test(test_full_across_threads),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,298 @@
+/*
+ * A segment in a file: two handles and two processes see one pool, a restart keeps it, whatever is not a segment
+ * is refused and left as it was. Processes that die are in test_crash.c.
+ */
+#include "support.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct gyre_options shared_options(const char *path)
+{
+    struct gyre_options options = manual_options();
+
+    options.path = path;
+    options.max_proxies = 128;
+    options.max_leases = 256;
+    return options;
+}
+
+static void test_two_handles(void **state)
+{
+    struct gyre_options options = shared_options(temp_path("two")), other = shared_options(options.path);
+    uint64_t ids[128], id;
+    struct gyre_pool *a = pool_of(20, ids, &options), *b;
+    struct gyre_lease lease;
+
+    (void)state;
+    /* Capacities and settings are the file's; those of whoever attaches are ignored. */
+    other.max_proxies = 1024;
+    other.clock = GYRE_CLOCK_SYSTEM;
+    other.alpha = 1.0;
+    other.lease_timeout = 1.0;
+    b = open_pool(&other);
+    assert_int_equal(gyre_pool_count(b), 20);
+    assert_true(gyre_pool_time(b) == 1000.0);
+    OK(gyre_pool_set_time(b, 1100.0));
+    assert_true(gyre_pool_time(a) == 1100.0);
+
+    id = add_url(b, "http://from-b");
+    assert_string_equal(proxy_of(a, id).host, "from-b");
+    OK(gyre_acquire_id(a, id, &lease));
+    EXPECT_COUNT(proxy_of(b, id).active, 1, "a's lease, seen by b");
+    OK(gyre_complete_ms(a, &lease, GYRE_OK, 100.0));
+    OK(gyre_acquire_id(b, id, &lease));
+    OK(gyre_complete_ms(b, &lease, GYRE_OK, 200.0));
+    assert_true(proxy_of(a, id).ema_ms == 100.0 + 0.2 * (200.0 - 100.0)); /* alpha is the file's */
+    OK(gyre_pool_remove(a, id));
+    EXPECT(GYRE_ENOT_FOUND, gyre_acquire_id(b, id, &lease));
+
+    add_numbered(b, 1000, 108, ids + 20);
+    EXPECT(GYRE_EFULL,
+           gyre_pool_add(b, &(struct gyre_proxy_spec){.size = sizeof(struct gyre_proxy_spec), .url = "http://x"},
+                         &id));
+    gyre_pool_close(a);
+    assert_int_equal(gyre_pool_count(b), 128); /* closing one handle takes nothing from the other */
+    gyre_pool_close(b);
+}
+
+static void other_process(void *path)
+{
+    struct gyre_options options = shared_options(path);
+    struct gyre_pool *pool;
+    struct gyre_lease lease;
+    uint64_t id;
+
+    REQUIRE(gyre_pool_open(&options, &pool) == 0);
+    REQUIRE(gyre_pool_find(pool, "http://10.0.0.3:3128", &id) == 0);
+    REQUIRE(gyre_pool_disable(pool, id) == 0);
+    REQUIRE(gyre_pool_find(pool, "http://10.0.0.4:3128", &id) == 0);
+    for (int i = 0; i < 7; i++) {
+        REQUIRE(gyre_acquire_id(pool, id, &lease) == 0);
+        REQUIRE(gyre_complete_ms(pool, &lease, GYRE_OK, 80.0) == 0);
+    }
+    REQUIRE(gyre_pool_add(pool,
+                          &(struct gyre_proxy_spec){.size = sizeof(struct gyre_proxy_spec), .url = "socks5://new"},
+                          &id) == 0);
+    gyre_pool_close(pool);
+}
+
+static void test_two_processes(void **state)
+{
+    struct gyre_options options = shared_options(temp_path("processes"));
+    uint64_t ids[10], id;
+    struct gyre_pool *pool = pool_of(10, ids, &options);
+
+    (void)state;
+    reap(spawn(other_process, (void *)(uintptr_t)options.path));
+    assert_int_equal(proxy_of(pool, ids[3]).state, GYRE_DISABLED);
+    EXPECT_COUNT(proxy_of(pool, ids[4]).succeeded, 7, "by the other process");
+    assert_true(proxy_of(pool, ids[4]).ema_ms == 80.0);
+    OK(gyre_pool_find(pool, "socks5://new", &id));
+    assert_int_equal(gyre_pool_count(pool), 11);
+    gyre_pool_close(pool);
+}
+
+static void open_and_add(void *argument)
+{
+    struct gyre_options options = shared_options(argument);
+    struct gyre_pool *pool;
+    char url[64];
+    uint64_t id;
+
+    REQUIRE(gyre_pool_open(&options, &pool) == 0);
+    snprintf(url, sizeof url, "http://process-%d", (int)getpid());
+    REQUIRE(gyre_pool_add(pool, &(struct gyre_proxy_spec){.size = sizeof(struct gyre_proxy_spec), .url = url},
+                          &id) == 0);
+    gyre_pool_close(pool);
+}
+
+/* Who comes at the same moment finds one segment, made once and whole. */
+static void test_race_to_create(void **state)
+{
+    (void)state;
+    for (unsigned long round = rounds(50); round; round--) {
+        struct gyre_options options = shared_options(temp_path("race"));
+        struct gyre_pool *pool;
+        pid_t children[6];
+
+        for (size_t i = 0; i < COUNT(children); i++)
+            children[i] = spawn(open_and_add, (void *)(uintptr_t)options.path);
+        for (size_t i = 0; i < COUNT(children); i++) reap(children[i]);
+        pool = open_pool(&options);
+        assert_int_equal(gyre_pool_count(pool), COUNT(children));
+        gyre_pool_close(pool);
+        unlink(options.path);
+    }
+}
+
+static void test_warm_restart(void **state)
+{
+    struct gyre_options options = shared_options(temp_path("warm"));
+    uint64_t ids[10], secret, found;
+    struct gyre_pool *pool = pool_of(10, ids, &options);
+    struct gyre_proxy_spec spec = {
+        .size = sizeof spec, .country = "DE", .region = "Bremen", .tags = "a,b", .cost = 0.5, .has_cost = 1};
+    struct gyre_proxy before[10], after;
+    struct gyre_lease lease;
+    char text[256];
+
+    (void)state;
+    secret = add_url(pool, "https://user:p%40ss@gateway:8443");
+    OK(gyre_pool_update(pool, ids[0], &spec));
+    OK(gyre_pool_disable(pool, ids[1]));
+    for (int i = 0; i < 5; i++) use_proxy(pool, ids[2], GYRE_PROXY_BAD);
+    for (int i = 0; i < 30; i++) {
+        OK(gyre_acquire_id(pool, ids[3 + i % 7], &lease));
+        OK(gyre_complete_ms(pool, &lease, 1 + i % 6, 10.0 * i));
+    }
+    for (int i = 0; i < 10; i++) before[i] = proxy_of(pool, ids[i]);
+    gyre_pool_close(pool);
+
+    pool = open_pool(&options);
+    assert_true(gyre_pool_time(pool) == 1000.0);
+    for (int i = 0; i < 10; i++) {
+        after = proxy_of(pool, ids[i]);
+        assert_memory_equal(&after, &before[i], sizeof after);
+    }
+    assert_true(gyre_pool_url_with_credentials(pool, secret, text, sizeof text) > 0);
+    OK(gyre_pool_find(pool, text, &found));
+    EXPECT_COUNT(found, secret, "%s", text);
+    EXPECT(GYRE_ENO_PROXY, gyre_acquire_id(pool, ids[1], &lease));
+    OK(gyre_pool_remove(pool, ids[4]));
+    found = add_url(pool, "http://later");
+    assert_true(found != ids[4]);
+    use_proxy(pool, found, GYRE_OK);
+    gyre_pool_close(pool);
+}
+
+static void test_time_counts_on(void **state)
+{
+    struct gyre_options options = {.size = sizeof options, .path = temp_path("time"), .max_proxies = 64};
+    struct gyre_pool *pool = open_pool(&options);
+    double before = gyre_pool_time(pool), after;
+
+    (void)state;
+    gyre_pool_close(pool);
+    usleep(50000);
+    pool = open_pool(&options);
+    after = gyre_pool_time(pool);
+    /* CLOCK_MONOTONIC_COARSE moves in steps of 4 to 10 ms; the upper bound is for a machine that is very busy. */
+    if (after - before < 0.035 || after - before > 30) fail_msg("50 ms became %g s", after - before);
+    gyre_pool_close(pool);
+}
+
+static void test_file_mode(void **state)
+{
+    static const uint32_t modes[] = {0, 0600, 0640, 0660};
+    mode_t old = umask(0);
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(modes); i++) {
+        struct gyre_options options = shared_options(temp_path("mode"));
+        struct stat status;
+
+        options.mode = modes[i];
+        gyre_pool_close(open_pool(&options));
+        assert_int_equal(stat(options.path, &status), 0);
+        assert_int_equal(status.st_mode & 07777, modes[i] ? modes[i] : 0600);
+        assert_true(S_ISREG(status.st_mode));
+    }
+    umask(old);
+}
+
+/* Opening `path` fails with one of the two errors and says something; nothing is made or changed there. */
+static void expect_refused(const char *path, int error, int or_else)
+{
+    struct gyre_options options = shared_options(path);
+    struct gyre_pool *pool = NULL;
+    int result;
+
+    alarm(20); /* a FIFO must not be waited for */
+    result = gyre_pool_open(&options, &pool);
+    alarm(0);
+    if (result != error && result != or_else) fail_msg("%s: %d (%s)", path, result, gyre_detail());
+    assert_string_not_equal(gyre_detail(), "");
+}
+
+static void write_file(const char *path, const void *data, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+
+    assert_non_null(file);
+    if (size) assert_int_equal(fwrite(data, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_what_is_no_segment(void **state)
+{
+    static char garbage[1 << 20];
+    struct rng rng = {test_seed(31)};
+    struct stat status;
+    char path[128], target[128];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof garbage; i++) garbage[i] = (char)rng_next(&rng);
+    for (size_t size = 1; size <= sizeof garbage; size *= 4) {
+        snprintf(path, sizeof path, "%s", temp_path("garbage"));
+        write_file(path, garbage, size);
+        expect_refused(path, GYRE_ECORRUPT, GYRE_EABI);
+        assert_int_equal(stat(path, &status), 0);
+        assert_int_equal(status.st_size, size);
+    }
+    snprintf(path, sizeof path, "%s", temp_path("text"));
+    write_file(path, "http://u:hunter2@h\n", 19);
+    expect_refused(path, GYRE_ECORRUPT, GYRE_ECORRUPT);
+    snprintf(path, sizeof path, "%s", temp_path("zeros"));
+    memset(garbage, 0, sizeof garbage);
+    write_file(path, garbage, sizeof garbage);
+    expect_refused(path, GYRE_ECORRUPT, GYRE_ECORRUPT);
+
+    snprintf(path, sizeof path, "%s", temp_path("directory"));
+    assert_int_equal(mkdir(path, 0700), 0);
+    expect_refused(path, GYRE_ESYSTEM, GYRE_ECORRUPT);
+    snprintf(path, sizeof path, "%s", temp_path("fifo"));
+    assert_int_equal(mkfifo(path, 0600), 0);
+    expect_refused(path, GYRE_ESYSTEM, GYRE_ECORRUPT);
+    expect_refused("/dev/shm/gyre-no-such-directory/x", GYRE_ESYSTEM, GYRE_ESYSTEM);
+    expect_refused("/dev/null", GYRE_ESYSTEM, GYRE_ECORRUPT);
+
+    /* Symbolic links: to a good segment, and to nothing, which must stay nothing. */
+    snprintf(target, sizeof target, "%s", temp_path("target"));
+    gyre_pool_close(
+        open_pool(&(struct gyre_options){.size = sizeof(struct gyre_options), .path = target, .max_proxies = 64}));
+    snprintf(path, sizeof path, "%s", temp_path("link"));
+    assert_int_equal(symlink(target, path), 0);
+    expect_refused(path, GYRE_ESYSTEM, GYRE_ECORRUPT);
+    assert_int_equal(unlink(target), 0);
+    expect_refused(path, GYRE_ESYSTEM, GYRE_ECORRUPT);
+    assert_int_equal(access(target, F_OK), -1);
+}
+
+static void test_other_owner(void **state)
+{
+    struct gyre_options options = shared_options(temp_path("owner"));
+
+    (void)state;
+    gyre_pool_close(open_pool(&options));
+    if (geteuid() != 0) {
+        skip(); /* only root can give a file away */
+    }
+    assert_int_equal(chown(options.path, 65534, 65534), 0);
+    expect_refused(options.path, GYRE_ESYSTEM, GYRE_ECORRUPT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_two_handles),        cmocka_unit_test(test_two_processes),
+        cmocka_unit_test(test_race_to_create),     cmocka_unit_test(test_warm_restart),
+        cmocka_unit_test(test_time_counts_on),     cmocka_unit_test(test_file_mode),
+        cmocka_unit_test(test_what_is_no_segment), cmocka_unit_test(test_other_owner),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, remove_temp);
+}
