@@ -43,13 +43,14 @@ local BREAKER = {
 }
 local CLOCKS = { system = C.GYRE_CLOCK_SYSTEM, manual = C.GYRE_CLOCK_MANUAL }
 local LARGEST = { seed = 2 ^ 53 }
+local SOURCES = { proxies = "a path or a list", strategy = "a name, a path or a table" }
 local ELSEWHERE = { proxies = true, strategy = true, shared = true, breaker = true, clock = true }
 
 local options = {}
 
 local function set(target, name, field, value)
   if type(value) ~= "number" then
-    error(("option '%s' must be a number, not a %s"):format(name, type(value)), 4)
+    error(("option '%s' must be a number, not a %s"):format(name, type(value)), 5)
   end
   local largest = LARGEST[name] or 2 ^ 32 - 1
   local whole = field[2] == "number" or value % 1 == 0
@@ -69,24 +70,28 @@ local function read(target, given, fields, prefix)
         return err
       end
     elseif prefix ~= "" or not ELSEWHERE[name] then
-      error(("unknown option '%s'"):format(prefix .. tostring(name)), 3)
+      error(("unknown option '%s'"):format(prefix .. tostring(name)), 4)
     end
   end
 end
 
+-- Levels of errors are counted from gyre.open()'s caller.
 local function check_types(given)
-  local breaker, clock, shared, proxies = given.breaker, given.clock, given.shared, given.proxies
+  local breaker, clock, shared = given.breaker, given.clock, given.shared
   if breaker ~= nil and type(breaker) ~= "table" then
-    error("option 'breaker' must be a table", 3)
+    error("option 'breaker' must be a table", 4)
   end
   if clock ~= nil and not CLOCKS[clock] then
-    error("option 'clock' must be \"system\" or \"manual\"", 3)
+    error("option 'clock' must be \"system\" or \"manual\"", 4)
   end
   if shared ~= nil and type(shared) ~= "string" then
-    error("option 'shared' must be a path", 3)
+    error("option 'shared' must be a path", 4)
   end
-  if proxies ~= nil and type(proxies) ~= "string" and type(proxies) ~= "table" then
-    error("option 'proxies' must be a path or a list", 3)
+  for name, meaning in pairs(SOURCES) do
+    local source = given[name]
+    if source ~= nil and type(source) ~= "string" and type(source) ~= "table" then
+      error(("option '%s' must be %s"):format(name, meaning), 4)
+    end
   end
 end
 

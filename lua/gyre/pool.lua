@@ -220,10 +220,16 @@ function Pool.each(self)
 end
 
 -- With a native strategy acquire() is one call of the core; otherwise it goes through the strategy's view.
-local function install(self, state, at_work)
+local function put_to_work(self, made)
+  local state = states[self.number]
+  local at_work, err = active.new(self.handle, state, made)
+  if not at_work then
+    return nil, err
+  end
   state.strategy = at_work
   self.request.picker = at_work.picker or 0
   self.tag = at_work.tag
+  return true
 end
 
 --- Changes the strategy, from the next acquire of this handle on. One that cannot be loaded leaves the old one.
@@ -242,13 +248,7 @@ function Pool.use(self, source, options)
   if not made then
     return nil, err
   end
-  local state = states[self.number]
-  local at_work, why = active.new(self.handle, state, made)
-  if not at_work then
-    return nil, why
-  end
-  install(self, state, at_work)
-  return true
+  return put_to_work(self, made)
 end
 
 --- Sums over the pool: proxies, eligible, benched, disabled, draining; started, completed, succeeded, failed, aborted,
@@ -360,14 +360,12 @@ local Handle = ffi.metatype(
 )
 
 ---@class gyre.pool
-local pool = {}
+local pool = { put_to_work = put_to_work }
 
---- Wraps a handle of the core, which is the pool's from now on, even when this fails.
+--- Wraps a handle of the core, which is the pool's from now on. It still needs a strategy: put_to_work().
 ---@param handle ffi.cdata* `struct gyre_pool *`
----@param made gyre.Strategy
 ---@param seed? number
----@return gyre.Pool? pool
----@return gyre.Error? err
+---@return gyre.Pool
 function pool.wrap(handle, seed)
   local number = registry.next_number()
   local self = Handle()

@@ -67,9 +67,9 @@ local function with_file(text, run)
   local file = assert(io.open(path, "wb"))
   file:write(text)
   file:close()
-  local results = { run(path) }
+  local value, err = run(path)
   os.remove(path)
-  return unpack(results)
+  return value, err
 end
 
 local function open(text)
@@ -167,7 +167,9 @@ describe("gyre.list", function()
   end)
 
   it("takes the same proxy with other credentials, scheme or port for another one", function()
-    local pool = assert(open "http://a:1@h:80\nhttp://b:1@h:80\nhttp://a:2@h:80\nhttp://h:80\nsocks5://h:80\nhttp://h:81")
+    local urls = { "http://a:1@h:80", "http://b:1@h:80", "http://a:2@h:80", "http://h:80", "socks5://h:80",
+      "http://h:81" }
+    local pool = assert(open(table.concat(urls, "\n")))
     assert.equal(6, #pool)
     assert.equal("loaded 6", pool.loaded.message)
   end)

@@ -143,6 +143,7 @@ describe("gyre.proxy", function()
     if not jit.status() then
       return
     end
+    local traces = require "traces"
     local proxy = pool:get(id_of(pool))
     pool:acquire():ok(5)
     local function run(n)
@@ -152,20 +153,7 @@ describe("gyre.proxy", function()
       end
       return sum
     end
-    assert.is_true((require("traces").is_compiled(function()
-      for _ = 1, 300 do
-        if proxy.started < 0 or proxy.active < 0 then
-          return
-        end
-      end
-    end)))
-    run(1000)
-    collectgarbage()
-    collectgarbage "stop"
-    local before = collectgarbage "count"
-    run(100000)
-    local grown = collectgarbage "count" - before
-    collectgarbage "restart"
-    assert.is_true(grown < 16, ("%.1f KiB"):format(grown))
+    local bytes = traces.garbage(run, 50000)
+    assert.is_true(bytes < 0.5, ("%.2f bytes a round"):format(bytes))
   end)
 end)

@@ -3,39 +3,52 @@ local attach = require("jit").attach
 
 local traces = {}
 
--- Runs `hot` and returns whether a loop that begins in it was compiled as a loop, and how many attempts to compile
--- anything there were.
-local function watch(hot)
+-- The compiler's heuristics are partly random (hash of addresses, penalties): code that can be compiled may still fail
+-- to be at first.
+local ATTEMPTS = 20
+
+local function compiles_once(hot)
   local traceinfo = require("jit.util").traceinfo
-  local compiled, attempts, ours = false, 0, {}
+  local compiled, ours = false, {}
   local function see(what, number, func)
     if what == "start" then
-      attempts = attempts + 1
       ours[number] = func == hot
     elseif what == "stop" and ours[number] and traceinfo(number).linktype == "loop" then
       compiled = true
     end
   end
+  jit.flush()
   attach(see, "trace")
   hot()
   attach(see)
-  return compiled, attempts
+  return compiled
 end
 
-local WARM_UP = 5 -- runs until the paths taken now and then have been compiled too
-
---- Whether the loop in `hot` becomes one compiled loop, and stays in it: once warm nothing further is compiled.
+--- Whether the loop in `hot`, with all it calls, can become one compiled loop.
 ---@param hot fun()
----@return boolean compiled
----@return integer later attempts to compile something in a run after the warm-up
+---@return boolean
 function traces.is_compiled(hot)
-  jit.flush()
-  local compiled = watch(hot)
-  for _ = 2, WARM_UP do
-    compiled = watch(hot) or compiled
+  for _ = 1, ATTEMPTS do
+    if compiles_once(hot) then
+      return true
+    end
   end
-  local _, later = watch(hot)
-  return compiled, later
+  return false
+end
+
+--- Bytes of garbage that each of `n` rounds of `run` leaves, once warm.
+---@param run fun(n: integer)
+---@param n integer
+---@return number
+function traces.garbage(run, n)
+  run(n)
+  collectgarbage()
+  collectgarbage "stop"
+  local before = collectgarbage "count"
+  run(n)
+  local grown = collectgarbage "count" - before
+  collectgarbage "restart"
+  return grown * 1024 / n
 end
 
 return traces

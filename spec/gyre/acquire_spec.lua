@@ -1,0 +1,209 @@
+local gyre = require "gyre"
+local pools = require "pools"
+
+-- A strategy made on the spot.
+local function by(select_function, more)
+  local made = { name = "spec", select = select_function }
+  for name, value in pairs(more or {}) do
+    made[name] = value
+  end
+  return made
+end
+
+describe("gyre.acquire", function()
+  local pool, ids
+
+  before_each(function()
+    pool = pools.open(5)
+    ids = pools.ids(pool)
+  end)
+
+  after_each(function()
+    pool:close()
+  end)
+
+  local function first(_, view)
+    return view[1]
+  end
+
+  it("leaves out who is excluded, with every kind of strategy", function()
+    for _, strategy in ipairs { "round-robin", "random", by(first) } do
+      for _ = 1, 30 do
+        local lease = assert(pool:acquire { strategy = strategy, exclude = { ids[1], ids[2], ids[4], 999 } })
+        assert.is_true(lease.id == ids[3] or lease.id == ids[5])
+        lease:ok()
+      end
+      local none, err = pool:acquire { strategy = strategy, exclude = ids }
+      assert.is_nil(none)
+      assert.equal("no_proxy", err.kind)
+    end
+  end)
+
+  it("takes any number of excludes", function()
+    local many = {}
+    for i = 1, 500 do
+      many[i] = 12345 + i
+    end
+    many[501], many[502], many[503], many[504] = ids[1], ids[2], ids[3], ids[4]
+    assert.equal(ids[5], pool:acquire({ exclude = many }).id)
+  end)
+
+  it("hands the request to the strategy", function()
+    local seen
+    local strategy = by(function(_, view, request)
+      seen = request
+      return view[request.metadata]
+    end)
+    assert.equal(ids[4], pool:acquire({ strategy = strategy, metadata = 4 }).id)
+    assert.equal(4, seen.metadata)
+    assert(pool:use(strategy))
+    assert.equal("no_proxy", select(2, pool:acquire()).kind)
+    assert.same({}, seen)
+  end)
+
+  it("counts started and active before it returns", function()
+    assert(pool:use(by(first)))
+    local lease = assert(pool:acquire())
+    assert.same({ 1, 1 }, { lease.proxy.started, lease.proxy.active })
+    lease:ok(1)
+    assert.same({ 1, 0, 1 }, { lease.proxy.started, lease.proxy.active, lease.proxy.succeeded })
+  end)
+
+  it("asks again when the pick was taken meanwhile", function()
+    for _, id in ipairs(ids) do
+      pool:update(id, { max_active = 1 })
+    end
+    local asked = 0
+    local greedy = by(function(_, view)
+      asked = asked + 1
+      if asked == 1 then
+        assert(pool:acquire { strategy = "round-robin", exclude = { ids[2], ids[3], ids[4], ids[5] } })
+      end
+      return view[1]
+    end)
+    local lease = assert(pool:acquire { strategy = greedy })
+    assert.equal(2, asked)
+    assert.equal(ids[2], lease.id)
+  end)
+
+  it("tells busy from no_proxy, with how many are out and why", function()
+    assert(pool:use(by(first)))
+    for i, id in ipairs(ids) do
+      if i <= 2 then
+        pool:disable(id)
+      elseif i == 3 then
+        pool:drain(id)
+      else
+        pool:update(id, { max_active = 1 })
+      end
+    end
+    assert(pool:acquire())
+    assert(pool:acquire())
+    local _, err = pool:acquire()
+    assert.equal("busy", err.kind)
+    assert.matches("2 at their limit, 0 benched, 1 draining, 2 disabled", err.message)
+    for i = 4, 5 do
+      pool:disable(ids[i])
+    end
+    assert.equal("no_proxy", select(2, pool:acquire()).kind)
+  end)
+
+  it("takes the reason of a strategy that picks none", function()
+    local _, err = pool:acquire { strategy = by(function() return nil, "not on Sundays" end) }
+    assert.equal("no_proxy", err.kind)
+    assert.equal("strategy 'spec' picked none: not on Sundays", err.message)
+  end)
+
+  it("fails an acquire whose strategy fails, and works again afterwards", function()
+    local other = pools.open(1)
+    local foreign = other:get(pools.ids(other)[1])
+    local broken = {
+      function() error("out of luck", 0) end,
+      function() error { code = 1 } end,
+      function() return 17 end,
+      function() return "http://192.0.2.1:80" end,
+      function() return foreign end,
+      function(_, view) return view end,
+      function() return pool:acquire { strategy = "random" } end,
+    }
+    for i, select_function in ipairs(broken) do
+      local lease, err = pool:acquire { strategy = by(select_function) }
+      assert.is_nil(lease, i)
+      assert.equal("strategy", err.kind, i)
+      assert.matches("^strategy 'spec': ", err.message)
+    end
+    assert.matches("out of luck", select(2, pool:acquire { strategy = by(broken[1]) }).message)
+    local fails = true
+    assert(pool:use(by(function(_, view)
+      assert(not fails)
+      return view[1]
+    end)))
+    assert.equal("strategy", select(2, pool:acquire()).kind)
+    fails = false
+    assert(pool:acquire())
+    other:close()
+  end)
+
+  it("refuses a pick that the request excluded", function()
+    local proxy = pool:get(ids[1])
+    local stubborn = by(function() return proxy end)
+    assert(pool:acquire { strategy = stubborn })
+    assert.equal("strategy", select(2, pool:acquire { strategy = stubborn, exclude = { ids[1] } }).kind)
+  end)
+
+  it("does not let select acquire through itself, or yield for ever", function()
+    local err
+    local recursive
+    recursive = by(function(_, view)
+      err = select(2, pool:acquire { strategy = recursive })
+      return view[1]
+    end)
+    assert(pool:acquire { strategy = recursive })
+    assert.equal("strategy", err.kind)
+    assert.matches("acquires from its own pool", err.message)
+  end)
+
+  it("calls record of the strategy that issued the lease", function()
+    local log = {}
+    local function recorder(name)
+      return by(first, { name = name, record = function(self, proxy, outcome)
+        log[#log + 1] = { self.name, proxy.id, outcome.verdict, outcome.ms or "-", outcome.bytes or "-" }
+      end })
+    end
+    assert(pool:use(recorder "a"))
+    local one, two, three = pool:acquire(), pool:acquire(), pool:acquire()
+    assert(pool:use(recorder "b"))
+    local four = pool:acquire()
+    assert(pool:use "random")
+    local five = pool:acquire()
+    for _, lease in ipairs { four, five } do
+      assert.is_true(lease:ok(4))
+    end
+    assert.is_true(one:ok())
+    assert.is_true(two:fail("proxy_bad", 7))
+    assert.is_true(three:complete { verdict = "banned", bytes = 9 })
+    assert.is_nil(three:ok())
+    assert.same({ { "b", ids[1], "ok", 4, "-" }, { "a", ids[1], "ok", "-", "-" }, { "a", ids[1], "proxy_bad", 7, "-" },
+      { "a", ids[1], "banned", "-", 9 } }, log)
+  end)
+
+  it("keeps a completion whose record raises, and says so", function()
+    assert(pool:use(by(first, { record = function() error("full disk", 0) end })))
+    local ended, err = pool:acquire():ok(1)
+    assert.is_true(ended)
+    assert.equal("strategy", err.kind)
+    assert.matches("full disk", err.message)
+    assert.same({ 1, 0 }, { pool:stats().succeeded, pool:stats().active })
+  end)
+
+  it("records for native strategies that want it", function()
+    local count = 0
+    local native = by(function(_, view) return view:random() end, {
+      native = "random", record = function() count = count + 1 end })
+    assert(pool:use(native))
+    pool:acquire():ok()
+    pool:acquire_into(gyre.lease()):ok()
+    pool:acquire({ exclude = { ids[1] } }):ok()
+    assert.equal(3, count)
+  end)
+end)

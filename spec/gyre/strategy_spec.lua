@@ -1,0 +1,131 @@
+local gyre = require "gyre"
+local pools = require "pools"
+local strategy = require "gyre.strategy"
+
+local function with_file(text, run)
+  local path = os.tmpname() .. ".lua"
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  local ran, value, err = pcall(run, path)
+  os.remove(path)
+  assert(ran, value)
+  return value, err
+end
+
+local function load_text(text)
+  return with_file(text, strategy.load)
+end
+
+local SELECT = "select = function(_, view) return view[1] end"
+
+describe("gyre.strategy", function()
+  it("loads by name, with - and _ alike", function()
+    assert.equal("round-robin", assert(strategy.load "round-robin").name)
+    assert.equal("round-robin", assert(strategy.load "round_robin").name)
+  end)
+
+  it("says where it looked for a name", function()
+    local made, err = strategy.load "no-such-thing"
+    assert.is_nil(made)
+    assert.equal("strategy", err.kind)
+    assert.matches("no strategy 'no%-such%-thing':\n\tno file .*strategies/no%-such%-thing%.lua", err.message)
+    assert.equal("strategy", select(2, strategy.load "a b").kind)
+    assert.equal("strategy", select(2, strategy.load "").kind)
+    assert.equal("strategy", select(2, strategy.load "./no-such.lua").kind)
+  end)
+
+  it("loads by path, each time anew", function()
+    with_file("return { name = 'x', " .. SELECT .. " }", function(path)
+      local one, two = assert(strategy.load(path)), assert(strategy.load(path))
+      assert.equal("x", one.name)
+      assert.is_true(one ~= two)
+    end)
+  end)
+
+  it("takes the program's embedded ones when there is no file", function()
+    local before = package.loaded["gyre.embedded"]
+    package.loaded["gyre.embedded"] = { ["spec-embedded"] = "return { name = 'e', " .. SELECT .. " }" }
+    local made = strategy.load "spec_embedded"
+    package.loaded["gyre.embedded"] = before
+    assert.equal("e", made.name)
+  end)
+
+  it("rejects what is no strategy, naming the place", function()
+    for text, message in pairs {
+      ["return {"] = ":1: ",
+      ["error 'broken'"] = ":1: broken",
+      ["return 17"] = "returns a number",
+      [""] = "returns a nil",
+      ["return { " .. SELECT .. " }"] = "needs a name",
+      ["return { name = 'x' }"] = "'x' has no function select",
+      ["return { name = 'x', select = 5 }"] = "'x' has no function select",
+      ["return { name = 'x', record = 5, " .. SELECT .. " }"] = "record must be a function",
+      ["return { name = 'x', configure = {}, " .. SELECT .. " }"] = "configure must be a function",
+      ["return { name = 'x', native = 'fastest', " .. SELECT .. " }"] = "no native picker 'fastest'",
+      ["return { name = 'x', requires = 'cost', " .. SELECT .. " }"] = "requires must be a list",
+      ["return { name = 'x', requires = { 'colour' }, " .. SELECT .. " }"] = "requires 'colour'",
+      ["return { name = 'x', judge = function() end, " .. SELECT .. " }"] = "judge is not supported yet",
+      ["count = 0 return { name = 'x', " .. SELECT .. " }"] = ":1: a strategy must not assign the global 'count'",
+    } do
+      local made, err = load_text(text)
+      assert.is_nil(made, text)
+      assert.equal("strategy", err.kind)
+      assert.matches(message, err.message)
+    end
+  end)
+
+  it("refuses globals also later, in select", function()
+    local made = assert(load_text "return { name = 'x', select = function(_, view) last = view[1] return last end }")
+    local pool = pools.open(2)
+    local _, err = pool:acquire { strategy = made }
+    assert.equal("strategy", err.kind)
+    assert.matches("must not assign the global 'last'", err.message)
+    pool:close()
+  end)
+
+  it("lets it read globals", function()
+    assert.equal(4, assert(load_text("return { name = 'x', n = math.max(3, 4), " .. SELECT .. " }")).n)
+  end)
+
+  it("configures with defaults and options, and knows no others", function()
+    local text = "return { name = 'x', options = { k = 2, deep = false }, configure = function(self, o) "
+      .. "self.k, self.deep = o.k, o.deep if o.k < 0 then error('k is negative', 0) end end, " .. SELECT .. " }"
+    with_file(text, function(path)
+      assert.equal(2, assert(strategy.load(path)).k)
+      local made = assert(strategy.load(path, { k = 5, deep = true }))
+      assert.same({ 5, true }, { made.k, made.deep })
+      assert.matches("has no option 'kk'", select(2, strategy.load(path, { kk = 5 })).message)
+      assert.equal("strategy 'x': k is negative", select(2, strategy.load(path, { k = -1 })).message)
+    end)
+    assert.matches("has no option 'k'", select(2, strategy.load("random", { k = 1 })).message)
+  end)
+
+  it("leaves the old one in use when the new one does not load", function()
+    local pool = pools.open(3)
+    assert(pool:use "random")
+    for _, bad in ipairs { "no-such", "./no-such.lua", { name = "x" } } do
+      assert.equal("strategy", select(2, pool:use(bad)).kind)
+      assert.equal("random", pool.strategy)
+    end
+    assert(assert(pool:acquire()):ok())
+    pool:close()
+  end)
+
+  it("is rejected with how many proxies lack what it requires", function()
+    local pool = assert(gyre.open { proxies = { "h:80#country=de", "h:81#country=de&cost=1", "h:82" } })
+    local function requires(...)
+      return { name = "needy", requires = { ... }, select = function(_, view) return view[1] end }
+    end
+    local _, err = pool:use(requires "country")
+    assert.equal("missing_metadata", err.kind)
+    assert.equal("strategy 'needy' requires 'country', and 1 of 3 proxies have none", err.message)
+    _, err = pool:use(requires "cost")
+    assert.same({ "cost", 2 }, { err.field, err.lacking })
+    assert.equal("missing_metadata", select(2, pool:acquire { strategy = requires "region" }).kind)
+    assert.is_true(pool:use(requires("latency", "weight")))
+    assert(pool:update(pool:find("http://h:82").id, { country = "fr" }))
+    assert.is_true(pool:use(requires "country"))
+    pool:close()
+  end)
+end)

@@ -1,0 +1,90 @@
+-- What every file in strategies/ must do, whatever its rule.
+local pools = require "pools"
+
+local function files()
+  local found = {}
+  local pipe = assert(io.popen "ls strategies/*.lua")
+  for path in pipe:lines() do
+    found[#found + 1] = path
+  end
+  pipe:close()
+  return found
+end
+
+for _, path in ipairs(files()) do
+  describe(path, function()
+    local strategy = assert(dofile(path))
+
+    -- The same rule without the core's picker: what `select` does.
+    local function in_lua()
+      local copy = {}
+      for name, value in pairs(assert(dofile(path))) do
+        copy[name] = value
+      end
+      copy.native = nil
+      return copy
+    end
+
+    it("is named as its file and loads by that name", function()
+      assert.equal(path, "strategies/" .. strategy.name .. ".lua")
+      local pool = pools.open(2, { strategy = strategy.name })
+      assert.equal(strategy.name, pool.strategy)
+      pool:close()
+    end)
+
+    for kind, source in pairs { native = path, ["in Lua"] = in_lua() } do
+      it("picks eligible proxies only: " .. kind, function()
+        local pool = pools.open(7, { strategy = source })
+        local ids = pools.ids(pool)
+        local random = require("gyre.random").new(9)
+        local out = {}
+        for _ = 1, 400 do
+          local id = ids[random:upto(7)]
+          out[id] = not out[id]
+          assert(pool[out[id] and "disable" or "enable"](pool, id))
+          local lease, err = pool:acquire()
+          if lease then
+            assert.is_falsy(out[lease.id])
+            assert(lease:ok(random:upto(100)))
+          else
+            assert.equal("no_proxy", err.kind)
+            assert.equal(0, pool:stats().eligible)
+          end
+        end
+        assert.equal(0, pool:stats().active)
+        pool:close()
+      end)
+
+      it("reaches every proxy: " .. kind, function()
+        local pool = pools.open(5, { strategy = source })
+        for _ = 1, 500 do
+          assert(assert(pool:acquire()):ok(10))
+        end
+        for proxy in pool:each() do
+          assert.is_true(proxy.started > 0)
+        end
+        pool:close()
+      end)
+
+      it("says no_proxy of an empty pool and one with none eligible: " .. kind, function()
+        local pool = pools.open(1, { strategy = source })
+        pool:disable(pools.ids(pool)[1])
+        assert.equal("no_proxy", select(2, pool:acquire()).kind)
+        pool:remove(pools.ids(pool)[1])
+        assert.equal("no_proxy", select(2, pool:acquire()).kind)
+        pool:close()
+      end)
+
+      it("passes over who is excluded: " .. kind, function()
+        local pool = pools.open(4, { strategy = source })
+        local ids = pools.ids(pool)
+        for _ = 1, 40 do
+          local lease = assert(pool:acquire { exclude = { ids[1], ids[3] } })
+          assert.is_true(lease.id == ids[2] or lease.id == ids[4])
+          lease:ok()
+        end
+        pool:close()
+      end)
+    end
+  end)
+end
