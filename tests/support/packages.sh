@@ -46,19 +46,17 @@ packages_apt() {
         apt-get install -q -y --no-install-recommends --no-remove "$@"
 }
 
-# Runs a command while policy-rc.d, Debian's switch against starting services, says no.
-packages_without_services() {
-    local status policy=/usr/sbin/policy-rc.d
-    if [ -e $policy ]; then
-        "$@"
-        return
+# Runs a command while policy-rc.d, Debian's switch against starting services, says no. In a subshell, so that
+# its traps take the file away again on Ctrl-C too.
+packages_without_services() (
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap 'packages_root rm -f $policy' EXIT
+        trap 'exit 130' INT TERM HUP
+        packages_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
     fi
-    packages_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
     "$@"
-    status=$?
-    packages_root rm -f $policy
-    return $status
-}
+)
 
 packages_disable_services() {
     local entry
