@@ -281,7 +281,6 @@ void gyre__multi_adopt(struct gyre__multi *multi, struct gyre__call *call)
     CURL *easy = call->easy;
 
     call->multi = multi;
-    call->socket_errno = 0;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call);

@@ -1,9 +1,10 @@
 /*
  * setup.c: every libcurl option gyre sets, and why.
- * Owns nothing; writes to the transfer's easy handle.
+ * Owns nothing; writes to the transfer's easy handle. What is the same for all requests is set once a handle, the rest
+ * every time: options cost a tenth of a request otherwise.
  *
  * Fail closed: the proxy, the absence of exceptions to it, the protocols and the fate of a redirect are all said
- * explicitly on every transfer, so that neither the environment nor a default of libcurl's can lead around it.
+ * explicitly, so that neither the environment nor a default of libcurl's can lead around the proxy.
  */
 #include "setup.h"
 
@@ -15,12 +16,6 @@ enum {
     BUSY = 1000,          /* transfers in flight above which each gets a small buffer */
     BUSY_BUFFER = 4096,   /* 16.9 KiB instead of 19.9 per transfer in flight, at no cost in CPU */
 };
-
-static void set_proxy_none(CURL *easy)
-{
-    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* "", not NULL: NULL means what the environment says */
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
-}
 
 static const char *scheme_name(uint32_t scheme)
 {
@@ -65,18 +60,14 @@ static const char *set_proxy_parsed(struct gyre__transfer *transfer, const struc
     snprintf(endpoint, sizeof endpoint, is_ipv6 ? "%s://[%s]:%u" : "%s://%s:%u", scheme_name(url->scheme), url->host,
              (unsigned)url->port);
     curl_easy_setopt(easy, CURLOPT_PROXY, endpoint);
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* or NO_PROXY in the environment sends requests direct */
     if (url->has_user || url->has_password) curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, credentials);
-    curl_easy_setopt(easy, CURLOPT_PROXYAUTH, (long)CURLAUTH_BASIC);
-    curl_easy_setopt(easy, CURLOPT_SOCKS5_AUTH, (long)CURLAUTH_BASIC);
 
     transfer->secure_proxy = url->scheme == GYRE_HTTPS;
     transfer->socks = url->scheme != GYRE_HTTP && url->scheme != GYRE_HTTPS;
-    if (gyre__identity_shard(&transfer->http->identities, endpoint, credentials, GYRE__SHARDS,
-                             &transfer->call.shard) != 0) {
-        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
-        curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
-    }
+    int crowded = gyre__identity_shard(&transfer->http->identities, endpoint, credentials, GYRE__SHARDS,
+                                       &transfer->call.shard) != 0;
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)crowded);
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)crowded);
     explicit_bzero(credentials, strlen(credentials));
     free(credentials);
     return NULL;
@@ -90,7 +81,7 @@ static const char *set_proxy(struct gyre__transfer *transfer, const char *proxy)
     transfer->socks = transfer->secure_proxy = 0;
     transfer->call.shard = 0;
     if (!proxy) {
-        set_proxy_none(transfer->call.easy);
+        curl_easy_setopt(transfer->call.easy, CURLOPT_PROXY, ""); /* not NULL: that is what the environment says */
         return NULL;
     }
     const char *why = "the proxy's URL cannot be parsed";
@@ -105,11 +96,14 @@ static int is_token(const char *text)
     return length > 0 && length < 32 && text[length] == '\0';
 }
 
-static const char *set_method(CURL *easy, const struct gyre__fetch *fetch)
+static const char *set_method(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
 {
+    CURL *easy = transfer->call.easy;
     const char *method = fetch->method ? fetch->method : "GET";
 
+    if (strcmp(method, "GET") == 0 && !fetch->body) return NULL;
     if (!is_token(method)) return "the method is not a token";
+    transfer->reset_needed = 1;
     if (fetch->body) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)fetch->body_size);
         curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, fetch->body);
@@ -119,7 +113,7 @@ static const char *set_method(CURL *easy, const struct gyre__fetch *fetch)
     } else if (strcmp(method, "POST") == 0) { /* not a custom one: libcurl then knows what a 303 asks for */
         curl_easy_setopt(easy, CURLOPT_POST, 1L);
         if (!fetch->body) curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, "");
-    } else if (strcmp(method, "GET") != 0 || fetch->body) {
+    } else {
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
     }
     return NULL;
@@ -137,13 +131,8 @@ static const char *set_target(CURL *easy, const struct gyre__fetch *fetch)
 {
     if (!is_http_url(fetch->url)) return "the URL must begin with http:// or https:// and hold no spaces";
     curl_easy_setopt(easy, CURLOPT_URL, fetch->url);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, fetch->max_redirects > 0 ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_MAXREDIRS, fetch->max_redirects);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* what the figures were measured with */
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, ""); /* all that libcurl can undo */
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "gyre/" GYRE_VERSION);
     return NULL;
 }
 
@@ -154,25 +143,20 @@ static void set_headers(struct gyre__transfer *transfer, struct curl_slist *head
 
     transfer->headers = all ? all : headers;
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
-    curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* the target's headers are not the proxy's */
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 }
 
-static void set_tls(CURL *easy, const struct gyre__fetch *fetch)
+static void set_tls(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
 {
+    CURL *easy = transfer->call.easy;
+
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, fetch->verify ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, fetch->verify ? 2L : 0L);
     curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, fetch->verify_proxy ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, fetch->verify_proxy ? 2L : 0L);
-    /* Debian's default CAPATH turns libcurl's cache of certificates off: 24 ms and 1.4 MiB a connection. */
-    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-    curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
-    if (fetch->cacert) {
-        curl_easy_setopt(easy, CURLOPT_CAINFO, fetch->cacert);
-        curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, fetch->cacert);
-    }
-    /* A session got through one proxy and resumed through another tells the target that both are one person. */
-    curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+    if (!fetch->cacert) return;
+    transfer->reset_needed = 1; /* libcurl has no other way back to the system's file */
+    curl_easy_setopt(easy, CURLOPT_CAINFO, fetch->cacert);
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, fetch->cacert);
 }
 
 static long milliseconds(double seconds)
@@ -188,17 +172,36 @@ static void set_limits(struct gyre__transfer *transfer, const struct gyre__fetch
     transfer->max_body = fetch->max_body;
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, milliseconds(fetch->timeout));
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(fetch->connect_timeout));
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     /* Refuses by Content-Length before the first byte; not for HEAD, which announces what it does not send. */
-    if (!fetch->method || strcmp(fetch->method, "HEAD") != 0)
-        curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)(fetch->max_body > 0 ? fetch->max_body : 1));
-    if (transfer->http->in_flight > BUSY) curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUSY_BUFFER);
+    int is_head = fetch->method && strcmp(fetch->method, "HEAD") == 0;
+    curl_off_t largest = fetch->max_body > 0 ? (curl_off_t)fetch->max_body : 1; /* 0 would be: no limit */
+    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, is_head ? (curl_off_t)0 : largest);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, transfer->http->in_flight > BUSY ? (long)BUSY_BUFFER : CURL_MAX_WRITE_SIZE);
 }
 
-static void set_output(struct gyre__transfer *transfer)
+void gyre__transfer_setup_once(struct gyre__transfer *transfer)
 {
     CURL *easy = transfer->call.easy;
 
+    curl_easy_reset(easy);
+    transfer->reset_needed = 0;
+    gyre__multi_adopt(&transfer->http->multi, &transfer->call);
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* or NO_PROXY in the environment sends requests direct */
+    curl_easy_setopt(easy, CURLOPT_PROXYAUTH, (long)CURLAUTH_BASIC);
+    curl_easy_setopt(easy, CURLOPT_SOCKS5_AUTH, (long)CURLAUTH_BASIC);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* what the figures were measured with */
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, ""); /* all that libcurl can undo */
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "gyre/" GYRE_VERSION);
+    curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* the target's headers are not the proxy's */
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    /* Debian's default CAPATH turns libcurl's cache of certificates off: 24 ms and 1.4 MiB a connection. */
+    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
+    /* A session got through one proxy and resumed through another tells the target that both are one person. */
+    curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, gyre__transfer_on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
@@ -208,15 +211,21 @@ static void set_output(struct gyre__transfer *transfer)
 
 const char *gyre__transfer_setup(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
 {
-    CURL *easy = transfer->call.easy;
     const char *why;
 
-    curl_easy_reset(easy);
-    gyre__multi_adopt(&transfer->http->multi, &transfer->call);
     set_headers(transfer, fetch->headers);
-    if ((why = set_target(easy, fetch)) || (why = set_method(easy, fetch))) return why;
-    set_tls(easy, fetch);
+    if ((why = set_target(transfer->call.easy, fetch)) || (why = set_method(transfer, fetch))) return why;
+    set_tls(transfer, fetch);
     set_limits(transfer, fetch);
-    set_output(transfer);
     return set_proxy(transfer, fetch->proxy);
+}
+
+void gyre__transfer_forget(struct gyre__transfer *transfer)
+{
+    CURL *easy = transfer->call.easy;
+
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(easy, CURLOPT_URL, NULL);
+    curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, NULL);
+    if (transfer->reset_needed) gyre__transfer_setup_once(transfer);
 }

@@ -4,9 +4,15 @@
 
 #include "transfer.h"
 
-/* Sets every option of the transfer's easy handle and chooses its shard. Returns NULL, or what is wrong with the
- * input. Takes over fetch->headers in any case. */
+/* Sets what is the same for all requests. For a new easy handle. */
+void gyre__transfer_setup_once(struct gyre__transfer *transfer);
+
+/* Sets the rest and chooses the shard. Returns NULL, or what is wrong with the input. Takes over fetch->headers in
+ * any case. */
 const char *gyre__transfer_setup(struct gyre__transfer *transfer, const struct gyre__fetch *fetch);
+
+/* Leaves nothing of the last request in the handle: no credentials wait in the free list. */
+void gyre__transfer_forget(struct gyre__transfer *transfer);
 
 /* CURLOPT_HEADERFUNCTION and CURLOPT_WRITEFUNCTION, in transfer.c. */
 size_t gyre__transfer_on_header(char *data, size_t unit, size_t count, void *owner);

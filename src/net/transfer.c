@@ -143,6 +143,7 @@ static void reset(struct gyre__transfer *transfer)
     transfer->headers = NULL;
     transfer->head_size = transfer->body_size = transfer->head_seen = 0;
     transfer->limit = GYRE__LIMIT_NONE;
+    transfer->call.socket_errno = 0;
     transfer->error[0] = '\0';
     memset(&transfer->result, 0, sizeof transfer->result);
 }
@@ -171,6 +172,7 @@ struct gyre__transfer *gyre__transfer_new(struct gyre__http *http)
         destroy(transfer);
         return NULL;
     }
+    gyre__transfer_setup_once(transfer);
     return transfer;
 }
 
@@ -202,8 +204,8 @@ void gyre__transfer_delete(struct gyre__transfer *transfer)
         destroy(transfer);
         return;
     }
+    gyre__transfer_forget(transfer);
     reset(transfer);
-    curl_easy_reset(transfer->call.easy); /* no credentials wait in the free list */
     transfer->next = http->free;
     http->free = transfer;
     http->free_count++;
