@@ -121,13 +121,15 @@ struct gyre_proxy {
     double success_rate;
     double last_used;
     double benched_until;
+    double expires;
+    double rate_period;
     double weight, cost;
     uint32_t active;
     uint32_t consecutive_failures;
     uint32_t max_active;
     uint32_t scheme;
     uint32_t port;
-    uint32_t reserved;
+    uint32_t rate_count;
     char host[256];
     char country[64], region[64];
     char tags[768];
@@ -138,6 +140,8 @@ struct gyre_stats {
     uint32_t proxies, eligible;
     uint32_t benched, half_open, disabled, draining;
     uint32_t bench_refused;
+    uint32_t ban_refused;
+    uint32_t reserved;
     uint64_t started, completed, succeeded, failed, aborted, active;
 };
 
@@ -165,6 +169,22 @@ struct gyre_lease {
     uint64_t host;
 };
 
+struct gyre_ban {
+    uint32_t size;
+    uint32_t strikes;
+    uint64_t id;
+    double until;
+    uint32_t judged;
+    uint32_t reserved;
+    char host[256];
+};
+
+struct gyre_check {
+    uint32_t size;
+    uint32_t findings;
+    char first[248];
+};
+
 struct gyre_outcome {
     uint32_t size;
     uint32_t verdict;
@@ -173,6 +193,48 @@ struct gyre_outcome {
     double retry_after;
     uint32_t has_ms;
     uint32_t reserved;
+};
+
+struct gyre_session {
+    uint32_t size;
+    uint32_t reserved;
+    uint64_t proxy;
+    double created;
+    double last_used;
+    double expires;
+    char id[136];
+};
+
+struct gyre_session_stats {
+    uint32_t size;
+    uint32_t count;
+    uint32_t capacity;
+    uint32_t reserved;
+    uint64_t hits;
+    uint64_t assigned;
+    uint64_t moved;
+    uint64_t evicted, expired, closed;
+};
+
+struct gyre_counter {
+    uint32_t size;
+    uint32_t reserved;
+    double value;
+    char name[48];
+};
+
+struct gyre_decision {
+    uint32_t size;
+    uint32_t candidates;
+    uint64_t sequence;
+    uint64_t lost;
+    uint64_t proxy;
+    uint64_t session;
+    double time;
+    uint32_t generation;
+    uint32_t process;
+    char strategy[32];
+    char reason[96];
 };
 
 struct gyre_url {
@@ -209,13 +271,40 @@ int gyre_pool_drain(struct gyre_pool *pool, uint64_t id);
 int gyre_pool_enable(struct gyre_pool *pool, uint64_t id);
 int gyre_pool_stats(struct gyre_pool *pool, struct gyre_stats *stats);
 int gyre_pool_reset_counters(struct gyre_pool *pool);
+int gyre_host_ban(struct gyre_pool *pool, uint64_t id, const char *host, double seconds);
+int gyre_host_unban(struct gyre_pool *pool, uint64_t id, const char *host);
+int gyre_host_next(struct gyre_pool *pool, uint32_t *cursor, struct gyre_ban *ban);
+int gyre_host_throttle(struct gyre_pool *pool, const char *host, double seconds);
+int gyre_lease_host(struct gyre_lease *lease, const char *host);
+double gyre_host_delay(struct gyre_pool *pool, const char *host);
+int gyre_pool_check(struct gyre_pool *pool, struct gyre_check *report);
+int gyre_pool_repair(struct gyre_pool *pool);
 const struct gyre_slot *gyre_pool_slots(struct gyre_pool *pool);
 double gyre_pool_time(struct gyre_pool *pool);
 int gyre_pool_set_time(struct gyre_pool *pool, double seconds);
 int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease);
+int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id);
+int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want);
+int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request);
 int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);
 int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, const struct gyre_outcome *outcome);
 int gyre_complete_ms(struct gyre_pool *pool, struct gyre_lease *lease, int verdict, double ms);
+int gyre_session_get(struct gyre_pool *pool, const char *session, uint64_t *proxy);
+int gyre_session_use(struct gyre_pool *pool, const char *session, uint64_t *proxy);
+int gyre_session_assign(struct gyre_pool *pool, const char *session, uint64_t proxy, uint64_t refused,
+                                 uint64_t *winner);
+int gyre_session_close(struct gyre_pool *pool, const char *session);
+int gyre_session_close_all(struct gyre_pool *pool);
+int gyre_session_cleanup(struct gyre_pool *pool);
+int gyre_session_next(struct gyre_pool *pool, uint64_t *cursor, struct gyre_session *session);
+int gyre_session_stats(struct gyre_pool *pool, struct gyre_session_stats *stats);
+int gyre_counter_add(struct gyre_pool *pool, const char *name, double delta, double *value);
+int gyre_counter_get(struct gyre_pool *pool, const char *name, double *value);
+int gyre_counter_next(struct gyre_pool *pool, uint64_t *cursor, struct gyre_counter *counter);
+int gyre_log_enable(struct gyre_pool *pool, double sample_rate);
+int gyre_log_sample(struct gyre_pool *pool);
+int gyre_log_write(struct gyre_pool *pool, const struct gyre_decision *decision);
+int gyre_log_read(struct gyre_pool *pool, uint64_t *cursor, struct gyre_decision *decision);
 ]]
 end
 
@@ -230,7 +319,13 @@ return {
     "stats",
     "request",
     "lease",
+    "ban",
+    "check",
     "outcome",
+    "session",
+    "session_stats",
+    "counter",
+    "decision",
     "url",
   },
 }

@@ -43,6 +43,39 @@ uint32_t gyre__bits_next(const struct bits *b, uint32_t i)
     return NO_BIT;
 }
 
+static inline uint64_t all_words(const struct bits *const *maps, uint32_t count, uint32_t w)
+{
+    uint64_t word = load_relaxed(&maps[0]->word[w]);
+    for (uint32_t m = 1; m < count; m++) word &= load_relaxed(&maps[m]->word[w]);
+    return word;
+}
+
+static inline uint64_t all_summaries(const struct bits *const *maps, uint32_t count, uint32_t s)
+{
+    uint64_t word = load_relaxed(&maps[0]->summary[s]);
+    for (uint32_t m = 1; m < count; m++) word &= load_relaxed(&maps[m]->summary[s]);
+    return word;
+}
+
+uint32_t gyre__bits_next_all(const struct bits *const *maps, uint32_t count, uint32_t i)
+{
+    uint32_t w = i / 64, words = maps[0]->words;
+    if (w >= words) return NO_BIT;
+    uint64_t word = all_words(maps, count, w) >> (i % 64);
+    if (word) return i + (uint32_t)__builtin_ctzll(word);
+    for (w++; w < words; w++) {
+        uint64_t below = all_summaries(maps, count, w / 64) >> (w % 64);
+        if (!below) {
+            w |= 63; /* nothing under the rest of this summary word */
+            continue;
+        }
+        w += (uint32_t)__builtin_ctzll(below);
+        word = w < words ? all_words(maps, count, w) : 0;
+        if (word) return w * 64 + (uint32_t)__builtin_ctzll(word);
+    }
+    return NO_BIT;
+}
+
 uint32_t gyre__bits_select(const struct bits *b, uint32_t k)
 {
     for (uint32_t w = 0; w < b->words; w++) {

@@ -11,6 +11,8 @@
 
 #include "atomic.h"
 
+#include <stddef.h>
+
 #define NO_BIT UINT32_MAX
 
 struct bits {
@@ -38,9 +40,12 @@ static inline bool bits_test(const struct bits *b, uint32_t i)
 
 static inline void bits_set(const struct bits *b, uint32_t i)
 {
+    uint64_t *summary = &b->summary[i / 4096], *top = &b->top[i / 262144];
+    uint64_t summary_bit = UINT64_C(1) << (i / 64 % 64), top_bit = UINT64_C(1) << (i / 4096 % 64);
     fetch_or(&b->word[i / 64], UINT64_C(1) << (i % 64));
-    fetch_or(&b->summary[i / 4096], UINT64_C(1) << (i / 64 % 64));
-    fetch_or(&b->top[i / 262144], UINT64_C(1) << (i / 4096 % 64));
+    /* A summary bit seen set here may be cleared right after; but then the clear looks at the word after us. */
+    if (!(load_acquire(summary) & summary_bit)) fetch_or(summary, summary_bit);
+    if (!(load_acquire(top) & top_bit)) fetch_or(top, top_bit);
 }
 
 static inline void bits_clear(const struct bits *b, uint32_t i)
@@ -68,6 +73,16 @@ uint32_t gyre__bits_select(const struct bits *b, uint32_t k);
 
 /* Number of set bits. O(words). */
 uint32_t gyre__bits_count(const struct bits *b);
+
+/* Bytes that bits_at wants for n bits. */
+static inline size_t bits_bytes(uint32_t n)
+{
+    uint32_t words = (n + 63) / 64, summaries = (words + 63) / 64, tops = (summaries + 63) / 64;
+    return 8 * ((size_t)words + summaries + tops);
+}
+
+/* First bit at or after i that is set in all of up to three bitmaps of one size, or NO_BIT. Lock-free. */
+uint32_t gyre__bits_next_all(const struct bits *const *maps, uint32_t count, uint32_t i);
 
 /* The fast half of gyre__bits_next: the answer is usually in the same word. */
 static inline uint32_t bits_next(const struct bits *b, uint32_t i)

@@ -3,7 +3,7 @@
  * a process's stock to its threads, which take and give back without any shared write. In a small table no thread keeps
  * any: all of max_leases can be in flight.
  */
-#include "pool.h"
+#include "lease.h"
 
 #include <stdlib.h>
 

@@ -73,6 +73,8 @@ GYRE_API int gyre_struct_size(const char *name)
 #define SIZE(tag) {#tag, (int)sizeof(struct gyre_##tag)}
         SIZE(options), SIZE(proxy_spec), SIZE(slot),  SIZE(proxy),   SIZE(stats),
         SIZE(request), SIZE(lease),      SIZE(outcome), SIZE(url),
+        SIZE(session), SIZE(session_stats), SIZE(counter), SIZE(decision),
+        SIZE(ban),     SIZE(check),
 #undef SIZE
     };
     for (size_t i = 0; name && i < sizeof sizes / sizeof *sizes; i++)

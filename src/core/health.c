@@ -8,13 +8,14 @@
 
 #include <math.h>
 
-static bool wanted(struct gyre_pool *pool, uint32_t slot)
+bool gyre__health_wanted(struct gyre_pool *pool, uint32_t slot)
 {
     uint32_t flags = load_acquire(&pool->slots[slot].flags);
     if ((flags & (SLOT_LIVE | SLOT_OUT)) != SLOT_LIVE) return false;
     if (!(flags & SLOT_LIMITED)) return true;
     uint32_t limit = load_relaxed(&pool->labels[slot].max_active);
-    return !limit || use_active(load_acquire(&pool->slots[slot].use)) < limit;
+    if (limit && use_active(load_acquire(&pool->slots[slot].use)) >= limit) return false;
+    return gyre__limit_open(pool, slot);
 }
 
 /*
@@ -23,13 +24,23 @@ static bool wanted(struct gyre_pool *pool, uint32_t slot)
  */
 void gyre__health_refresh(struct gyre_pool *pool, uint32_t slot)
 {
-    bool want = wanted(pool, slot), again;
+    bool want = gyre__health_wanted(pool, slot), again;
     do {
-        if (want) bits_set(&pool->eligible, slot);
-        else bits_clear(&pool->eligible, slot);
-        again = wanted(pool, slot) != want;
+        if (want && !bits_test(&pool->eligible, slot)) {
+            gyre__least_returned(pool, slot);
+            bits_set(&pool->eligible, slot);
+        } else if (!want) bits_clear(&pool->eligible, slot);
+        again = gyre__health_wanted(pool, slot) != want;
         want = !want;
     } while (again);
+}
+
+void gyre__health_refresh_all(struct gyre_pool *pool)
+{
+    for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1))
+        gyre__health_refresh(pool, slot);
+    for (uint32_t slot = bits_next(&pool->eligible, 0); slot != NO_BIT; slot = bits_next(&pool->eligible, slot + 1))
+        gyre__health_refresh(pool, slot);
 }
 
 static void change_flags(struct gyre_pool *pool, uint32_t slot, uint32_t clear, uint32_t set)

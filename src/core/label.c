@@ -1,6 +1,6 @@
 /*
  * Labels: what the user says of a proxy beside its URL. Country, region and tags are words interned in REGION_LABELS
- * (append only: a word once published never changes, so readers need no lock), found through REGION_LABEL_INDEX.
+ * (a word that a proxy has never changes, so readers of views need no lock), found through REGION_LABEL_INDEX.
  */
 #include "pool.h"
 
@@ -27,22 +27,64 @@ static bool is_word(const struct gyre_pool *pool, uint32_t id, const char *word,
     return id < label_count(pool) && label->size == size && size <= LABEL_TEXT && !memcmp(label->text, word, size);
 }
 
-/* The number of a word, new or known; 0 when the table is full. Caller holds the lock. */
-static uint16_t intern(struct gyre_pool *pool, const char *word, size_t size)
+/* Marks the words of one proxy. */
+static void mark_used(const struct slot_label *label, uint8_t *used)
 {
-    uint32_t mask = 2 * MAX_LABELS - 1, hash = hash_word(word, size), count = label_count(pool);
+    used[label->country % MAX_LABELS] = used[label->region % MAX_LABELS] = 1;
+    for (uint32_t i = 0; i < label->tag_count && i < MAX_TAGS; i++) used[label->tags[i] % MAX_LABELS] = 1;
+}
+
+/* The table is full: forgets the words no proxy has, and `pending`, which is being made, has not either. O(proxies). */
+static void forget_unused(struct gyre_pool *pool, const struct slot_label *pending)
+{
+    uint8_t used[MAX_LABELS] = {1};
+    mark_used(pending, used);
+    for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1))
+        mark_used(&pool->labels[slot], used);
+    for (uint32_t id = 1; id < label_count(pool); id++)
+        if (!used[id]) pool->label_texts[id].size = 0;
+    gyre__label_rebuild(pool);
+}
+
+/* A number without a word, or 0. */
+static uint32_t unused_id(const struct gyre_pool *pool)
+{
+    uint32_t count = label_count(pool);
+    if (count < MAX_LABELS) return count;
+    for (uint32_t id = 1; id < MAX_LABELS; id++)
+        if (!pool->label_texts[id].size) return id;
+    return 0;
+}
+
+static uint16_t find_word(struct gyre_pool *pool, const char *word, size_t size, uint16_t **free_entry)
+{
+    uint32_t mask = 2 * MAX_LABELS - 1, hash = hash_word(word, size);
     for (uint32_t i = 0; i <= mask; i++) {
         uint16_t *entry = &pool->label_index[(hash + i) & mask];
         if (*entry && is_word(pool, *entry, word, size)) return *entry;
-        if (*entry) continue;
-        if (count >= MAX_LABELS) return 0;
-        memcpy(pool->label_texts[count].text, word, size);
-        pool->label_texts[count].size = (uint8_t)size;
-        store_release(&pool->control->labels, count + 1); /* pairs with label_count */
-        *entry = (uint16_t)count;
-        return (uint16_t)count;
+        *free_entry = entry;
+        if (!*entry) return 0;
     }
     return 0;
+}
+
+/* The number of a word, new or known; 0 when the table is full. Caller holds the lock. */
+static uint16_t intern(struct gyre_pool *pool, const char *word, size_t size, const struct slot_label *pending)
+{
+    uint16_t *entry = NULL, known = find_word(pool, word, size, &entry);
+    if (known) return known;
+    uint32_t id = unused_id(pool);
+    if (!id) {
+        forget_unused(pool, pending);
+        find_word(pool, word, size, &entry);
+        id = unused_id(pool);
+    }
+    if (!id || *entry) return 0;
+    memcpy(pool->label_texts[id].text, word, size);
+    store_release(&pool->label_texts[id].size, (uint8_t)size);
+    if (id >= label_count(pool)) store_release(&pool->control->labels, id + 1); /* pairs with label_count */
+    *entry = (uint16_t)id;
+    return *entry;
 }
 
 void gyre__label_rebuild(struct gyre_pool *pool)
@@ -51,7 +93,7 @@ void gyre__label_rebuild(struct gyre_pool *pool)
     memset(pool->label_index, 0, 2 * MAX_LABELS * sizeof *pool->label_index);
     for (uint32_t id = 1; id < count; id++) {
         const struct label_text *label = &pool->label_texts[id];
-        if (label->size > LABEL_TEXT) continue;
+        if (!label->size || label->size > LABEL_TEXT) continue;
         uint32_t at = hash_word(label->text, label->size);
         while (pool->label_index[at & mask]) at++;
         pool->label_index[at & mask] = (uint16_t)id;
@@ -64,7 +106,8 @@ static int as_it_is(int c)
 }
 
 /* Trims, changes case, checks and interns one word. 0 or an error; *id 0 for an empty word. */
-static int put_word(struct gyre_pool *pool, const char *what, const char *from, size_t size, int (*fold)(int), uint16_t *id)
+static int put_word(struct gyre_pool *pool, const struct slot_label *pending, const char *what, const char *from,
+                    size_t size, int (*fold)(int), uint16_t *id)
 {
     char word[LABEL_TEXT];
     while (size && isspace((unsigned char)*from)) from++, size--;
@@ -77,7 +120,7 @@ static int put_word(struct gyre_pool *pool, const char *what, const char *from, 
         if (c < 32 || c == 127 || c == ',') return gyre__fail(GYRE_EINVALID, "%s has a comma or control character", what);
         word[i] = (char)fold(c);
     }
-    *id = intern(pool, word, size);
+    *id = intern(pool, word, size, pending);
     return *id ? 0 : gyre__fail(GYRE_EFULL, "the segment holds %u different labels already", MAX_LABELS - 1);
 }
 
@@ -87,7 +130,7 @@ static int put_tags(struct gyre_pool *pool, const char *tags, struct slot_label 
     while (*tags) {
         size_t size = strcspn(tags, ",");
         uint16_t id;
-        int bad = put_word(pool, "tag", tags, size, tolower, &id);
+        int bad = put_word(pool, label, "tag", tags, size, tolower, &id);
         if (bad) return bad;
         if (id && label->tag_count == MAX_TAGS)
             return gyre__fail(GYRE_EINVALID, "more than %u tags on one proxy", MAX_TAGS);
@@ -114,8 +157,8 @@ int gyre__label_apply(struct gyre_pool *pool, uint32_t slot, const struct gyre_p
         bad = gyre__fail(GYRE_EINVALID, "max_active %u is too large", spec->max_active);
     if (spec->has_max_active) label.max_active = spec->max_active;
     if (!bad && spec->country)
-        bad = put_word(pool, "country", spec->country, strlen(spec->country), toupper, &label.country);
-    if (!bad && spec->region) bad = put_word(pool, "region", spec->region, strlen(spec->region), as_it_is, &label.region);
+        bad = put_word(pool, &label, "country", spec->country, strlen(spec->country), toupper, &label.country);
+    if (!bad && spec->region) bad = put_word(pool, &label, "region", spec->region, strlen(spec->region), as_it_is, &label.region);
     if (!bad && spec->tags) bad = put_tags(pool, spec->tags, &label);
     if (bad) return bad;
     pool->labels[slot] = label;
@@ -127,7 +170,7 @@ static size_t append(const struct gyre_pool *pool, uint32_t id, char *buffer, si
 {
     if (!id || id >= label_count(pool)) return at;
     const struct label_text *label = &pool->label_texts[id];
-    if (label->size > LABEL_TEXT || at + label->size + 2 > size) return at;
+    if (label->size > LABEL_TEXT || at + (at > 0) + label->size + 1 > size) return at;
     if (at) buffer[at++] = ',';
     memcpy(buffer + at, label->text, label->size);
     at += label->size;

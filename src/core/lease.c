@@ -8,7 +8,8 @@
  * a process killed anywhere leaves either a definite state or one add of which it must be found out whether it
  * happened; settle.c does. The compare-and-swap from HELD to ENDING is what makes a lease end exactly once.
  */
-#include "pool.h"
+#include "lease.h"
+#include "pick.h"
 
 #include <math.h>
 
@@ -23,66 +24,31 @@ static void release_entry(struct gyre_pool *pool, struct thread *thread, uint32_
     if (unlikely(thread->entries > pool->keep)) gyre__entry_spill(pool, thread);
 }
 
-/* Counts a start on a slot with a limit: false at the limit. */
-static bool start_limited(struct gyre_pool *pool, uint32_t slot)
+/* Counts a start that has conditions: GYRE_EBUSY at the limit, GYRE_ENO_PROXY when `use` is not what the picker saw. */
+static int start_checked(struct gyre_pool *pool, uint32_t slot, bool limited, const struct commit *commit)
 {
     struct gyre_slot *hot = &pool->slots[slot];
-    uint32_t limit = load_relaxed(&pool->labels[slot].max_active);
+    uint32_t limit = limited ? load_relaxed(&pool->labels[slot].max_active) : 0;
     uint64_t use = load_relaxed(&hot->use);
     do {
+        if ((use & commit->mask) != commit->value) return GYRE_ENO_PROXY;
         if (limit && use_active(use) >= limit) {
             gyre__health_refresh(pool, slot);
-            return false;
+            return GYRE_EBUSY;
         }
     } while (!compare_swap(&hot->use, &use, use + USE_START));
-    if (limit && use_active(use) + 1 >= limit) gyre__health_refresh(pool, slot);
-    return true;
-}
-
-static inline void fill(struct gyre_lease *lease, uint32_t generation, uint32_t slot, uint32_t entry, uint32_t serial)
-{
-    lease->id = make_id(generation, slot);
-    lease->slot = slot;
-    lease->generation = generation;
-    lease->entry = entry;
-    lease->serial = serial;
-    lease->host = 0;
-}
-
-/*
- * Leases a proxy that is in use and has no limits, by a thread that has an entry: nearly every call. False when it is not
- * so simple, and nothing has been done. Lock-free.
- */
-static inline bool start_simple(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,
-                                struct gyre_lease *lease)
-{
-    struct gyre_slot *hot = &pool->slots[slot];
-    uint32_t generation = load_acquire(&hot->generation);
-    if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || !thread->entries)) return false;
-    uint32_t index = thread->entry[thread->entries - 1];
-    struct lease_entry *entry = &pool->leases[index];
-    uint32_t serial = lease_serial(load_relaxed(&entry->word));
-    store_relaxed(&entry->deadline, stamp + pool->lease_timeout);
-    store_release(&entry->word, lease_word(serial, slot, 0, LEASE_STARTING));
-    window_touch(pool, slot);
-    fetch_add(&hot->use, USE_START);
-    if (unlikely(load_acquire(&hot->generation) != generation)) { /* removed, perhaps used again, in between */
-        fetch_sub(&hot->use, USE_START);
-        store_release(&entry->word, lease_word(serial + 1, 0, 0, LEASE_FREE));
-        return false;
-    }
-    store_release(&entry->word, lease_word(serial, slot, 0, LEASE_HELD));
-    thread->entries--;
-    if (load_relaxed(&hot->last_used) != stamp) store_relaxed(&hot->last_used, stamp);
-    fill(lease, generation, slot, index, serial);
-    return true;
+    if (!limited) return 0;
+    enum rate_result rate = gyre__limit_take(pool, slot); /* after `use`: what settle.c undoes is one add */
+    if (rate == RATE_EMPTY) fetch_sub(&hot->use, USE_START);
+    if (rate != RATE_TAKEN || (limit && use_active(use) + 1 >= limit)) gyre__health_refresh(pool, slot);
+    return rate != RATE_EMPTY ? 0 : GYRE_EBUSY;
 }
 
 /*
  * Leases `slot`. 0, or GYRE_EBUSY (at its limit), GYRE_ENO_PROXY (not eligible any more), GYRE_EFULL. Lock-free.
  */
 int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,
-                      struct gyre_lease *lease)
+                      const struct commit *commit, struct gyre_lease *lease)
 {
     struct gyre_slot *hot = &pool->slots[slot];
     uint32_t generation = load_acquire(&hot->generation), flags = load_acquire(&hot->flags), bits = LEASE_STARTING;
@@ -105,12 +71,11 @@ int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t sl
         return GYRE_ENO_PROXY;
     }
     window_touch(pool, slot);
-    if (likely(!(flags & SLOT_LIMITED))) {
-        fetch_add(&hot->use, USE_START);
-    } else if (!start_limited(pool, slot)) {
+    int refused = start_checked(pool, slot, flags & SLOT_LIMITED, commit);
+    if (refused) {
         if (flags & SLOT_HALF) gyre__health_probe_back(pool, slot);
         release_entry(pool, thread, index, load_relaxed(&entry->word));
-        return GYRE_EBUSY;
+        return refused;
     }
     if (unlikely(load_acquire(&hot->generation) != generation)) { /* removed, perhaps used again, in between */
         fetch_sub(&hot->use, USE_START);
@@ -119,8 +84,9 @@ int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t sl
     }
     bits = (bits & ~LEASE_STATE) | LEASE_HELD;
     store_release(&entry->word, lease_word(serial, slot, 0, bits));
+    lease_moved(pool, slot, 0, 1);
     if (load_relaxed(&hot->last_used) != stamp) store_relaxed(&hot->last_used, stamp);
-    fill(lease, generation, slot, index, serial);
+    lease_fill(lease, generation, slot, index, serial);
     return 0;
 }
 
@@ -145,14 +111,19 @@ static void count(struct lease_entry *entry, uint64_t *counter)
     store_relaxed(&entry->target, (uint32_t)next);
     store_release(&entry->word, load_relaxed(&entry->word) | LEASE_COUNTED);
     store_release(counter, next);
+    store_release(&entry->word, load_relaxed(&entry->word) | LEASE_SETTLED);
 }
 
 /* The part of ending that needs the lock: everything but a plain success of a healthy proxy. */
-static void finish_locked(struct gyre_pool *pool, struct lease_entry *entry, uint32_t slot,
-                          uint32_t verdict, uint32_t stamp)
+static void finish_locked(struct gyre_pool *pool, struct lease_entry *entry, uint32_t slot, uint32_t verdict,
+                          uint32_t stamp)
 {
     struct gyre_slot *hot = &pool->slots[slot];
     bool probe = load_relaxed(&entry->word) & LEASE_PROBE;
+    if (unlikely(!(load_relaxed(&hot->flags) & SLOT_LIVE))) { /* removed while we waited for the lock */
+        store_release(&entry->word, load_relaxed(&entry->word) | LEASE_SETTLED);
+        return;
+    }
     if (verdict == GYRE_PROXY_BAD || verdict == GYRE_BANNED) count(entry, &hot->failed);
     if (verdict == GYRE_ABORTED) count(entry, &hot->aborted);
     if (verdict == GYRE_PROXY_BAD) {
@@ -185,9 +156,9 @@ void gyre__lease_finish(struct gyre_pool *pool, struct lease_entry *entry, const
     uint32_t slot = lease_slot(word), verdict = ending->verdict;
     struct gyre_slot *hot = &pool->slots[slot];
     uint32_t flags = load_acquire(&hot->flags);
-    if (likely(flags & SLOT_LIVE)) { /* else it was removed: only `active` is left to put right */
+    bool failed = verdict == GYRE_PROXY_BAD || verdict == GYRE_BANNED || verdict == GYRE_ABORTED;
+    if (likely(flags & SLOT_LIVE)) {
         window_touch(pool, slot);
-        bool failed = verdict == GYRE_PROXY_BAD || verdict == GYRE_BANNED || verdict == GYRE_ABORTED;
         if (verdict == GYRE_OK) {
             if (ending->has_ms) add_sample(pool, slot, ending->ms);
             if (unlikely(load_float(&hot->success_rate) < 1.0f)) raise_success(hot);
@@ -198,8 +169,11 @@ void gyre__lease_finish(struct gyre_pool *pool, struct lease_entry *entry, const
             finish_locked(pool, entry, slot, verdict, clock_stamp(pool));
             if (!ending->locked) gyre__unlock(pool);
         }
+    } else if (failed) { /* it was removed: only `active` is left to put right, and settle.c must know */
+        store_release(&entry->word, word | LEASE_SETTLED);
     }
     fetch_sub(&hot->use, 1);
+    lease_moved(pool, slot, 1, 0);
     if (unlikely(flags & SLOT_LIMITED)) gyre__health_refresh(pool, slot);
 }
 
@@ -207,6 +181,8 @@ static int check_outcome(const struct ending *ending)
 {
     if (ending->verdict < GYRE_OK || ending->verdict > GYRE_ABORTED)
         return gyre__fail(GYRE_EINVALID, "%u is no verdict", ending->verdict);
+    if (!(ending->retry_after >= 0))
+        return gyre__fail(GYRE_EINVALID, "retry_after %g is not a number from 0 up", ending->retry_after);
     if (ending->has_ms && !(ending->ms >= 0 && ending->ms <= MAX_MS)) /* NaN fails both */
         return gyre__fail(GYRE_EINVALID, "latency %g ms is not between 0 and %.0f", ending->ms, MAX_MS);
     return 0;
@@ -241,10 +217,12 @@ static inline __attribute__((always_inline)) int complete(struct gyre_pool *pool
     if (unlikely(!compare_swap(&entry->word, &word, next)))
         return gyre__fail(GYRE_ECLOSED, "the lease has already ended");
     struct gyre_slot *hot = &pool->slots[lease->slot];
+    if (unlikely(ending->host)) gyre__host_verdict(pool, lease, ending);
     if (likely(ends_simply(hot, word, ending))) {
         window_touch(pool, lease->slot);
         if (ending->has_ms) add_sample(pool, lease->slot, ending->ms);
         fetch_sub(&hot->use, 1);
+        lease_moved(pool, lease->slot, 1, 0);
     } else {
         gyre__lease_finish(pool, entry, ending);
     }
@@ -257,13 +235,14 @@ GYRE_API int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, con
     if (!outcome || outcome->size < sizeof *outcome)
         return gyre__fail(GYRE_EINVALID, "no outcome, or its size is not set");
     struct ending ending = {.verdict = outcome->verdict, .has_ms = outcome->has_ms != 0, .ms = outcome->ms,
-                            .bytes = outcome->bytes};
+                            .bytes = outcome->bytes, .host = lease ? lease->host : 0,
+                            .retry_after = outcome->retry_after};
     return complete(pool, lease, &ending);
 }
 
 GYRE_API int gyre_complete_ms(struct gyre_pool *pool, struct gyre_lease *lease, int verdict, double ms)
 {
-    struct ending ending = {.verdict = (uint32_t)verdict, .has_ms = !(ms < 0), .ms = ms};
+    struct ending ending = {.verdict = (uint32_t)verdict, .has_ms = !(ms < 0), .ms = ms, .host = lease ? lease->host : 0};
     return complete(pool, lease, &ending);
 }
 
@@ -293,62 +272,4 @@ void gyre__lease_expire(struct gyre_pool *pool, uint32_t stamp, uint32_t chunks)
         }
     }
     store_relaxed(&control->sweep, at);
-}
-
-static int acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
-                   struct gyre_lease *lease)
-{
-    struct pick pick = {.request = request, .thread = thread};
-    uint32_t picker = request && request->picker ? request->picker : pool->picker;
-    int result = GYRE_ENO_PROXY;
-    gyre__pick_begin(pool, &pick);
-    for (uint32_t tries = 0; tries < 2 * pool->max_proxies; tries++) {
-        uint32_t slot = gyre__pick(pool, &pick, picker);
-        if (unlikely(slot == NO_BIT)) break;
-        result = gyre__lease_start(pool, thread, slot, stamp, lease);
-        if (likely(result == 0) || result == GYRE_EFULL) break;
-    }
-    gyre__pick_end(pool, &pick);
-    if (likely(result == 0)) return 0;
-    if (result == GYRE_EFULL) return gyre__fail(GYRE_EFULL, "%u leases are in flight, as many as fit", pool->max_leases);
-    return gyre__pick_failed(pool, request);
-}
-
-/* Does the request say nothing but perhaps round-robin? */
-static inline bool is_plain(const struct gyre_request *request)
-{
-    return request->picker <= GYRE_PICK_ROUND_ROBIN && !request->exclude_count && !request->session && !request->host &&
-           !request->country && !request->region && !request->tags;
-}
-
-GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease)
-{
-    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
-    struct thread *thread = thread_get(pool);
-    if (unlikely(!thread)) return GYRE_ESYSTEM;
-    if (request && unlikely(request->size < sizeof *request || request->picker > GYRE_PICK_RANDOM ||
-                            (request->exclude_count && !request->exclude)))
-        return gyre__fail(GYRE_EINVALID, "request.size is not set, %u is no picker, or exclude is NULL", request->picker);
-    uint32_t stamp = clock_stamp(pool);
-    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
-    if (likely(!request || is_plain(request)) && pool->picker == GYRE_PICK_ROUND_ROBIN) {
-        uint32_t slot = pick_round_robin(pool);
-        if (likely(slot != NO_BIT) && likely(start_simple(pool, thread, slot, stamp, lease))) return 0;
-        if (slot != NO_BIT && gyre__lease_start(pool, thread, slot, stamp, lease) == 0) return 0;
-    }
-    return acquire(pool, thread, request, stamp, lease);
-}
-
-GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease)
-{
-    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
-    struct thread *thread = thread_get(pool);
-    if (unlikely(!thread)) return GYRE_ESYSTEM;
-    uint32_t stamp = clock_stamp(pool), slot = slot_of_id(pool, id);
-    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
-    if (slot == NO_BIT) return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id);
-    int result = gyre__lease_start(pool, thread, slot, stamp, lease);
-    if (likely(result == 0)) return 0;
-    const char *why = result == GYRE_EBUSY ? "is at its limit" : result == GYRE_EFULL ? "finds no free lease" : "is not eligible";
-    return gyre__fail(result, "proxy %llu %s", (unsigned long long)id, why);
 }

@@ -1,8 +1,10 @@
 /*
- * Native pickers: which slot is next. Lock-free; they read the eligible bitmap and never change a proxy.
+ * What all pickers share: excludes, round-robin, random, and the account of why nothing could be picked. Lock-free; nothing
+ * here changes a proxy.
  */
-#include "pool.h"
+#include "pick.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define FEW 16u /* so many excludes are compared one by one, more are marked in a bitmap */
@@ -21,7 +23,9 @@ static void mark(struct gyre_pool *pool, const struct pick *pick, bool on)
 
 void gyre__pick_begin(struct gyre_pool *pool, struct pick *pick)
 {
-    if (likely(!pick->request || pick->request->exclude_count <= FEW)) return;
+    if (likely(!pick->request)) return;
+    if (unlikely(pick->request->host)) pick->host = gyre__host_banning(pool, pick->request->host);
+    if (likely(pick->request->exclude_count <= FEW)) return;
     if (!pick->thread->excluded) pick->thread->excluded = calloc(pool->max_proxies / 64, sizeof(uint64_t));
     if (!pick->thread->excluded) return; /* compare one by one, then */
     mark(pool, pick, true);
@@ -33,25 +37,31 @@ void gyre__pick_end(struct gyre_pool *pool, struct pick *pick)
     if (unlikely(pick->marked)) mark(pool, pick, false);
 }
 
-static bool excluded(const struct gyre_pool *pool, const struct pick *pick, uint32_t slot)
+bool gyre__pick_excluded(const struct gyre_pool *pool, const struct pick *pick, uint32_t slot)
 {
-    if (likely(!pick->request || !pick->request->exclude_count)) return false;
+    const struct gyre_request *request = pick->request;
+    if (pick->host && gyre__ban_holds(pool, pick->host, slot)) return true;
+    if (!request || !request->exclude_count) return false;
     if (pick->marked) return pick->thread->excluded[slot / 64] >> (slot % 64) & 1;
     uint64_t id = make_id(load_relaxed(&pool->slots[slot].generation), slot);
-    for (uint32_t i = 0; i < pick->request->exclude_count; i++)
-        if (pick->request->exclude[i] == id) return true;
+    for (uint32_t i = 0; i < request->exclude_count; i++)
+        if (request->exclude[i] == id) return true;
     return false;
 }
 
-/* The next eligible slot from `from` on, around the end, that is not excluded; NO_BIT when there is none. */
+/* The first slot of the view in [from, to) that can be taken; NO_BIT. */
+static uint32_t first_in(struct gyre_pool *pool, const struct pick *pick, uint32_t from, uint32_t to)
+{
+    uint32_t slot = view_next(pool, pick->view, from);
+    while (slot < to && !pick_takes(pool, pick, slot)) slot = view_next(pool, pick->view, slot + 1);
+    return slot < to ? slot : NO_BIT;
+}
+
+/* From `from` on and around the end. */
 static uint32_t next_from(struct gyre_pool *pool, const struct pick *pick, uint32_t from)
 {
-    uint32_t slot = bits_next(&pool->eligible, from);
-    while (slot != NO_BIT && unlikely(excluded(pool, pick, slot))) slot = bits_next(&pool->eligible, slot + 1);
-    if (likely(slot != NO_BIT)) return slot;
-    slot = bits_next(&pool->eligible, 0);
-    while (slot != NO_BIT && unlikely(excluded(pool, pick, slot))) slot = bits_next(&pool->eligible, slot + 1);
-    return slot;
+    uint32_t slot = first_in(pool, pick, from, NO_BIT);
+    return slot != NO_BIT ? slot : first_in(pool, pick, 0, from);
 }
 
 /*
@@ -62,54 +72,78 @@ static uint32_t next_from(struct gyre_pool *pool, const struct pick *pick, uint3
  */
 static uint32_t round_robin(struct gyre_pool *pool, const struct pick *pick)
 {
-    uint64_t cursor = load_relaxed(&pool->control->cursor);
+    uint64_t *word = &pool->cursors[pick->view->cursor % VIEW_CURSORS].cursor, cursor = load_relaxed(word);
     uint32_t slot;
     do {
         uint32_t from = (uint32_t)cursor;
         if (unlikely(!cursor)) from = random_below(pick->thread->random, load_relaxed(&pool->control->high));
         slot = next_from(pool, pick, from);
         if (unlikely(slot == NO_BIT)) return NO_BIT;
-    } while (!compare_swap(&pool->control->cursor, &cursor, ((cursor >> 32) + 1) << 32 | (slot + 1)));
+    } while (!compare_swap(word, &cursor, ((cursor >> 32) + 1) << 32 | (slot + 1)));
     return slot;
 }
 
-/* Uniform by rejection below the highest slot in use; in a thin pool by rank instead. */
-static uint32_t random_slot(struct gyre_pool *pool, const struct pick *pick)
+/* A slot at a random place: any below the highest in use, or any member of the view. */
+static uint32_t anywhere(struct gyre_pool *pool, const struct pick *pick)
 {
-    uint32_t high = load_relaxed(&pool->control->high);
-    if (high > pool->max_proxies) high = pool->max_proxies;
-    for (uint32_t i = 0; high && i < DRAWS; i++) {
-        uint32_t slot = random_below(pick->thread->random, high);
-        if (bits_test(&pool->eligible, slot) && !excluded(pool, pick, slot)) return slot;
-    }
-    uint32_t n = gyre__bits_count(&pool->eligible);
-    if (!n) return NO_BIT;
+    const struct view *view = pick->view;
+    uint32_t high = load_relaxed(&pool->control->high), n = view->all ? high : view->count;
+    if (!n || high > pool->max_proxies) return NO_BIT;
+    uint32_t at = random_below(pick->thread->random, n);
+    return view->all ? at : view->dense[at];
+}
+
+/* The k-th slot of the view that can be taken, or NO_BIT when there are not so many. */
+static uint32_t rank(struct gyre_pool *pool, const struct pick *pick, uint32_t k)
+{
+    uint32_t slot = first_in(pool, pick, 0, NO_BIT);
+    while (slot != NO_BIT && k--) slot = first_in(pool, pick, slot + 1, NO_BIT);
+    return slot;
+}
+
+/* By rejection; where few of the view can be taken, by counting them. */
+uint32_t gyre__pick_random(struct gyre_pool *pool, const struct pick *pick)
+{
     for (uint32_t i = 0; i < DRAWS; i++) {
-        uint32_t slot = gyre__bits_select(&pool->eligible, random_below(pick->thread->random, n));
-        if (slot != NO_BIT && !excluded(pool, pick, slot)) return slot;
+        uint32_t slot = anywhere(pool, pick);
+        if (slot == NO_BIT) return NO_BIT;
+        if (likely(view_has(pool, pick->view, slot)) && pick_takes(pool, pick, slot)) return slot;
     }
-    return next_from(pool, pick, random_below(pick->thread->random, pool->max_proxies));
+    uint32_t n = 0;
+    for (uint32_t slot = first_in(pool, pick, 0, NO_BIT); slot != NO_BIT; slot = first_in(pool, pick, slot + 1, NO_BIT)) n++;
+    return n ? rank(pool, pick, random_below(pick->thread->random, n)) : NO_BIT;
 }
 
 uint32_t gyre__pick(struct gyre_pool *pool, struct pick *pick, uint32_t picker)
 {
-    return picker == GYRE_PICK_RANDOM ? random_slot(pool, pick) : round_robin(pool, pick);
+    pick->commit.mask = 0;
+    switch (picker) {
+    case GYRE_PICK_RANDOM: return gyre__pick_random(pool, pick);
+    case GYRE_PICK_LEAST_USED: return gyre__pick_least_used(pool, pick);
+    case GYRE_PICK_LEAST_ACTIVE: return gyre__pick_least_active(pool, pick);
+    case GYRE_PICK_BEST: return gyre__pick_best(pool, pick);
+    case GYRE_PICK_WEIGHTED: return gyre__pick_weighted(pool, pick);
+    case GYRE_PICK_HASH: return gyre__pick_hash(pool, pick);
+    default: return round_robin(pool, pick);
+    }
 }
 
 struct reasons {
-    uint32_t benched, disabled, draining, excluded, busy;
+    uint32_t benched, disabled, draining, excluded, busy, banned;
 };
 
 /* Why each proxy is out. What nothing speaks against had reached its limit when it was tried. O(proxies). */
 static void count_reasons(struct gyre_pool *pool, const struct gyre_request *request, struct reasons *reasons)
 {
     struct pick pick = {.request = request};
+    uint64_t host = request && request->host ? gyre__host_banning(pool, request->host) : 0;
     for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1)) {
         uint32_t flags = load_relaxed(&pool->slots[slot].flags);
         if (flags & SLOT_DISABLED) reasons->disabled++;
         else if (flags & SLOT_DRAINING) reasons->draining++;
         else if (flags & (SLOT_OPEN | SLOT_HALF)) reasons->benched++;
-        else if (excluded(pool, &pick, slot)) reasons->excluded++;
+        else if (host && gyre__ban_holds(pool, host, slot)) reasons->banned++;
+        else if (gyre__pick_excluded(pool, &pick, slot)) reasons->excluded++;
         else if (flags & SLOT_LIMITED) reasons->busy++;
     }
 }
@@ -120,7 +154,9 @@ int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request
     uint32_t live = load_relaxed(&pool->control->live);
     if (!live) return gyre__fail(GYRE_ENO_PROXY, "the pool is empty");
     count_reasons(pool, request, &r);
+    char banned[96] = "";
+    if (r.banned) snprintf(banned, sizeof banned, ", %u banned by %.60s", r.banned, request->host);
     return gyre__fail(r.busy ? GYRE_EBUSY : GYRE_ENO_PROXY,
-                      "none of %u proxies can be used: %u benched, %u disabled, %u draining, %u excluded, %u at their limit",
-                      live, r.benched, r.disabled, r.draining, r.excluded, r.busy);
+                      "none of %u proxies can be used: %u benched, %u disabled, %u draining, %u excluded, %u at their limit%s",
+                      live, r.benched, r.disabled, r.draining, r.excluded, r.busy, banned);
 }

@@ -21,6 +21,10 @@ struct thread {
     struct thread *next;
     uint64_t random[4];
     uint64_t *excluded; /* bitmap of max_proxies bits, made on first need, all clear between calls */
+    struct view *views, *last_view;
+    uint64_t log_random; /* draws which decisions are logged, so that logging changes no other choice */
+    uint32_t session_hits; /* not handed in yet */
+    uint32_t how; /* enum decided_how: how the last acquire came to its proxy */
     uint32_t entries;
     uint32_t entry[THREAD_ENTRIES + 1]; /* free lease entries of this process, last in first out */
 };
@@ -35,12 +39,25 @@ struct gyre_pool {
     struct lease_entry *leases;
     uint32_t max_proxies, max_leases;
     uint32_t process; /* index of this process in the table */
+    uint32_t lock_word; /* what stands in control->lock while this process holds it */
     uint32_t bucket_width, lease_timeout;
     uint32_t clock, picker;
     uint32_t keep; /* lease entries a thread may keep */
     double alpha;
     struct bits eligible;
+    struct view_cursor *cursors;
+    struct session_tags *session_tags;
+    struct session_entry *sessions;
+    struct session_tail *session_tails;
+    uint64_t session_seed;
+    uint32_t session_buckets, session_ttl, session_lifetime;
     /* Read now and then. */
+    uint32_t *session_locks;
+    struct counter_entry *counters;
+    struct decision_entry *decisions;
+    int64_t *base;
+    uint32_t *changes;
+    struct bits level[ACTIVE_LEVELS];
     struct bits live, free, benched;
     struct slot_identity *identity;
     struct slot_label *labels;
@@ -51,6 +68,12 @@ struct gyre_pool {
     struct label_text *label_texts;
     unsigned char *text;
     struct process_entry *processes;
+    struct slot_rate *rates;
+    struct bits paced, mortal; /* proxies that wait for their rate; proxies with a TTL */
+    uint64_t *ban_keys, *host_keys;
+    struct ban_record *bans;
+    struct host_record *hosts;
+    uint32_t ban_mask, host_mask;
     /* This process's own. */
     size_t size;
     uint32_t guard; /* spin lock over what follows */
@@ -87,6 +110,7 @@ static inline struct thread *thread_get(struct gyre_pool *pool)
 
 /* clock.c. Pool time; a stamp is tenths of a second + 1, so that 0 can mean never. */
 uint64_t gyre__clock_ms(const struct gyre_pool *pool);
+uint64_t gyre__clock_exact_ms(const struct gyre_pool *pool);
 uint64_t gyre__clock_realtime_ms(void);
 void gyre__clock_attach(struct segment_control *control, const uint8_t boot_id[16], bool fresh, bool manual);
 
@@ -111,7 +135,23 @@ static inline double stamp_seconds(uint32_t stamp)
  * only for living holders, each of which works for microseconds. */
 void gyre__lock(struct gyre_pool *pool);
 bool gyre__trylock(struct gyre_pool *pool);
+/* Is `word`, read from control->lock, that of a process that will never unlock it? */
+bool gyre__lock_abandoned(const struct gyre_pool *pool, uint32_t word);
+/* The word of the process in the table's entry `process`, which it has just taken. */
+uint32_t gyre__lock_word(const struct gyre_pool *pool, uint32_t process);
 void gyre__unlock(struct gyre_pool *pool);
+
+/*
+ * Locks of one word for small things: a bucket of sessions, the decision ring. A dead owner's is simply taken over, so
+ * what such a lock guards must be sound after every single store. The segment lock may be taken inside of one, never the
+ * other way round.
+ */
+void gyre__word_lock(struct gyre_pool *pool, uint32_t *word);
+bool gyre__word_trylock(struct gyre_pool *pool, uint32_t *word); /* allowed under the segment lock */
+static inline void word_unlock(uint32_t *word)
+{
+    store_release(word, 0u);
+}
 
 /* process.c */
 enum process_state { PROCESS_FREE = 0, PROCESS_ALIVE = 1, PROCESS_DEAD = 2 };
@@ -168,47 +208,92 @@ void gyre__health_failure(struct gyre_pool *pool, uint32_t slot, bool probe, uin
 void gyre__health_due(struct gyre_pool *pool, uint32_t stamp);
 void gyre__health_forget(struct gyre_pool *pool, uint32_t slot); /* out of all counts of states: it is removed */
 
-/* lease.c. The life of a lease is drawn there. */
-enum lease_state { LEASE_FREE = 0, LEASE_STARTING = 1, LEASE_HELD = 2, LEASE_ENDING = 3, LEASE_ORPHAN = 4 };
-#define LEASE_STATE 0x0fu
-#define LEASE_PROBE 0x10u   /* it is the probe of a half-open proxy */
-#define LEASE_COUNTED 0x20u /* with ENDING: entry.target is valid */
-#define LEASE_FOREIGN 0x40u /* with ENDING: it is ended by the holder of the lock, not by its owner */
+/* May it be picked, as its flags, limit and rate say? Lock-free. */
+bool gyre__health_wanted(struct gyre_pool *pool, uint32_t slot);
+/* All eligible bits made anew, after a process may have died between a look and a write. Lock-free. */
+void gyre__health_refresh_all(struct gyre_pool *pool);
 
-static inline uint64_t lease_word(uint32_t serial, uint32_t slot, uint32_t verdict, uint32_t bits)
-{
-    return (uint64_t)serial << 32 | (uint64_t)slot << 12 | verdict << 8 | bits;
-}
-static inline uint32_t lease_serial(uint64_t word)
-{
-    return (uint32_t)(word >> 32);
-}
-static inline uint32_t lease_slot(uint64_t word)
-{
-    return (uint32_t)(word >> 12) & SLOT_MASK;
-}
-static inline uint32_t lease_verdict(uint64_t word)
-{
-    return (uint32_t)(word >> 8) & 15u;
-}
-static inline uint32_t lease_state(uint64_t word)
-{
-    return (uint32_t)word & LEASE_STATE;
-}
+/* proxy.c. Takes a living proxy out of the pool. Caller holds the segment lock. */
+void gyre__proxy_withdraw(struct gyre_pool *pool, uint32_t slot);
 
-/* What finish needs to know of an outcome. */
-struct ending {
-    uint32_t verdict;
-    bool has_ms, locked; /* locked: the caller holds the segment lock */
-    double ms;
-    uint64_t bytes;
+/* limit.c. What a spec says of rate and TTL, checked. */
+struct limits {
+    bool has_rate, has_ttl;
+    uint32_t count, period; /* ms */
+    double ttl;
 };
+enum rate_result { RATE_EMPTY, RATE_TAKEN, RATE_LAST };
+int gyre__limit_parse(const struct gyre_proxy_spec *spec, struct limits *limits);
+/* Take, open, waits and recheck are lock-free; for the others the caller holds the segment lock. */
+enum rate_result gyre__limit_take(struct gyre_pool *pool, uint32_t slot);
+bool gyre__limit_open(struct gyre_pool *pool, uint32_t slot); /* if not, it will be looked at again in time */
+bool gyre__limit_waits(struct gyre_pool *pool, uint32_t slot); /* like !open, without effect */
+bool gyre__limit_recheck(struct gyre_pool *pool); /* has a proxy become eligible before tick noticed? */
+void gyre__limit_apply(struct gyre_pool *pool, uint32_t slot, const struct limits *limits);
+void gyre__limit_reset(struct gyre_pool *pool, uint32_t slot);
+void gyre__limit_forget(struct gyre_pool *pool, uint32_t slot);
+void gyre__limit_read(const struct gyre_pool *pool, uint32_t slot, struct gyre_proxy *proxy);
+void gyre__limit_due_paced(struct gyre_pool *pool, uint32_t stamp);
+void gyre__limit_due_mortal(struct gyre_pool *pool, uint32_t stamp);
+void gyre__limit_mend(struct gyre_pool *pool, uint32_t slot);
+const char *gyre__limit_fault(struct gyre_pool *pool, uint32_t slot); /* what is unsound, or NULL */
+static inline bool limit_has_rate(const struct gyre_pool *pool, uint32_t slot)
+{
+    return load_relaxed(&pool->rates[slot].rule) != 0;
+}
+
+/* check.c, audit.c. */
+void gyre__finding(struct gyre_check *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int gyre__audit_leases(struct gyre_pool *pool, struct gyre_check *report); /* NULL: mend; caller holds the segment lock */
+
+/* host.c and ban.c; more in host.h. */
+struct ending;
+/* 0 and the host's hash for gyre_lease.host; GYRE_EBUSY while it is throttled, GYRE_EINVALID. Lock-free. */
+int gyre__host_enter(struct gyre_pool *pool, const char *name, uint64_t *host);
+/* The host's hash if it bans any proxy, else 0. Lock-free. */
+uint64_t gyre__host_banning(const struct gyre_pool *pool, const char *name);
+bool gyre__ban_holds(const struct gyre_pool *pool, uint64_t host, uint32_t slot); /* Lock-free. */
+/* The verdict of a lease for a host. Takes the lock for banned and throttled. */
+void gyre__host_verdict(struct gyre_pool *pool, const struct gyre_lease *lease, const struct ending *ending);
+void gyre__host_name(const struct gyre_pool *pool, uint64_t hash, char out[256]);
+/* For the rest the caller holds the segment lock. */
+void gyre__ban_verdict(struct gyre_pool *pool, uint32_t slot, uint64_t host, double retry_after);
+void gyre__host_due(struct gyre_pool *pool, uint32_t stamp);
+void gyre__ban_due(struct gyre_pool *pool, uint32_t stamp);
+void gyre__host_repair(struct gyre_pool *pool);
+void gyre__ban_repair(struct gyre_pool *pool);
+const char *gyre__host_fault(const struct gyre_pool *pool, uint32_t at); /* what is unsound, or NULL */
+const char *gyre__ban_fault(const struct gyre_pool *pool, uint32_t at);
+
+/* lease.c; more in lease.h. */
+struct ending;
+struct commit;
+int gyre__acquire_plain(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
+                        struct gyre_lease *lease); /* acquire.c */
 int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,
-                      struct gyre_lease *lease);
+                      const struct commit *commit, struct gyre_lease *lease);
 /* Counts an entry that is ENDING and takes it out of `active`; the caller frees the entry. */
 void gyre__lease_finish(struct gyre_pool *pool, struct lease_entry *entry, const struct ending *ending);
 /* Ends the leases of the next `chunks` chunks whose deadline has passed. Caller holds the segment lock. */
 void gyre__lease_expire(struct gyre_pool *pool, uint32_t stamp, uint32_t chunks);
+
+/* acquire.c. May this request have the slot: is it in its view, not excluded, not banned by its host? The slot's own state is not
+ * asked. Lock-free. */
+bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                          uint32_t slot);
+
+/* session.c. What gyre__acquire_plain does, for a request with a session. */
+int gyre__session_acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                          uint32_t stamp, struct gyre_lease *lease);
+uint64_t gyre__session_hash(const struct gyre_pool *pool, const char *id); /* 0 for none */
+void gyre__session_hand_in(struct gyre_pool *pool, struct thread *thread);
+/* Drops damaged entries; how many. Caller holds the segment lock. */
+uint32_t gyre__session_repair(struct gyre_pool *pool);
+
+/* decision.c. Acquires, and logs what was decided; for when the log is on. */
+enum decided_how { DECIDED_PICK, DECIDED_SESSION_HIT, DECIDED_SESSION_NEW, DECIDED_SESSION_MOVED };
+int gyre__decision_acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                           uint32_t stamp, struct gyre_lease *lease);
 
 /* entry.c. Free lease entries, dealt in chunks to processes and one by one to threads. */
 bool gyre__entry_refill(struct gyre_pool *pool, struct thread *thread);
@@ -218,32 +303,17 @@ void gyre__entry_spill(struct gyre_pool *pool, struct thread *thread);
  * become free. Caller holds the segment lock. */
 void gyre__settle(struct gyre_pool *pool);
 
+/* pick_least.c. The structures of least-used and least-active. */
+void gyre__least_joined(struct gyre_pool *pool, uint32_t slot);
+void gyre__least_returned(struct gyre_pool *pool, uint32_t slot);
+void gyre__least_moved(struct gyre_pool *pool, uint32_t slot, uint32_t from, uint32_t to);
+void gyre__least_rebuild(struct gyre_pool *pool);
+
+/* pick_score.c. Caller holds the segment lock. */
+void gyre__score_prior(struct gyre_pool *pool);
+
 /* tick.c. Timed work on the way through acquire: at most ten times a second, by one thread. */
 void gyre__tick(struct gyre_pool *pool, uint32_t stamp);
-
-/* pick.c: a slot, or NO_BIT. Lock-free. */
-struct pick {
-    const struct gyre_request *request;
-    struct thread *thread;
-    bool marked; /* excludes are in thread->excluded */
-};
-/* The common case of round-robin, by its rule in pick.c: the next eligible slot is before the end. NO_BIT otherwise. */
-static inline uint32_t pick_round_robin(struct gyre_pool *pool)
-{
-    uint64_t cursor = load_relaxed(&pool->control->cursor);
-    uint32_t slot;
-    do {
-        slot = bits_next(&pool->eligible, (uint32_t)cursor);
-        if (unlikely(slot == NO_BIT || !cursor)) return NO_BIT;
-    } while (!compare_swap(&pool->control->cursor, &cursor, ((cursor >> 32) + 1) << 32 | (slot + 1)));
-    return slot;
-}
-
-uint32_t gyre__pick(struct gyre_pool *pool, struct pick *pick, uint32_t picker);
-void gyre__pick_begin(struct gyre_pool *pool, struct pick *pick);
-void gyre__pick_end(struct gyre_pool *pool, struct pick *pick);
-/* Why nothing was picked: sets the detail and returns GYRE_ENO_PROXY or GYRE_EBUSY. */
-int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request);
 
 static inline uint64_t make_id(uint32_t generation, uint32_t slot)
 {

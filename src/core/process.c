@@ -12,21 +12,14 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Start time of a process in clock ticks since boot; 0 when it is gone, a zombie, or cannot be read. */
-static uint64_t start_time(uint32_t pid)
+#define UNKNOWN_START 1u /* the process could not read its own */
+
+enum found { FOUND, GONE, UNREADABLE };
+
+/* The number in field `field` of the text after the name, which is field 2; 0 when there is none. */
+static uint64_t stat_field(const char *at, int field)
 {
-    char path[32], text[1024];
-    snprintf(path, sizeof path, "/proc/%u/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0) return 0;
-    text[n] = 0;
-    const char *at = strrchr(text, ')'); /* the name before it may hold anything */
-    if (!at || at[1] != ' ' || at[2] == 'Z' || at[2] == 'X') return 0;
-    at += 2;
-    for (int field = 3; field < 22; field++) {
+    for (int i = 3; i < field; i++) {
         at = strchr(at, ' ');
         if (!at) return 0;
         at++;
@@ -34,6 +27,31 @@ static uint64_t start_time(uint32_t pid)
     return strtoull(at, NULL, 10);
 }
 
+/*
+ * Start time of a process in clock ticks since boot. GONE: there is none, or a zombie; one whose first thread has ended
+ * while others work looks like a zombie that has several threads. UNREADABLE (no descriptor left, /proc closed by hidepid)
+ * says nothing.
+ */
+static enum found look_up(uint32_t pid, uint64_t *started)
+{
+    char path[32], text[1024];
+    snprintf(path, sizeof path, "/proc/%u/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return errno == ENOENT && access("/proc/1/stat", F_OK) == 0 ? GONE : UNREADABLE;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    int error = errno;
+    close(fd);
+    if (n <= 0) return n < 0 && error == ESRCH ? GONE : UNREADABLE;
+    text[n] = 0;
+    const char *at = strrchr(text, ')'); /* the name before it may hold anything */
+    if (!at || at[1] != ' ' || !at[2]) return UNREADABLE;
+    at += 2;
+    if (*at == 'X' || (*at == 'Z' && stat_field(at, 20) <= 1)) return GONE;
+    *started = stat_field(at, 22);
+    return *started ? FOUND : UNREADABLE;
+}
+
+/* When in doubt a process lives: a dead one taken for living costs time, the reverse damages what it works on. */
 bool gyre__process_alive(const struct gyre_pool *pool, uint32_t process)
 {
     if (process == pool->process) return true;
@@ -42,10 +60,10 @@ bool gyre__process_alive(const struct gyre_pool *pool, uint32_t process)
     if (load_acquire(&entry->state) != PROCESS_ALIVE) return false;
     uint32_t pid = load_relaxed(&entry->pid);
     if (kill((pid_t)pid, 0) < 0 && errno == ESRCH) return false;
-    uint64_t started = start_time(pid);
-    /* /proc may be closed to us (hidepid): then only the signal's answer counts, unless the pid is our own. */
-    if (!started) return access("/proc/1/stat", R_OK) != 0 && pid != (uint32_t)getpid();
-    return started == load_relaxed(&entry->started);
+    uint64_t now, then = load_relaxed(&entry->started);
+    enum found found = look_up(pid, &now);
+    if (found == GONE) return false;
+    return found == UNREADABLE || then == UNKNOWN_START || now == then;
 }
 
 /* Takes an entry nobody uses, or one whose process died while it took it. */
@@ -58,9 +76,13 @@ int gyre__process_register(struct gyre_pool *pool)
         if (load_acquire(&entry->state) != PROCESS_FREE) continue;
         if (pid && !(kill((pid_t)pid, 0) < 0 && errno == ESRCH)) continue;
         if (!compare_swap(&entry->pid, &pid, self)) continue;
-        store_relaxed(&entry->started, start_time(self));
+        uint64_t started;
+        if (look_up(self, &started) != FOUND) started = UNKNOWN_START;
+        store_relaxed(&entry->started, started);
+        store_relaxed(&entry->incarnation, load_relaxed(&entry->incarnation) + 1);
         store_release(&entry->state, (uint32_t)PROCESS_ALIVE);
         pool->process = i;
+        pool->lock_word = gyre__lock_word(pool, i);
         return 0;
     }
     return gyre__fail(GYRE_EFULL, "%u processes are attached already", MAX_PROCESSES);

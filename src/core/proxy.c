@@ -2,7 +2,7 @@
  * Proxies: add, remove, update, look at. A proxy is published by setting LIVE when all else is written, and withdrawn
  * by clearing it before anything is wiped; so a process killed in between leaves a slot that counts as empty.
  */
-#include "pool.h"
+#include "view.h"
 
 #include <math.h>
 #include <string.h>
@@ -35,6 +35,7 @@ static void reset_slot(struct gyre_pool *pool, uint32_t slot)
     pool->labels[slot].weight = 1.0;
     pool->labels[slot].cost = NAN;
     gyre__window_reset(pool, slot, clock_stamp(pool));
+    gyre__limit_reset(pool, slot);
 }
 
 /* The eligible bit comes last: nobody can pick what is not complete. */
@@ -42,19 +43,22 @@ static void publish(struct gyre_pool *pool, uint32_t slot, uint64_t *id)
 {
     struct segment_control *control = pool->control;
     uint32_t generation = load_relaxed(&pool->slots[slot].generation);
-    uint32_t limited = pool->labels[slot].max_active ? SLOT_LIMITED : 0;
+    uint32_t limited = pool->labels[slot].max_active || limit_has_rate(pool, slot) ? SLOT_LIMITED : 0;
     bits_clear(&pool->free, slot);
     bits_set(&pool->live, slot);
     gyre__index_add(pool, slot, pool->identity[slot].hash);
     store_relaxed(&control->live, control->live + 1);
     if (slot >= control->high) store_relaxed(&control->high, slot + 1);
     store_release(&pool->slots[slot].flags, SLOT_LIVE | limited);
+    gyre__least_joined(pool, slot);
+    gyre__view_changed(pool, slot);
     gyre__health_refresh(pool, slot);
     *id = make_id(generation, slot);
 }
 
 /* Caller holds the lock. */
-static int add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, const struct gyre_url *url, uint64_t *id)
+static int add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, const struct gyre_url *url,
+               const struct limits *limits, uint64_t *id)
 {
     uint32_t slot = gyre__index_find(pool, url, gyre__url_hash(url));
     if (slot != NO_BIT) {
@@ -69,34 +73,40 @@ static int add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, const
     reset_slot(pool, slot);
     int bad = gyre__label_apply(pool, slot, spec);
     if (!bad) bad = gyre__text_put(pool, slot, url);
-    if (!bad) publish(pool, slot, id);
+    if (bad) return bad;
+    gyre__limit_apply(pool, slot, limits);
+    publish(pool, slot, id);
     return bad;
 }
 
 GYRE_API int gyre_pool_add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, uint64_t *id)
 {
     struct gyre_url url;
+    struct limits limits;
     uint64_t ignored;
     if (!spec || spec->size < sizeof *spec) return gyre__fail(GYRE_EINVALID, "no spec, or its size is not set");
-    int result = gyre_url_parse(spec->url, &url);
+    int result = gyre__limit_parse(spec, &limits);
+    if (!result) result = gyre_url_parse(spec->url, &url);
     if (result < 0) return result;
     if (!thread_get(pool)) return GYRE_ESYSTEM;
     gyre__lock(pool);
-    result = add(pool, spec, &url, id ? id : &ignored);
+    result = add(pool, spec, &url, &limits, id ? id : &ignored);
     gyre__unlock(pool);
     explicit_bzero(&url, sizeof url);
     return result;
 }
 
 /* Caller holds the lock. */
-static void withdraw(struct gyre_pool *pool, uint32_t slot)
+void gyre__proxy_withdraw(struct gyre_pool *pool, uint32_t slot)
 {
     struct segment_control *control = pool->control;
     uint32_t hash = pool->identity[slot].hash, generation = load_relaxed(&pool->slots[slot].generation) + 1;
     gyre__health_forget(pool, slot);
+    gyre__limit_forget(pool, slot);
     store_release(&pool->slots[slot].generation, generation ? generation : 1);
     store_release(&pool->slots[slot].flags, 0u);
     gyre__health_refresh(pool, slot);
+    gyre__view_changed(pool, slot);
     gyre__index_remove(pool, slot, hash);
     gyre__text_wipe(pool, slot);
     bits_clear(&pool->live, slot);
@@ -114,7 +124,7 @@ GYRE_API int gyre_pool_remove(struct gyre_pool *pool, uint64_t id)
     if (!thread_get(pool)) return GYRE_ESYSTEM;
     gyre__lock(pool);
     uint32_t slot = slot_of_id(pool, id);
-    if (slot != NO_BIT) withdraw(pool, slot);
+    if (slot != NO_BIT) gyre__proxy_withdraw(pool, slot);
     gyre__unlock(pool);
     return slot == NO_BIT ? not_found(id) : 0;
 }
@@ -122,12 +132,16 @@ GYRE_API int gyre_pool_remove(struct gyre_pool *pool, uint64_t id)
 GYRE_API int gyre_pool_update(struct gyre_pool *pool, uint64_t id, const struct gyre_proxy_spec *spec)
 {
     if (!spec || spec->size < sizeof *spec) return gyre__fail(GYRE_EINVALID, "no spec, or its size is not set");
+    struct limits limits;
+    int bad = gyre__limit_parse(spec, &limits);
+    if (bad) return bad;
     if (!thread_get(pool)) return GYRE_ESYSTEM;
     gyre__lock(pool);
     uint32_t slot = slot_of_id(pool, id);
     int result = slot == NO_BIT ? not_found(id) : gyre__label_apply(pool, slot, spec);
     if (!result) {
-        if (pool->labels[slot].max_active) fetch_or(&pool->slots[slot].flags, SLOT_LIMITED);
+        gyre__limit_apply(pool, slot, &limits);
+        if (pool->labels[slot].max_active || limit_has_rate(pool, slot)) fetch_or(&pool->slots[slot].flags, SLOT_LIMITED);
         else fetch_and(&pool->slots[slot].flags, ~(uint32_t)SLOT_LIMITED);
         gyre__health_refresh(pool, slot);
     }
@@ -187,6 +201,7 @@ static int read_proxy(struct gyre_pool *pool, uint32_t slot, struct gyre_proxy *
     proxy->benched_until = flags & SLOT_OPEN ? stamp_seconds(load_relaxed(&pool->health[slot].until)) : 0;
     proxy->consecutive_failures = load_relaxed(&hot->consecutive_failures);
     gyre__label_read(pool, slot, proxy);
+    gyre__limit_read(pool, slot, proxy);
     return 0;
 }
 

@@ -30,6 +30,7 @@ static void mend_slot(struct gyre_pool *pool, uint32_t slot)
     float rate = load_float(&hot->success_rate), weight = load_float(&hot->weight);
     if (!(rate >= 0.0f && rate <= 1.0f)) store_float(&hot->success_rate, 1.0f);
     if (!(weight >= 0.0f) || isinf(weight)) store_float(&hot->weight, 1.0f);
+    gyre__limit_mend(pool, slot);
 }
 
 static void count_slot(struct gyre_pool *pool, uint32_t slot)
@@ -61,7 +62,14 @@ void gyre__repair(struct gyre_pool *pool)
         count_slot(pool, slot);
     }
     store_relaxed(&control->due, 0u);
+    store_relaxed(&control->due_paced, 0u);
+    store_relaxed(&control->due_mortal, 0u);
+    if (control->levels_on) gyre__least_rebuild(pool);
+    control->epoch += CHANGES; /* every view is built anew */
     gyre__text_rebuild(pool);
     gyre__label_rebuild(pool);
     gyre__index_rebuild(pool);
+    gyre__session_repair(pool);
+    gyre__host_repair(pool);
+    gyre__ban_repair(pool);
 }

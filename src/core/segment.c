@@ -41,7 +41,7 @@ static uint32_t round_up(uint32_t n, uint32_t unit)
 static int in_range(const char *name, double value, double low, double high, double fallback, double *out)
 {
     *out = value == 0 ? fallback : value;
-    if (*out >= low && *out <= high) return 0;
+    if (value == 0 || (value >= low && value <= high)) return 0;
     return gyre__fail(GYRE_EINVALID, "option %s: %g is not between %g and %g", name, value, low, high);
 }
 
@@ -55,6 +55,12 @@ static int plan_times(const struct gyre_options *o, struct segment_config *confi
     if (!bad) bad = in_range("breaker_max", o->breaker_max, 0.1, 1e7, 3600, &config->breaker_max);
     if (!bad) bad = in_range("max_benched", o->max_benched, 1e-6, 1, 0.8, &config->max_benched);
     if (bad) return bad;
+    double ttl, lifetime;
+    bad = in_range("session_ttl", o->session_ttl, 0.1, 1e8, 3600, &ttl);
+    if (!bad) bad = in_range("session_lifetime", o->session_lifetime, 0.1, 1e8, UINT32_MAX / 10.0, &lifetime);
+    if (bad) return bad;
+    config->session_ttl = (uint32_t)(ttl * 10);
+    config->session_lifetime = o->session_lifetime == 0 ? UINT32_MAX : (uint32_t)(lifetime * 10);
     config->bucket_width = (uint32_t)(window * 10 / WINDOW_BUCKETS);
     config->lease_timeout = (uint32_t)(timeout * 10);
     return 0;
@@ -70,7 +76,9 @@ static int plan_segment(const struct gyre_options *options, struct plan *plan)
     if (o->size < sizeof *o) return gyre__fail(GYRE_EINVALID, "options.size is not set");
     if (o->max_proxies > MAX_PROXIES) return gyre__fail(GYRE_EINVALID, "option max_proxies: %u is above %u", o->max_proxies, MAX_PROXIES);
     if (o->max_leases > MAX_LEASES) return gyre__fail(GYRE_EINVALID, "option max_leases: %u is above %u", o->max_leases, MAX_LEASES);
-    if (o->picker > GYRE_PICK_RANDOM) return gyre__fail(GYRE_EINVALID, "option picker: %u is none", o->picker);
+    if (o->max_bans > MAX_BANS) return gyre__fail(GYRE_EINVALID, "option max_bans: %u is above %u", o->max_bans, MAX_BANS);
+    if (o->max_sessions > MAX_SESSIONS) return gyre__fail(GYRE_EINVALID, "option max_sessions: %u is above %u", o->max_sessions, MAX_SESSIONS);
+    if (o->picker > GYRE_PICK_HASH) return gyre__fail(GYRE_EINVALID, "option picker: %u is none", o->picker);
     if (o->clock > GYRE_CLOCK_MANUAL) return gyre__fail(GYRE_EINVALID, "option clock: %u is none", o->clock);
     if (o->mode & ~0666u) return gyre__fail(GYRE_EINVALID, "option mode: %o has more than read and write bits", o->mode);
     int bad = plan_times(o, config);
@@ -80,6 +88,8 @@ static int plan_segment(const struct gyre_options *options, struct plan *plan)
     header->header_size = sizeof *header;
     header->max_proxies = round_up(o->max_proxies ? o->max_proxies : 65536, 64);
     header->max_leases = round_up(o->max_leases ? o->max_leases : 65536, LEASE_CHUNK);
+    header->max_bans = round_up(o->max_bans ? o->max_bans : 65536, 64);
+    header->max_sessions = o->max_sessions ? o->max_sessions : 131072;
     config->breaker_failures = o->breaker_failures ? o->breaker_failures : 5;
     config->picker = o->picker ? o->picker : GYRE_PICK_ROUND_ROBIN;
     config->clock = o->clock;
@@ -136,6 +146,31 @@ static int map_handle(void *memory, size_t size, struct gyre_pool **out)
     pool->label_texts = region(pool, REGION_LABELS);
     pool->text = region(pool, REGION_TEXT);
     pool->processes = region(pool, REGION_PROCESSES);
+    pool->session_tags = region(pool, REGION_SESSION_TAGS);
+    pool->sessions = region(pool, REGION_SESSIONS);
+    pool->session_tails = region(pool, REGION_SESSION_TAILS);
+    pool->session_locks = region(pool, REGION_SESSION_LOCKS);
+    pool->session_buckets = header->session_buckets;
+    pool->session_ttl = header->config.session_ttl;
+    pool->session_lifetime = header->config.session_lifetime;
+    pool->session_seed = header->config.seed;
+    pool->session_seed = random_mix(&pool->session_seed);
+    pool->counters = region(pool, REGION_COUNTERS);
+    pool->decisions = region(pool, REGION_DECISIONS);
+    pool->rates = region(pool, REGION_RATE);
+    pool->ban_keys = region(pool, REGION_BAN_KEYS);
+    pool->bans = region(pool, REGION_BANS);
+    pool->host_keys = region(pool, REGION_HOST_KEYS);
+    pool->hosts = region(pool, REGION_HOSTS);
+    pool->ban_mask = header->ban_size - 1;
+    pool->host_mask = header->host_size - 1;
+    pool->paced = bits_at(region(pool, REGION_PACED), pool->max_proxies);
+    pool->mortal = bits_at(region(pool, REGION_MORTAL), pool->max_proxies);
+    pool->base = region(pool, REGION_BASE);
+    pool->cursors = region(pool, REGION_VIEWS);
+    pool->changes = region(pool, REGION_CHANGES);
+    for (uint32_t i = 0; i < ACTIVE_LEVELS; i++)
+        pool->level[i] = bits_at((char *)region(pool, REGION_LEVELS) + i * bits_bytes(pool->max_proxies), pool->max_proxies);
     pool->eligible = bits_at(region(pool, REGION_ELIGIBLE), pool->max_proxies);
     pool->live = bits_at(region(pool, REGION_LIVE), pool->max_proxies);
     pool->free = bits_at(region(pool, REGION_FREE), pool->max_proxies);
@@ -154,26 +189,6 @@ static void free_handle(struct gyre_pool *pool)
 
 /* ---- making ---- */
 
-/* Writes the first state into zeroed memory. Nobody else sees it yet. */
-static void initialise(void *memory, const struct segment_header *header)
-{
-    struct segment_control *control = (struct segment_control *)(void *)((char *)memory + HEADER_SIZE);
-    struct bits free_slots = bits_at((char *)memory + header->region[REGION_FREE], header->max_proxies);
-    memcpy(memory, header, sizeof *header);
-    for (uint32_t i = 0; i < header->max_proxies; i++) bits_set(&free_slots, i);
-    random_seed(control->random, header->config.seed, 0);
-    control->labels = 1;
-    control->due = UINT32_MAX;
-}
-
-static int make_private(const struct plan *plan, void **memory)
-{
-    *memory = mmap(NULL, plan->header.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (*memory == MAP_FAILED) return system_error("mapping", NULL);
-    initialise(*memory, &plan->header);
-    return 0;
-}
-
 static void read_boot_id(uint8_t id[16])
 {
     char text[64] = "";
@@ -189,6 +204,29 @@ static void read_boot_id(uint8_t id[16])
     }
 }
 
+/* Writes the first state into zeroed memory. Nobody else sees it yet. */
+static void initialise(void *memory, const struct segment_header *header)
+{
+    uint8_t boot[16];
+    struct segment_control *control = (struct segment_control *)(void *)((char *)memory + HEADER_SIZE);
+    struct bits free_slots = bits_at((char *)memory + header->region[REGION_FREE], header->max_proxies);
+    memcpy(memory, header, sizeof *header);
+    for (uint32_t i = 0; i < header->max_proxies; i++) bits_set(&free_slots, i);
+    read_boot_id(boot);
+    gyre__clock_attach(control, boot, true, header->config.clock == GYRE_CLOCK_MANUAL);
+    random_seed(control->random, header->config.seed, 0);
+    control->labels = 1;
+    control->due = control->due_paced = control->due_mortal = UINT32_MAX;
+}
+
+static int make_private(const struct plan *plan, void **memory)
+{
+    *memory = mmap(NULL, plan->header.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (*memory == MAP_FAILED) return system_error("mapping", NULL);
+    initialise(*memory, &plan->header);
+    return 0;
+}
+
 /* Fills a new file completely; its blocks are reserved, since a full /dev/shm would be a SIGBUS later. */
 static int fill_file(int fd, const struct plan *plan, const char *name)
 {
@@ -202,16 +240,17 @@ static int fill_file(int fd, const struct plan *plan, const char *name)
     if (memory == MAP_FAILED) return system_error("mapping", plan->path);
     initialise(memory, &plan->header);
     munmap(memory, plan->header.size);
-    if (link(name, plan->path) < 0 && errno != EEXIST) return system_error("linking", plan->path);
-    return 0;
+    if (!link(name, plan->path)) return 1;
+    return errno == EEXIST ? 0 : system_error("linking", plan->path);
 }
 
-/* Makes the file unless somebody else did meanwhile. */
+/* Makes the file: 1, or 0 when somebody else did meanwhile. */
 static int make_file(const struct plan *plan)
 {
     char name[4096];
     if ((size_t)snprintf(name, sizeof name, "%s.%ld.new", plan->path, (long)getpid()) >= sizeof name)
         return gyre__fail(GYRE_EINVALID, "the path is too long");
+    unlink(name); /* of a process with our pid that was killed at this */
     int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) return system_error("creating", name);
     int result = fill_file(fd, plan, name);
@@ -240,7 +279,9 @@ static int check_header(const struct segment_header *header, uint64_t file_size,
     if (header->header_size != sizeof *header || header->checksum != gyre__header_checksum(header))
         return gyre__fail(GYRE_ECORRUPT, "%.200s: the header is damaged", path);
     if (!header->max_proxies || header->max_proxies > MAX_PROXIES || header->max_proxies % 64 ||
-        !header->max_leases || header->max_leases > MAX_LEASES || header->max_leases % LEASE_CHUNK)
+        !header->max_leases || header->max_leases > MAX_LEASES || header->max_leases % LEASE_CHUNK ||
+        !header->max_bans || header->max_bans > MAX_BANS || header->max_bans % 64 ||
+        !header->max_sessions || header->max_sessions > MAX_SESSIONS)
         return gyre__fail(GYRE_ECORRUPT, "%.200s: impossible capacities", path);
     gyre__layout(&expected);
     if (memcmp(&expected, header, sizeof expected) || !header->config.bucket_width)
@@ -290,14 +331,15 @@ static void revive(struct gyre_pool *pool)
     gyre__unlock(pool);
 }
 
+/* `fresh`: made by us just now. Everything else may have been left in any state by its last users. */
 static int enter(struct gyre_pool *pool, bool fresh)
 {
     uint8_t boot[16];
     read_boot_id(boot);
-    bool rebooted = !fresh && memcmp(boot, pool->control->boot_id, sizeof boot) != 0;
-    if (rebooted) after_reboot(pool);
-    gyre__clock_attach(pool->control, boot, fresh, pool->clock == GYRE_CLOCK_MANUAL);
-    memcpy(pool->control->boot_id, boot, sizeof boot);
+    if (!fresh && memcmp(boot, pool->control->boot_id, sizeof boot) != 0) {
+        after_reboot(pool);
+        gyre__clock_attach(pool->control, boot, false, pool->clock == GYRE_CLOCK_MANUAL);
+    }
     int bad = gyre__process_register(pool);
     if (bad) return bad;
     *pool->here = 1;
@@ -320,10 +362,10 @@ static int open_shared(const struct plan *plan, struct gyre_pool **out)
 {
     void *memory = NULL;
     size_t size = 0;
-    int fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), bad = 0;
+    int fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), bad = 0, made = 0;
     if (fd < 0 && errno == ENOENT) {
-        bad = make_file(plan);
-        if (bad) return bad;
+        made = make_file(plan);
+        if (made < 0) return made;
         fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     }
     if (fd < 0 && errno == ELOOP) return gyre__fail(GYRE_ESYSTEM, "%.200s is a symbolic link", plan->path);
@@ -331,11 +373,7 @@ static int open_shared(const struct plan *plan, struct gyre_pool **out)
     if (flock(fd, LOCK_EX) < 0) bad = system_error("locking", plan->path);
     if (!bad) bad = map_file(fd, plan->path, &memory, &size);
     if (!bad && (bad = map_handle(memory, size, out))) munmap(memory, size);
-    if (!bad) {
-        static const uint8_t never[16];
-        bad = enter(*out, !memcmp((*out)->control->boot_id, never, sizeof never));
-        if (bad) free_handle(*out);
-    }
+    if (!bad && (bad = enter(*out, made))) free_handle(*out);
     flock(fd, LOCK_UN); /* closing would not do it: the mapping keeps the file open */
     close(fd);
     return bad;

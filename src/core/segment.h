@@ -20,9 +20,26 @@
 #define MAX_LABELS 16384u
 #define MAX_TAGS 12u
 #define LABEL_TEXT 63u
+#define VIEW_CURSORS 256u
+#define CHANGES 4096u
+#define ACTIVE_LEVELS 32u
 #define WINDOW_BUCKETS 8u
+#define RATE_MARKS 6u
+#define MAX_BANS (1u << 22)
+#define HOST_TEXT 94u
 #define LEASE_CHUNK 64u
 #define TEXT_BLOCK 32u
+#define MAX_SESSIONS (1u << 22)
+#define SESSION_WAYS 16u
+#define SESSION_FILL 12u /* sessions a bucket is made for: with two buckets to choose from, 16 places hold them all */
+#define SESSION_ID 128u
+#define SESSION_INLINE 5u /* words of the id in the entry; the rest is in its tail */
+#define SESSION_TAIL (SESSION_ID / 8 - SESSION_INLINE)
+#define MAX_COUNTERS 1024u
+#define COUNTER_PLACES (2 * MAX_COUNTERS)
+#define COUNTER_NAME 48u /* with its NUL */
+#define DECISIONS 4096u
+#define DECISION_WORDS 24u
 #define TEXT_CLASSES 57u /* an extent has 1 to 56 blocks: host 255 + user 511 + password 1023 bytes */
 
 /* gyre_slot.use: started above, in flight below, so that one read shows both and one atomic add counts both. */
@@ -40,7 +57,7 @@ enum slot_flag {
     SLOT_OPEN = 1u << 3,    /* benched until slot_health.until */
     SLOT_HALF = 1u << 4,    /* may be probed */
     SLOT_PROBE = 1u << 5,   /* with HALF: the probe is out */
-    SLOT_LIMITED = 1u << 6, /* slot_label.max_active > 0 */
+    SLOT_LIMITED = 1u << 6, /* slot_label.max_active > 0, or slot_rate.rule is not 0 */
     SLOT_QUIET = 1u << 7,   /* no new leases while a dead process's are settled */
 };
 #define SLOT_OUT (SLOT_DISABLED | SLOT_DRAINING | SLOT_OPEN | SLOT_PROBE | SLOT_QUIET)
@@ -81,7 +98,39 @@ struct slot_health {
     uint64_t bytes;
     uint32_t until; /* stamp at which a bench ends */
     uint32_t opened; /* how often in a row the breaker opened: the exponent of the backoff */
-    uint64_t reserved[2];
+    uint32_t expires; /* stamp at which the proxy is removed; 0: never */
+    uint32_t reserved[3];
+};
+
+/* At most so many leases in any period; see limit.c. */
+struct slot_rate {
+    uint64_t word;   /* time << 24 | mark << 15 | leases since the mark */
+    uint64_t rule;   /* period in ms << 32 | count; 0: no rate */
+    uint64_t mark[RATE_MARKS]; /* number << 40 | time */
+};
+
+/* One proxy banned by one host, at the index where its key stands in REGION_BAN_KEYS; see ban.c. */
+struct ban_record {
+    uint64_t host; /* hash of the name */
+    uint64_t id;
+    uint32_t until;  /* stamp at which the ban ends */
+    uint32_t forget; /* stamp at which the proxy's row of bans is forgotten */
+    uint16_t strikes; /* bans in a row */
+    uint16_t bits;    /* enum ban_bit */
+    uint32_t reserved;
+};
+
+/* A host that has bans or is throttled, at the index where its hash stands in REGION_HOST_KEYS. */
+struct host_record {
+    uint64_t throttle; /* time in ms at which it ends << 24 | length of the last one in ms */
+    uint32_t bans;     /* in force; ended ones are taken off late, so it is never too small */
+    uint32_t judged;   /* those of them that verdicts made */
+    uint32_t recount;  /* stamp of the last exact count */
+    uint32_t until;    /* stamp by which all its bans and throttles have ended */
+    uint32_t refused;  /* bans that max_benched forbade */
+    uint16_t size;     /* of the name; 0: not known yet */
+    char text[HOST_TEXT];
+    uint32_t reserved;
 };
 
 /* A lease in flight. word = serial << 32 | slot << 12 | verdict << 8 | bits; see lease.c for its life. */
@@ -95,12 +144,51 @@ struct process_entry {
     uint32_t state; /* enum process_state */
     uint32_t pid;
     uint64_t started; /* start time of the process, clock ticks since boot */
-    uint64_t reserved[6];
+    uint32_t incarnation; /* how often the entry was taken: the lock's word holds it */
+    uint32_t unused;
+    uint64_t reserved[5];
 };
 
 struct label_text {
     uint8_t size;
     char text[LABEL_TEXT];
+};
+
+/* The round-robin cursor of a filter, on two cache lines of its own: cursor = turn << 32 | next slot. */
+struct view_cursor {
+    uint64_t cursor;
+    uint32_t key; /* hash of the filter, 0: unused */
+    uint32_t reserved[29];
+};
+
+/* The tags of a bucket of sessions: 32 bits of each id's hash, 0 where there is none. See session.h. */
+struct session_tags {
+    uint32_t tag[SESSION_WAYS];
+};
+
+struct session_entry {
+    uint64_t proxy; /* id */
+    uint32_t created, last; /* stamps: got this proxy, was last used */
+    uint32_t version; /* odd while the entry is written */
+    uint32_t size; /* of the id, in bytes */
+    uint64_t text[SESSION_INLINE];
+};
+
+struct session_tail {
+    uint64_t text[SESSION_TAIL];
+};
+
+/* A counter by name. `hash` is written last: 0 is a free entry, and a name once there never changes. */
+struct counter_entry {
+    uint64_t value; /* bits of a double */
+    uint32_t hash;
+    uint32_t size;
+    char name[COUNTER_NAME];
+};
+
+/* Room for a struct gyre_decision, as words so that readers may race with the writer. */
+struct decision_entry {
+    uint64_t word[DECISION_WORDS];
 };
 
 /* Settings fixed when the segment is made. */
@@ -114,6 +202,8 @@ struct segment_config {
     uint32_t breaker_failures;
     uint32_t picker;
     uint32_t clock;
+    uint32_t session_ttl;      /* in stamps */
+    uint32_t session_lifetime; /* in stamps; UINT32_MAX: no limit */
     uint32_t reserved;
 };
 
@@ -134,6 +224,23 @@ enum region {
     REGION_LEASES,
     REGION_CHUNKS,
     REGION_PROCESSES,
+    REGION_RATE,
+    REGION_PACED,
+    REGION_MORTAL,
+    REGION_BAN_KEYS,
+    REGION_BANS,
+    REGION_HOST_KEYS,
+    REGION_HOSTS,
+    REGION_BASE,    /* least-used: base * 2 + 1 when the slot came back and is not clamped yet; pick_least.c */
+    REGION_LEVELS,  /* least-active: a bitmap for each number in flight */
+    REGION_VIEWS,   /* cursors of views; the first is the view of all */
+    REGION_CHANGES, /* ring of slots whose labels changed; view.c */
+    REGION_SESSION_TAGS,
+    REGION_SESSIONS,
+    REGION_SESSION_TAILS,
+    REGION_SESSION_LOCKS,
+    REGION_COUNTERS,
+    REGION_DECISIONS,
     REGION_COUNT
 };
 
@@ -147,6 +254,9 @@ struct segment_header {
     uint32_t max_leases;
     uint32_t index_size;  /* power of two */
     uint32_t text_blocks;
+    uint32_t max_bans, ban_size; /* ban_size, host_size: of the tables, powers of two, half used at most */
+    uint32_t max_hosts, host_size;
+    uint32_t max_sessions, session_buckets;
     struct segment_config config;
     uint64_t region[REGION_COUNT];
     uint64_t reserved[64];
@@ -158,14 +268,20 @@ struct segment_header {
 
 /* Second page: the words that everybody shares, each with the two cache lines it would otherwise fight over. */
 struct segment_control {
-    OWN_LINE uint64_t cursor; /* round-robin: turn << 32 | next slot */
-    OWN_LINE uint32_t lock;   /* process index + 1 of the holder; lock.c */
+    OWN_LINE uint64_t epoch;  /* changes of membership or labels so far */
+    uint32_t levels_on;       /* 1: every lease keeps REGION_LEVELS right */
+    double prior;             /* mean of the known latency averages, ms; tick.c */
+    OWN_LINE uint32_t lock;   /* word of the holder, 0: free; lock.c */
     OWN_LINE uint32_t tick;   /* stamp at which tick.c last ran */
     uint32_t bucket;          /* number of the window bucket at that time */
     uint32_t clock_offset_stamps; /* pool time - CLOCK_MONOTONIC in tenths of a second, modulo 2^32 */
     uint32_t due;             /* stamp of the next timed health change; UINT32_MAX: none */
     uint32_t reap;            /* stamp of the next look for dead processes */
     uint32_t sweep;           /* next lease chunk to look at for passed deadlines */
+    uint32_t due_paced;       /* like due, of the next proxy that its rate lets return */
+    uint32_t due_mortal;      /* and of the next whose TTL passes */
+    uint32_t ban_sweep, host_sweep; /* next entries to look at for what is over */
+    uint32_t log_sample;      /* share of decisions to log, of 2^32 - 1; 0: the log is off */
     OWN_LINE uint64_t manual_ms; /* time of GYRE_CLOCK_MANUAL */
     int64_t clock_offset_ms;     /* pool time - CLOCK_MONOTONIC, a multiple of 100 */
     uint64_t seen_ms, seen_realtime_ms;
@@ -180,7 +296,13 @@ struct segment_control {
     uint32_t text_next;       /* first block never used */
     uint32_t labels;          /* used entries of REGION_LABELS, the empty one included */
     uint32_t tombstones;      /* removed entries of REGION_INDEX */
+    uint32_t bans, hosts;     /* used entries of the two tables */
+    uint32_t ban_refused;     /* bans of a proxy by a host that max_benched forbade */
     uint32_t text_free[TEXT_CLASSES]; /* first free extent of each size, block + 1 */
+    OWN_LINE uint64_t session_hits;   /* what threads have handed in; see session.c */
+    uint64_t session_assigned, session_moved, session_evicted, session_expired, session_closed;
+    OWN_LINE uint64_t decisions;      /* written so far: the number of the next */
+    uint32_t decision_lock;           /* a word lock, see lock.c */
 };
 
 #define HEADER_SIZE 4096u

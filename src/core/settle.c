@@ -3,8 +3,9 @@
  *
  *     HELD                          it counts in `active`: it is ended as aborted
  *     ENDING, failed or aborted,    likewise: nothing but the entry had been written
- *       not yet COUNTED
- *     ENDING, COUNTED               the counter is put to what the entry says, if it is not there yet
+ *       not COUNTED, not SETTLED
+ *     ENDING, COUNTED, not SETTLED  its owner died with the lock: the counter is put to what the entry says, if it is not
+ *                                   there yet
  *     STARTING, and other ENDING    one atomic add on the slot's `use` may have happened or not
  *
  * The last is found out by counting. A slot is closed for new leases (QUIET) and `use` is read before and after a walk
@@ -12,7 +13,7 @@
  * that are HELD is the number of doubtful entries that are still counted. Caller holds the segment lock throughout, so
  * entries marked FOREIGN can only be those of a holder that died.
  */
-#include "pool.h"
+#include "lease.h"
 
 #include <sched.h>
 
@@ -59,19 +60,21 @@ static void abort_lease(struct gyre_pool *pool, uint32_t index, uint64_t word)
     free_entry(pool, index, word);
 }
 
-/* The counter of a COUNTED entry is at its target, or one below it. */
+/* The counter of a COUNTED entry is at its target, or one below it; nobody can have changed it since. */
 static void redo_count(struct gyre_pool *pool, uint32_t index, uint64_t word)
 {
     struct gyre_slot *hot = &pool->slots[lease_slot(word)];
     uint64_t *counter = lease_verdict(word) == GYRE_ABORTED ? &hot->aborted : &hot->failed;
     uint64_t value = load_relaxed(counter);
     if ((uint32_t)value == load_relaxed(&pool->leases[index].target) - 1) store_release(counter, value + 1);
+    store_release(&pool->leases[index].word, word | LEASE_SETTLED);
 }
 
 static bool is_doubtful(uint64_t word)
 {
     if (lease_state(word) == LEASE_STARTING) return true;
-    return lease_state(word) == LEASE_ENDING && (word & LEASE_COUNTED || !counts_failure(lease_verdict(word)));
+    return lease_state(word) == LEASE_ENDING &&
+           (word & (LEASE_COUNTED | LEASE_SETTLED) || !counts_failure(lease_verdict(word)));
 }
 
 /* Everything that is definite. Returns the number of doubtful entries left. */
@@ -85,7 +88,8 @@ static uint32_t end_definite(struct gyre_pool *pool)
             free_entry(pool, i, word);
             continue;
         }
-        if (lease_state(word) == LEASE_ENDING && word & LEASE_COUNTED) redo_count(pool, i, word);
+        if (lease_state(word) == LEASE_ENDING && (word & (LEASE_COUNTED | LEASE_SETTLED)) == LEASE_COUNTED)
+            redo_count(pool, i, word);
         if (is_doubtful(word)) doubtful++;
         else abort_lease(pool, i, word);
     }
@@ -165,17 +169,21 @@ static bool settle_doubtful(struct gyre_pool *pool)
     return all;
 }
 
-/* Chunks and table entries of the dead become free. */
+/* Chunks and table entries of the dead become free. One may have died between looking at a slot and writing its
+ * eligible bit, so all those bits are made anew. */
 static void bury(struct gyre_pool *pool)
 {
-    for (uint32_t c = 0; c < chunk_count(pool); c++)
+    bool any = false;
+    for (uint32_t c = 0; c < pool->max_leases / LEASE_CHUNK; c++) /* all: a chunk is claimed before the count is raised */
         if (chunk_is_dead(pool, c)) store_release(&pool->chunks[c], 0u);
     for (uint32_t i = 0; i < MAX_PROCESSES; i++) {
         struct process_entry *entry = &pool->processes[i];
         if (load_acquire(&entry->state) != PROCESS_DEAD) continue;
+        any = true;
         store_relaxed(&entry->pid, 0u);
         store_release(&entry->state, (uint32_t)PROCESS_FREE);
     }
+    if (any) gyre__health_refresh_all(pool);
 }
 
 void gyre__settle(struct gyre_pool *pool)

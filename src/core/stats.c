@@ -11,7 +11,8 @@ GYRE_API int gyre_pool_stats(struct gyre_pool *pool, struct gyre_stats *stats)
     *stats = (struct gyre_stats){.size = stats->size,
                                  .proxies = load_relaxed(&pool->control->live),
                                  .eligible = gyre__bits_count(&pool->eligible),
-                                 .bench_refused = load_relaxed(&pool->control->bench_refused)};
+                                 .bench_refused = load_relaxed(&pool->control->bench_refused),
+                                 .ban_refused = load_relaxed(&pool->control->ban_refused)};
     for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1)) {
         const struct gyre_slot *hot = &pool->slots[slot];
         uint64_t failed = load_acquire(&hot->failed), aborted = load_acquire(&hot->aborted);
@@ -39,6 +40,7 @@ static void reset(struct gyre_pool *pool, uint32_t slot, uint32_t stamp)
     store_relaxed(&hot->failed, UINT64_C(0));
     store_relaxed(&hot->aborted, UINT64_C(0));
     while (!compare_swap(&hot->use, &use, use_active(use) * USE_START)) {}
+    gyre__least_joined(pool, slot);
     store_relaxed((uint64_t *)(void *)&hot->ema_ms, double_bits(NAN));
     store_float(&hot->success_rate, 1.0f);
     store_relaxed(&hot->last_sample, 0u);

@@ -4,7 +4,7 @@
  * goes on with its record. So nothing has to run when a thread ends, and the library may be unloaded at any time
  * (nginx does so on reload).
  */
-#include "pool.h"
+#include "view.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -51,7 +51,7 @@ static struct thread *make(struct gyre_pool *pool)
 static bool begin_after_fork(struct gyre_pool *pool)
 {
     pool->guard = 0;
-    for (struct thread *t = pool->threads; t; t = t->next) t->entries = 0, t->owner = NULL;
+    for (struct thread *t = pool->threads; t; t = t->next) t->entries = t->session_hits = 0, t->owner = NULL;
     pool->spares = pool->owned_chunks = 0;
     pool->serial = gyre__thread_serial();
     if (gyre__process_register(pool) < 0) return false;
@@ -82,6 +82,8 @@ void gyre__thread_free_all(struct gyre_pool *pool)
     while (pool->threads) {
         struct thread *thread = pool->threads;
         pool->threads = thread->next;
+        gyre__session_hand_in(pool, thread);
+        gyre__view_free_all(thread);
         free(thread->excluded);
         free(thread);
     }

@@ -11,6 +11,7 @@
 static void reap(struct gyre_pool *pool, uint32_t stamp)
 {
     store_relaxed(&pool->control->reap, stamp + REAP_EVERY);
+    gyre__score_prior(pool);
     if (pool->clock == GYRE_CLOCK_SYSTEM) {
         store_relaxed(&pool->control->seen_ms, gyre__clock_ms(pool));
         store_relaxed(&pool->control->seen_realtime_ms, gyre__clock_realtime_ms());
@@ -23,7 +24,7 @@ static bool lock(struct gyre_pool *pool, uint32_t stamp)
 {
     if (gyre__trylock(pool)) return true;
     uint32_t owner = load_relaxed(&pool->control->lock);
-    if (!owner || stamp < load_relaxed(&pool->control->reap) || gyre__process_alive(pool, owner - 1)) return false;
+    if (stamp < load_relaxed(&pool->control->reap) || !gyre__lock_abandoned(pool, owner)) return false;
     gyre__lock(pool);
     return true;
 }
@@ -36,6 +37,10 @@ void gyre__tick(struct gyre_pool *pool, uint32_t stamp)
     store_relaxed(&control->bucket, stamp / pool->bucket_width + 1);
     if (!compare_swap(&control->tick, &seen, stamp) || !lock(pool, stamp)) return;
     if (load_relaxed(&control->due) <= stamp) gyre__health_due(pool, stamp);
+    if (load_relaxed(&control->due_paced) <= stamp) gyre__limit_due_paced(pool, stamp);
+    if (load_relaxed(&control->due_mortal) <= stamp) gyre__limit_due_mortal(pool, stamp);
+    if (load_relaxed(&control->bans)) gyre__ban_due(pool, stamp);
+    if (load_relaxed(&control->hosts)) gyre__host_due(pool, stamp);
     uint32_t chunks = load_relaxed(&control->chunks), reap_at = load_relaxed(&control->reap);
     bool late = stamp > reap_at || reap_at > stamp + REAP_EVERY;
     gyre__lease_expire(pool, stamp, late ? chunks : chunks / SWEEPS + 1);

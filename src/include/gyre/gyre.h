@@ -118,16 +118,18 @@ struct gyre_options {
     uint32_t max_proxies;     /* capacity, rounded up to a multiple of 64, at most 1048576 [65536] */
     uint32_t max_leases;      /* capacity for leases in flight, rounded up to a multiple of 64 [65536]; from 4096 on each
                                * thread keeps up to 128 for itself */
-    uint32_t max_sessions;    /* capacity; when it is reached the least recently used go [131072] */
-    uint32_t max_bans;        /* capacity for proxy x host bans and for host throttles [65536] */
+    uint32_t max_sessions;    /* so many fit for certain, up to a third more may; a new one that finds no place takes that of
+                               * one that is over, or else of the least recently used; at most 4194304 [131072] */
+    uint32_t max_bans;        /* capacity for proxy x host bans, rounded up to a multiple of 64; a quarter as many hosts may ban
+                               * or throttle at once [65536]. Full: what has ended goes first, then what ends soonest */
     uint32_t picker;          /* enum gyre_picker [GYRE_PICK_ROUND_ROBIN] */
     uint32_t clock;           /* enum gyre_clock */
     uint64_t seed;            /* of every random choice; 0: from the system */
     double alpha;             /* weight of a new latency sample in ema_ms, (0, 1] [0.2] */
     double window;            /* length of the sliding window, seconds [3600] */
     double lease_timeout;     /* a lease older than this is ended as aborted, seconds [300] */
-    double session_ttl;       /* a session unused for so long is over, seconds [3600] */
-    double session_lifetime;  /* so is one so old, used or not, seconds [0: no limit] */
+    double session_ttl;       /* a session unused for so long is over, seconds, 0.1 to 1e8 [3600] */
+    double session_lifetime;  /* so is one that has had its proxy for so long, used or not [0: no limit] */
     uint32_t breaker_failures;/* consecutive proxy failures that bench a proxy [5] */
     uint32_t reserved;
     double breaker_base;      /* first bench is random in (0, base], seconds [30]; doubles with each */
@@ -145,8 +147,9 @@ struct gyre_proxy_spec {
     const char *tags;         /* comma separated, at most 12 of up to 63 bytes, any case; likewise */
     double weight;            /* finite, >= 0; used when has_weight [1] */
     double cost;              /* finite, >= 0, in the user's unit per request; used when has_cost */
-    const char *rate;         /* at most so many leases in so many seconds, e.g. "40/10s"; "" clears */
-    double ttl;               /* seconds from now until it is removed; used when has_ttl, 0: never */
+    const char *rate;         /* COUNT/[NUMBER]UNIT, unit ms, s, m, h or d: never more leases in any period so long, e.g.
+                               * "40/10s", "2/s", "1/500ms"; count to 100000, period to 31 days; NULL leaves it, "" clears */
+    double ttl;               /* seconds from now until it is removed, to 1e7; used when has_ttl, 0: never */
     uint32_t has_weight, has_cost, has_max_active, has_ttl;
 };
 
@@ -181,13 +184,15 @@ struct gyre_proxy {
     double success_rate;      /* EMA of 1 and 0 over ok and proxy_bad, alpha 0.05 */
     double last_used;         /* 0: never */
     double benched_until;     /* 0 unless state is GYRE_OPEN */
+    double expires;           /* when its TTL passes; 0: never */
+    double rate_period;       /* seconds in which it takes rate_count leases at most; 0: no rate */
     double weight, cost;      /* cost is NaN when unknown */
     uint32_t active;
     uint32_t consecutive_failures;
     uint32_t max_active;
     uint32_t scheme;          /* enum gyre_scheme */
     uint32_t port;
-    uint32_t reserved;
+    uint32_t rate_count;
     char host[256];           /* IPv6 addresses without brackets */
     char country[64], region[64];
     char tags[768];           /* comma separated, lower case */
@@ -199,6 +204,8 @@ struct gyre_stats {
     uint32_t proxies, eligible;
     uint32_t benched, half_open, disabled, draining; /* by state: GYRE_OPEN and so on */
     uint32_t bench_refused;   /* how often max_benched kept a failing proxy in use: is the rule, or the network, at fault? */
+    uint32_t ban_refused;     /* likewise, bans of a proxy by one host: is the rule that reads its responses wrong? */
+    uint32_t reserved;
     uint64_t started, completed, succeeded, failed, aborted, active;
 };
 
@@ -234,15 +241,79 @@ struct gyre_lease {
     uint64_t host;            /* hash of request.host, 0 without one */
 };
 
+/* A proxy banned by a host, as gyre_host_next() shows it. */
+struct gyre_ban {
+    uint32_t size;
+    uint32_t strikes;         /* bans in a row by verdicts */
+    uint64_t id;              /* the proxy */
+    double until;             /* pool time */
+    uint32_t judged;          /* 1: by a verdict, 0: by gyre_host_ban() */
+    uint32_t reserved;
+    char host[256];           /* lower case; "" until a request has named it, "..." before the end of a long one */
+};
+
+/* What gyre_pool_check() found. */
+struct gyre_check {
+    uint32_t size;
+    uint32_t findings;
+    char first[248];          /* the first one in words; "" when there is none */
+};
+
 /* How a lease ended. */
 struct gyre_outcome {
     uint32_t size;
     uint32_t verdict;         /* enum gyre_verdict */
     double ms;                /* latency, milliseconds: finite, 0 to 86400000; used when has_ms */
     uint64_t bytes;           /* both directions */
-    double retry_after;       /* with banned and throttled: seconds the target asked for; 0: it did not say */
+    double retry_after;       /* with banned and throttled: seconds the target asked for; 0: it did not say; more than a
+                               * week counts as a week */
     uint32_t has_ms;
     uint32_t reserved;
+};
+
+/* A session, as gyre_session_next() lists it. Times are pool times in seconds. */
+struct gyre_session {
+    uint32_t size;
+    uint32_t reserved;
+    uint64_t proxy;           /* id; may have been removed or benched: the session's next use moves it then */
+    double created;           /* when it got this proxy */
+    double last_used;
+    double expires;           /* when it is over unless it is used before */
+    char id[136];             /* 1 to 128 bytes */
+};
+
+struct gyre_session_stats {
+    uint32_t size;
+    uint32_t count;           /* sessions that are not over */
+    uint32_t capacity;        /* places for sessions */
+    uint32_t reserved;
+    uint64_t hits;            /* uses of a session that had its proxy; up to 255 per thread of other processes are missing */
+    uint64_t assigned;        /* sessions that got a proxy when they were new or had been over */
+    uint64_t moved;           /* sessions that got another because theirs could not be used */
+    uint64_t evicted, expired, closed; /* how they ended; expired ones count when their place is used or cleaned up */
+};
+
+/* A counter, as gyre_counter_next() lists it. */
+struct gyre_counter {
+    uint32_t size;
+    uint32_t reserved;
+    double value;
+    char name[48];
+};
+
+/* An entry of the audit log: who was chosen, by whom, from how many, why. Never holds credentials or a session's id. */
+struct gyre_decision {
+    uint32_t size;
+    uint32_t candidates;      /* how many could have been chosen; 0: not known */
+    uint64_t sequence;        /* number of the entry; set by the library */
+    uint64_t lost;            /* gyre_log_read(): so many before this one were overwritten unread */
+    uint64_t proxy;           /* id; 0: nobody was chosen, and reason says why */
+    uint64_t session;         /* keyed hash of the session's id; 0: none */
+    double time;              /* pool time, seconds; set by the library */
+    uint32_t generation;      /* how often strategies have been swapped when this one came; 0: a native picker */
+    uint32_t process;         /* pid; set by the library */
+    char strategy[32];
+    char reason[96];
 };
 
 /* The parts of a proxy URL, decoded. */
@@ -333,6 +404,54 @@ GYRE_API int gyre_pool_stats(struct gyre_pool *pool, struct gyre_stats *stats);
 /* Sets all counters, EMAs and windows back; leases in flight stay and count as started. Takes the lock. */
 GYRE_API int gyre_pool_reset_counters(struct gyre_pool *pool);
 
+/*
+ * Hosts. A lease taken with request.host set tells the pool of that host by its verdict (names are compared without
+ * regard to case):
+ * - `banned` benches this proxy for this host: gyre_acquire() with the host leaves it out, with any other host not. For
+ *   retry_after, or else a random time in (0, 60 s], doubling with each ban in a row up to (0, 1 h]; an hour without
+ *   one ends the row. Never more than max_benched of the proxies by one host: gyre_stats.ban_refused counts the rest.
+ * - `throttled` holds back all requests for this host: gyre_acquire() is BUSY until retry_after has passed, or else 1 s,
+ *   doubling up to 60 s while throttles go on, halving with each `ok`.
+ */
+
+/* Bans a proxy for a host by hand for `seconds` (0 < seconds <= a week), in place of any ban there is. INVALID,
+ * NOT_FOUND. Takes the lock. */
+GYRE_API int gyre_host_ban(struct gyre_pool *pool, uint64_t id, const char *host, double seconds);
+
+/* Lifts a proxy's ban; with host NULL all of the proxy's, with id 0 all of the host's. Returns how many were in force.
+ * INVALID when both are missing. Takes the lock; O(max_bans). */
+GYRE_API int gyre_host_unban(struct gyre_pool *pool, uint64_t id, const char *host);
+
+/* Iteration over the bans in force: set *cursor to 0 and ban->size, call until it returns 0; 1 means *ban is the next.
+ * INVALID. Takes the lock; one walk is O(max_bans). */
+GYRE_API int gyre_host_next(struct gyre_pool *pool, uint32_t *cursor, struct gyre_ban *ban);
+
+/* Holds back requests for a host for exactly `seconds` from now, whatever was there; 0 lets them through and forgets
+ * earlier throttles. INVALID. Takes the lock. */
+GYRE_API int gyre_host_throttle(struct gyre_pool *pool, const char *host, double seconds);
+
+/* Says which host a lease of gyre_acquire_id() is for, as request.host does; by a copy of the lease that is completed.
+ * INVALID. Pure. */
+GYRE_API int gyre_lease_host(struct gyre_lease *lease, const char *host);
+
+/* Seconds until requests for a host may go on; 0 when they may now. Lock-free; O(1). */
+GYRE_API double gyre_host_delay(struct gyre_pool *pool, const char *host);
+
+/*
+ * Verifies what must hold between all parts of the segment: flags, bitmaps, counts, index, texts, labels, rates, bans, and,
+ * where nothing is in motion, `active` against the leases in flight. Fills *report (set its size; may be NULL) and
+ * returns the number of findings, 0 for a sound segment. Changes nothing. INVALID, SYSTEM. Takes the lock for
+ * O(max_proxies + max_leases + max_bans); allocates.
+ */
+GYRE_API int gyre_pool_check(struct gyre_pool *pool, struct gyre_check *report);
+
+/*
+ * Makes anew what can be derived, drops what is unsound (a proxy whose identity is damaged, a ban with a wrong key), and
+ * ends what dead processes had in flight. Happens by itself when the lock's holder has died and when a file is opened
+ * that nobody has open; this does it now. Leases of living processes go on. SYSTEM. Takes the lock; costs as check.
+ */
+GYRE_API int gyre_pool_repair(struct gyre_pool *pool);
+
 /* The hot records, indexed by slot; valid until close. */
 GYRE_API const struct gyre_slot *gyre_pool_slots(struct gyre_pool *pool);
 
@@ -348,6 +467,18 @@ GYRE_API int gyre_pool_set_time(struct gyre_pool *pool, double seconds);
  */
 GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease);
 
+/*
+ * Chooses as gyre_acquire() would, but leases nothing: for strategies that look first and call gyre_acquire_id(). Round-robin's
+ * cursor moves. Sessions and throttles are not looked at. NO_PROXY, BUSY, INVALID. Lock-free.
+ */
+GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id);
+
+/* Up to `want` (1 to 64) different eligible proxies at random; returns how many, or an error. Lock-free, O(want). */
+GYRE_API int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want);
+
+/* How many proxies are eligible and pass the request's filters (excludes are not looked at). Lock-free, O(capacity / 64). */
+GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request);
+
 /* Leases the proxy that the caller chose. NOT_FOUND, NO_PROXY (not eligible), BUSY, FULL. Lock-free. */
 GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);
 
@@ -359,6 +490,81 @@ GYRE_API int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, con
 
 /* The same for callers to whom a struct is a burden: ms < 0 means no latency. */
 GYRE_API int gyre_complete_ms(struct gyre_pool *pool, struct gyre_lease *lease, int verdict, double ms);
+
+/*
+ * Sessions. An acquire with request.session leases the same proxy for the same id: until the session is over
+ * (options.session_ttl after its last use, options.session_lifetime after it got its proxy, gyre_session_close), or its
+ * proxy is not eligible any more: benched, disabled, draining, removed, or not one the request lets through
+ * (excluded, filtered out, banned by the host). Then the request's picker chooses once, and that one sticks. Any number of
+ * threads and processes that present a new id at once get the same proxy. A failed request is no reason to move; neither is
+ * a proxy that is merely at its limit (max_active, rate): the acquire is then GYRE_EBUSY, which counts as a use. When
+ * nobody is eligible the session stays as it was, for when its proxy comes back.
+ *
+ * An id is 1 to 128 bytes of [A-Za-z0-9._:@-]; others are GYRE_EINVALID, and no text of the library holds an id. Sessions
+ * survive restarts of a segment in a file. Using one is lock-free; a new one takes the locks of two of the table's buckets.
+ */
+
+/* The proxy of a session; it may be out just now. NOT_FOUND (none, over, or its proxy was removed), INVALID. Lock-free. The
+ * second is for strategies that lease it themselves, by gyre_acquire_id(): it counts as a use, the first does not. */
+GYRE_API int gyre_session_get(struct gyre_pool *pool, const char *session, uint64_t *proxy);
+GYRE_API int gyre_session_use(struct gyre_pool *pool, const char *session, uint64_t *proxy);
+
+/*
+ * For strategies that pick themselves: the session gets `proxy` unless it has one that is eligible and not `refused`
+ * (0: none is), in one step. *winner (may be NULL) is whom it has then. NOT_FOUND or NO_PROXY: `proxy` would be needed and
+ * is not there, or not eligible; INVALID. Takes a short lock; O(1).
+ */
+GYRE_API int gyre_session_assign(struct gyre_pool *pool, const char *session, uint64_t proxy, uint64_t refused,
+                                 uint64_t *winner);
+
+/* Ends a session. NOT_FOUND, INVALID. Takes a short lock; O(1). */
+GYRE_API int gyre_session_close(struct gyre_pool *pool, const char *session);
+
+/* Ends all; returns how many. Those made meanwhile may stay. O(max_sessions). */
+GYRE_API int gyre_session_close_all(struct gyre_pool *pool);
+
+/* Empties the places of sessions that are over; returns how many. Never needed: new sessions do it as they come.
+ * O(max_sessions). */
+GYRE_API int gyre_session_cleanup(struct gyre_pool *pool);
+
+/* Iteration: set *cursor to 0 and session->size, call until it returns 0; 1 means *session is the next. In no order; one
+ * made or ended meanwhile may be seen or not. Lock-free. */
+GYRE_API int gyre_session_next(struct gyre_pool *pool, uint64_t *cursor, struct gyre_session *session);
+
+/* Fills *stats (set its size). O(max_sessions), lock-free. */
+GYRE_API int gyre_session_stats(struct gyre_pool *pool, struct gyre_session_stats *stats);
+
+/*
+ * Counters by name, shared by everybody on the segment and kept with it: 1 to 47 bytes without control characters, at most
+ * 1024 of them, never removed. add makes one that is not there and stores the new value in *value (may be NULL); adding 1
+ * is exact up to 2^53. INVALID (the name; a delta or a sum that is not finite), FULL. Lock-free once the name is there.
+ */
+GYRE_API int gyre_counter_add(struct gyre_pool *pool, const char *name, double delta, double *value);
+
+/* NOT_FOUND, INVALID. Lock-free. */
+GYRE_API int gyre_counter_get(struct gyre_pool *pool, const char *name, double *value);
+
+/* Iteration, like gyre_session_next(). Lock-free. */
+GYRE_API int gyre_counter_next(struct gyre_pool *pool, uint64_t *cursor, struct gyre_counter *counter);
+
+/*
+ * The audit log: the last 4095 decisions, for everybody on the segment to follow. sample_rate is the share that is
+ * logged: 0 none (how a segment starts), 1 all; kept in the segment, valid for all processes at once. INVALID. Off it costs
+ * nothing; on, each entry a short lock and a count of the eligible.
+ */
+GYRE_API int gyre_log_enable(struct gyre_pool *pool, double sample_rate);
+
+/* Is this decision to be logged? 1 or 0, drawn by the sample rate. Strategies outside the library ask before they
+ * put an entry together; gyre_acquire() logs by itself, gyre_acquire_id() never. Lock-free. */
+GYRE_API int gyre_log_sample(struct gyre_pool *pool);
+
+/* Appends an entry: 1, or 0 when the log is off. What it says must hold neither credentials nor a session's id. INVALID. Takes a
+ * short lock. */
+GYRE_API int gyre_log_write(struct gyre_pool *pool, const struct gyre_decision *decision);
+
+/* The next entry after *cursor: 1, or 0 when there is none yet. Begin with *cursor 0 for the oldest that is kept, or
+ * UINT64_MAX for those to come. Any number may read; lock-free. INVALID. */
+GYRE_API int gyre_log_read(struct gyre_pool *pool, uint64_t *cursor, struct gyre_decision *decision);
 
 /* [/cdef] */
 

@@ -1,0 +1,244 @@
+/*
+ * Acquiring: from a request to a lease. The plain round-robin case runs inline at the top; everything else goes through
+ * views and pickers.
+ */
+#include "lease.h"
+
+#include <string.h>
+
+#define MAX_CHOICES 64u
+
+static const struct commit always;
+
+/* Does the request say nothing but perhaps round-robin? */
+static inline bool is_plain(const struct gyre_request *request)
+{
+    return request->picker <= GYRE_PICK_ROUND_ROBIN && !request->exclude_count && !request->session && !request->host &&
+           !request->country && !request->region && !request->tags;
+}
+
+static int check_request(const struct gyre_pool *pool, const struct gyre_request *request)
+{
+    if (request->size < sizeof *request) return gyre__fail(GYRE_EINVALID, "request.size is not set");
+    if (request->picker > GYRE_PICK_HASH) return gyre__fail(GYRE_EINVALID, "%u is no picker", request->picker);
+    if (request->exclude_count && !request->exclude) return gyre__fail(GYRE_EINVALID, "request.exclude is NULL");
+    if (request->choices > MAX_CHOICES)
+        return gyre__fail(GYRE_EINVALID, "request.choices %u is above %u", request->choices, MAX_CHOICES);
+    uint32_t picker = request->picker ? request->picker : pool->picker;
+    if (picker == GYRE_PICK_HASH && !request->key)
+        return gyre__fail(GYRE_EINVALID, "request.key is needed for the consistent hash");
+    return 0;
+}
+
+/* Picks and starts until one start succeeds. */
+static int start_in_view(struct gyre_pool *pool, struct pick *pick, uint32_t picker, uint32_t stamp,
+                         struct gyre_lease *lease)
+{
+    int result = GYRE_ENO_PROXY;
+    for (uint32_t tries = 0; tries < 2 * pool->max_proxies; tries++) {
+        uint32_t slot = gyre__pick(pool, pick, picker);
+        if (unlikely(slot == NO_BIT) && gyre__limit_recheck(pool)) continue;
+        if (unlikely(slot == NO_BIT)) break;
+        if (likely(lease_start_simple(pool, pick->thread, slot, stamp, &pick->commit, lease))) return 0;
+        result = gyre__lease_start(pool, pick->thread, slot, stamp, &pick->commit, lease);
+        if (likely(result == 0) || result == GYRE_EFULL) break;
+    }
+    return result;
+}
+
+/* The filter of the request for the next country of its list, and whether there is one. */
+static bool next_filter(const struct gyre_request *request, const char **country, struct filter *filter)
+{
+    if (!*country) return false;
+    size_t size = strcspn(*country, ",");
+    filter->country = *country;
+    filter->country_size = size;
+    *country = (*country)[size] ? *country + size + 1 : NULL;
+    filter->region = request->region ? request->region : "";
+    filter->region_size = strlen(filter->region);
+    filter->tags = request->tags ? request->tags : "";
+    filter->tags_size = strlen(filter->tags);
+    return true;
+}
+
+static bool is_filtered(const struct gyre_request *request)
+{
+    return request && ((request->country && *request->country) || (request->region && *request->region) ||
+                       (request->tags && *request->tags));
+}
+
+/* Calls `use` with each view of the request, in order of preference, until it returns other than GYRE_ENO_PROXY. */
+static int each_view(struct gyre_pool *pool, struct pick *pick, int (*use)(struct gyre_pool *, struct pick *, void *),
+                     void *context)
+{
+    const struct gyre_request *request = pick->request;
+    int result = GYRE_ENO_PROXY;
+    if (likely(!is_filtered(request))) {
+        pick->view = gyre__view_get(pool, pick->thread, NULL);
+        return pick->view ? use(pool, pick, context) : GYRE_ESYSTEM;
+    }
+    struct filter filter;
+    const char *country = request->country ? request->country : "";
+    while ((result == GYRE_ENO_PROXY || result == GYRE_EBUSY) && next_filter(request, &country, &filter)) {
+        pick->view = gyre__view_get(pool, pick->thread, &filter);
+        if (!pick->view) return GYRE_ESYSTEM;
+        int last = use(pool, pick, context);
+        result = last == GYRE_ENO_PROXY && result == GYRE_EBUSY ? result : last;
+    }
+    return result;
+}
+
+struct start {
+    uint32_t picker, stamp;
+    struct gyre_lease *lease;
+};
+
+static int start_here(struct gyre_pool *pool, struct pick *pick, void *context)
+{
+    const struct start *start = context;
+    return start_in_view(pool, pick, start->picker, start->stamp, start->lease);
+}
+
+/* A lease by the request's picker and filters, whatever its session. */
+int gyre__acquire_plain(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
+                        struct gyre_lease *lease)
+{
+    struct pick pick = {.request = request, .thread = thread};
+    struct start start = {request && request->picker ? request->picker : pool->picker, stamp, lease};
+    gyre__pick_begin(pool, &pick);
+    int result = each_view(pool, &pick, start_here, &start);
+    gyre__pick_end(pool, &pick);
+    if (likely(result == 0) || result == GYRE_ESYSTEM) return result;
+    if (result == GYRE_EFULL) return gyre__fail(GYRE_EFULL, "%u leases are in flight, as many as fit", pool->max_leases);
+    return gyre__pick_failed(pool, request);
+}
+
+static int is_member(struct gyre_pool *pool, struct pick *pick, void *context)
+{
+    (void)pool;
+    return pick->view->all || bits_test(&pick->view->member, *(uint32_t *)context) ? 0 : GYRE_ENO_PROXY;
+}
+
+bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                          uint32_t slot)
+{
+    if (likely(!request->host && !request->exclude_count && !is_filtered(request))) return true;
+    struct pick pick = {.request = request, .thread = thread};
+    return pick_takes(pool, &pick, slot) && each_view(pool, &pick, is_member, &slot) == 0;
+}
+
+static inline int acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
+                          struct gyre_lease *lease)
+{
+    if (unlikely(load_relaxed(&pool->control->log_sample)))
+        return gyre__decision_acquire(pool, thread, request, stamp, lease);
+    if (likely(pool->picker == GYRE_PICK_ROUND_ROBIN && (!request || is_plain(request)))) {
+        uint32_t slot = pick_round_robin(pool);
+        if (likely(slot != NO_BIT) && likely(lease_start_simple(pool, thread, slot, stamp, &always, lease))) return 0;
+        if (slot != NO_BIT && gyre__lease_start(pool, thread, slot, stamp, &always, lease) == 0) return 0;
+    }
+    if (request && request->session) return gyre__session_acquire(pool, thread, request, stamp, lease);
+    return gyre__acquire_plain(pool, thread, request, stamp, lease);
+}
+
+/* A lease that knows its host, unless the host is throttled. */
+static int acquire_for_host(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
+                            struct gyre_lease *lease)
+{
+    uint64_t host;
+    int result = gyre__host_enter(pool, request->host, &host);
+    if (!result) result = acquire(pool, thread, request, stamp, lease);
+    if (!result) lease->host = host;
+    return result;
+}
+
+GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease)
+{
+    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
+    struct thread *thread = thread_get(pool);
+    if (unlikely(!thread)) return GYRE_ESYSTEM;
+    int bad = request ? check_request(pool, request) : 0;
+    if (unlikely(bad)) return bad;
+    uint32_t stamp = clock_stamp(pool);
+    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
+    if (unlikely(request && request->host)) return acquire_for_host(pool, thread, request, stamp, lease);
+    return acquire(pool, thread, request, stamp, lease);
+}
+
+GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease)
+{
+    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
+    struct thread *thread = thread_get(pool);
+    if (unlikely(!thread)) return GYRE_ESYSTEM;
+    uint32_t stamp = clock_stamp(pool), slot = slot_of_id(pool, id);
+    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
+    if (slot == NO_BIT) return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id);
+    int result = gyre__lease_start(pool, thread, slot, stamp, &always, lease);
+    if (likely(result == 0)) return 0;
+    const char *why = result == GYRE_EBUSY ? "is at its limit" : result == GYRE_EFULL ? "finds no free lease" : "is not eligible";
+    return gyre__fail(result, "proxy %llu %s", (unsigned long long)id, why);
+}
+
+/* ---- choosing without leasing, for strategies ---- */
+
+struct look {
+    uint32_t picker, want, count;
+    uint64_t *ids;
+};
+
+static int look_here(struct gyre_pool *pool, struct pick *pick, void *context)
+{
+    struct look *look = context;
+    uint32_t slots[MAX_CHOICES];
+    if (look->picker) {
+        slots[0] = gyre__pick(pool, pick, look->picker);
+        look->count = slots[0] != NO_BIT;
+    } else {
+        look->count = gyre__pick_distinct(pool, pick, look->want, slots);
+    }
+    for (uint32_t i = 0; i < look->count; i++)
+        look->ids[i] = make_id(load_acquire(&pool->slots[slots[i]].generation), slots[i]);
+    return look->count ? 0 : GYRE_ENO_PROXY;
+}
+
+static int look_for(struct gyre_pool *pool, const struct gyre_request *request, struct look *look)
+{
+    struct pick pick = {.request = request, .thread = thread_get(pool)};
+    int bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(pool, request) : 0;
+    if (bad) return bad;
+    gyre__pick_begin(pool, &pick);
+    int result = each_view(pool, &pick, look_here, look);
+    gyre__pick_end(pool, &pick);
+    return result == GYRE_ENO_PROXY ? gyre__pick_failed(pool, request) : result;
+}
+
+GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id)
+{
+    if (!pool || !id) return gyre__fail(GYRE_EINVALID, "no pool, or no place for an id");
+    struct look look = {.picker = request && request->picker ? request->picker : pool->picker, .ids = id};
+    return look_for(pool, request, &look);
+}
+
+GYRE_API int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want)
+{
+    if (!pool || !ids || want < 1 || want > (int)MAX_CHOICES)
+        return gyre__fail(GYRE_EINVALID, "sample takes a pool, a place for ids, and a number from 1 to %u", MAX_CHOICES);
+    struct look look = {.want = (uint32_t)want, .ids = ids};
+    int result = look_for(pool, request, &look);
+    return result < 0 ? result : (int)look.count;
+}
+
+static int count_here(struct gyre_pool *pool, struct pick *pick, void *context)
+{
+    *(int *)context += (int)gyre__view_count(pool, pick->view);
+    return GYRE_ENO_PROXY; /* on to the next country */
+}
+
+GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request)
+{
+    struct pick pick = {.request = request, .thread = thread_get(pool)};
+    int count = 0, bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(pool, request) : 0;
+    if (bad) return bad;
+    int result = each_view(pool, &pick, count_here, &count);
+    return result == GYRE_ESYSTEM ? result : count;
+}

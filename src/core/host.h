@@ -1,0 +1,59 @@
+/*
+ * Hosts, the targets of requests: which of them throttle, and which proxies they ban. host.c owns REGION_HOSTS, ban.c
+ * REGION_BANS. Both are tables of records beside tables of 64-bit keys (0: free). A key stands within WAYS places of
+ * where its hash says, two cache lines, and is never moved: so readers need no lock, and a removed one leaves
+ * nothing behind. A record is written before its key and cleared after it.
+ */
+#ifndef GYRE_HOST_H
+#define GYRE_HOST_H
+
+#include "pool.h"
+
+#define WAYS 16u
+#define SAMPLE 4096u /* so many entries at most are compared for the one that ends soonest */
+#define MAX_HOST_NAME 255u
+#define MAX_WAIT 604800.0 /* seconds: longest ban and throttle, a week */
+
+enum ban_bit {
+    BAN_COUNTED = 1, /* in host_record.bans */
+    BAN_JUDGED = 2,  /* made by a verdict; with COUNTED also in host_record.judged */
+};
+
+static inline uint32_t keys_home(uint64_t key, uint32_t mask)
+{
+    return (uint32_t)key & mask & ~7u;
+}
+
+/* Where the key stands, or NO_BIT. Lock-free. */
+static inline uint32_t keys_find(const uint64_t *keys, uint32_t mask, uint64_t key)
+{
+    uint32_t home = keys_home(key, mask);
+    for (uint32_t i = 0; i < WAYS; i++)
+        if (load_acquire(&keys[(home + i) & mask]) == key) return (home + i) & mask;
+    return NO_BIT;
+}
+
+/* Hash of a name without regard to case or a dot at its end; 0 for no name or too long a one. Pure. */
+uint64_t gyre__host_hash(const char *name);
+
+/* The host's index, or NO_BIT. Lock-free. */
+static inline uint32_t host_find(const struct gyre_pool *pool, uint64_t hash)
+{
+    return keys_find(pool->host_keys, pool->host_mask, hash);
+}
+
+/* For these the caller holds the segment lock. */
+uint32_t gyre__host_make(struct gyre_pool *pool, uint64_t hash, const char *name); /* found or made */
+void gyre__host_lasts(struct host_record *record, uint32_t until);
+void gyre__ban_drop_host(struct gyre_pool *pool, uint64_t host);
+
+/* Key of the pair in the table of bans; never 0. */
+static inline uint64_t ban_key(uint64_t host, uint64_t id)
+{
+    uint64_t z = host ^ (id * UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 32)) * UINT64_C(0xd6e8feb86659fd93);
+    z ^= z >> 32;
+    return z ? z : 1;
+}
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * The words of the lease table, and the start of a lease in its simplest case, which acquire.c has inline.
+ */
+#ifndef GYRE_LEASE_H
+#define GYRE_LEASE_H
+
+#include "pick.h"
+
+/* The life of a lease is drawn in lease.c. */
+enum lease_state { LEASE_FREE = 0, LEASE_STARTING = 1, LEASE_HELD = 2, LEASE_ENDING = 3, LEASE_ORPHAN = 4 };
+#define LEASE_STATE 0x0fu
+#define LEASE_PROBE 0x10u   /* it is the probe of a half-open proxy */
+#define LEASE_COUNTED 0x20u /* with ENDING: entry.target is valid */
+#define LEASE_FOREIGN 0x40u /* with ENDING: it is ended by the holder of the lock, not by its owner */
+#define LEASE_SETTLED 0x80u /* with ENDING: no counter but `active` is still to be changed */
+
+static inline uint64_t lease_word(uint32_t serial, uint32_t slot, uint32_t verdict, uint32_t bits)
+{
+    return (uint64_t)serial << 32 | (uint64_t)slot << 12 | verdict << 8 | bits;
+}
+static inline uint32_t lease_serial(uint64_t word)
+{
+    return (uint32_t)(word >> 32);
+}
+static inline uint32_t lease_slot(uint64_t word)
+{
+    return (uint32_t)(word >> 12) & SLOT_MASK;
+}
+static inline uint32_t lease_verdict(uint64_t word)
+{
+    return (uint32_t)(word >> 8) & 15u;
+}
+static inline uint32_t lease_state(uint64_t word)
+{
+    return (uint32_t)word & LEASE_STATE;
+}
+
+/* What finish needs to know of an outcome. */
+struct ending {
+    uint32_t verdict;
+    bool has_ms, locked; /* locked: the caller holds the segment lock */
+    double ms;
+    uint64_t bytes;
+    uint64_t host; /* of the lease; for verdicts that say something of it */
+    double retry_after;
+};
+/* The number in flight changed, by one, in this direction: least-active wants to know, once it has been used. */
+static inline void lease_moved(struct gyre_pool *pool, uint32_t slot, uint32_t minus, uint32_t plus)
+{
+    if (likely(!load_relaxed(&pool->control->levels_on))) return;
+    uint32_t active = use_active(load_acquire(&pool->slots[slot].use));
+    gyre__least_moved(pool, slot, active + minus - plus, active);
+}
+
+static inline void lease_fill(struct gyre_lease *lease, uint32_t generation, uint32_t slot, uint32_t entry, uint32_t serial)
+{
+    lease->id = make_id(generation, slot);
+    lease->slot = slot;
+    lease->generation = generation;
+    lease->entry = entry;
+    lease->serial = serial;
+    lease->host = 0;
+}
+
+/*
+ * Leases a proxy that is in use and has no limits, by a thread that has an entry: nearly every call. False when it is not
+ * so simple, and nothing has been done. Lock-free.
+ */
+static inline bool lease_start_simple(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,
+                                      const struct commit *commit, struct gyre_lease *lease)
+{
+    struct gyre_slot *hot = &pool->slots[slot];
+    uint32_t generation = load_acquire(&hot->generation);
+    if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || !thread->entries)) return false;
+    uint32_t index = thread->entry[thread->entries - 1];
+    struct lease_entry *entry = &pool->leases[index];
+    uint32_t serial = lease_serial(load_relaxed(&entry->word));
+    store_relaxed(&entry->deadline, stamp + pool->lease_timeout);
+    store_release(&entry->word, lease_word(serial, slot, 0, LEASE_STARTING));
+    window_touch(pool, slot);
+    if (commit->mask) {
+        uint64_t use = load_relaxed(&hot->use);
+        do {
+            if ((use & commit->mask) == commit->value) continue;
+            store_release(&entry->word, lease_word(serial + 1, 0, 0, LEASE_FREE));
+            return false;
+        } while (!compare_swap(&hot->use, &use, use + USE_START));
+    } else {
+        fetch_add(&hot->use, USE_START);
+    }
+    if (unlikely(load_acquire(&hot->generation) != generation)) { /* removed, perhaps used again, in between */
+        fetch_sub(&hot->use, USE_START);
+        store_release(&entry->word, lease_word(serial + 1, 0, 0, LEASE_FREE));
+        return false;
+    }
+    store_release(&entry->word, lease_word(serial, slot, 0, LEASE_HELD));
+    thread->entries--;
+    lease_moved(pool, slot, 0, 1);
+    if (load_relaxed(&hot->last_used) != stamp) store_relaxed(&hot->last_used, stamp);
+    lease_fill(lease, generation, slot, index, serial);
+    return true;
+}
+
+#endif

@@ -1,0 +1,239 @@
+/*
+ * Best of a few, weighted random, consistent hash.
+ */
+#include "pick.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define FEW_PROXIES 8u
+#define MAX_CHOICES 64u
+#define PROBES 8u
+#define LOAD_BOUND 1.25
+#define FADE 600.0 /* stamps in which what is known of a proxy loses most of its weight: 60 s */
+
+/* ---- best of a few ---- */
+
+uint32_t gyre__pick_distinct(struct gyre_pool *pool, const struct pick *pick, uint32_t want, uint32_t *slots)
+{
+    uint32_t n = 0;
+    for (uint32_t tries = 0; n < want && tries < 4 * want + 16; tries++) {
+        uint32_t slot = gyre__pick_random(pool, pick), i = 0;
+        if (slot == NO_BIT) break;
+        while (i < n && slots[i] != slot) i++;
+        if (i == n) slots[n++] = slot;
+    }
+    return n;
+}
+
+static uint32_t all_of_few(struct gyre_pool *pool, const struct pick *pick, uint32_t *slots)
+{
+    uint32_t n = 0;
+    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT && n < FEW_PROXIES;
+         slot = view_next(pool, pick->view, slot + 1))
+        if (pick_takes(pool, pick, slot)) slots[n++] = slot;
+    return n;
+}
+
+/* exp(-x) to within 2 % for what matters here: only the order of costs counts. */
+static double fade(double x)
+{
+    return 1.0 / (1.0 + x * (1.0 + x * (0.5 + x / 6.0)));
+}
+
+/*
+ * Expected cost of using a proxy: latency * (in flight + 1) / success^2 / weight. The latency is drawn to 0.7 of the
+ * pool's mean with age and is half the mean where nothing is known, so that proxies are tried again by themselves;
+ * success is drawn to 0.95 alike. Power of d choices: M. Mitzenmacher 2001; the score's terms were chosen by
+ * simulation (100 proxies, sinkholes, bans).
+ */
+static double cost(const struct gyre_pool *pool, uint32_t slot, uint32_t stamp, double prior)
+{
+    const struct gyre_slot *hot = &pool->slots[slot];
+    double ema = load_double(&hot->ema_ms), latency = 0.5 * prior, success = load_float(&hot->success_rate);
+    uint32_t sampled = load_relaxed(&hot->last_sample);
+    double keep = stamp > sampled + 1 ? fade((stamp - sampled) * (1 / FADE)) : 1.0;
+    if (likely(ema >= 0)) latency = 0.7 * prior + (ema - 0.7 * prior) * keep;
+    success = 0.95 + (success - 0.95) * keep;
+    double load = use_active(load_relaxed(&hot->use)) + 1.0;
+    return latency * load / ((success * success + 1e-3) * load_float(&hot->weight)); /* weight 0: infinite */
+}
+
+uint32_t gyre__pick_best(struct gyre_pool *pool, struct pick *pick)
+{
+    uint32_t slots[MAX_CHOICES], want = pick->request && pick->request->choices ? pick->request->choices : 3, best = NO_BIT;
+    uint32_t members = pick->view->all ? load_relaxed(&pool->control->live) : pick->view->count;
+    uint32_t n = members <= FEW_PROXIES ? all_of_few(pool, pick, slots) : gyre__pick_distinct(pool, pick, want, slots);
+    double prior = load_double(&pool->control->prior), least = INFINITY;
+    if (!(prior > 0)) prior = 1.0;
+    for (uint32_t i = 0; i < n; i++) {
+        double c = cost(pool, slots[i], load_relaxed(&pool->control->tick), prior);
+        if (!(c < least)) continue;
+        least = c;
+        best = slots[i];
+    }
+    return best;
+}
+
+/* Mean of the known latency averages, over a sample of a large pool. Caller holds the lock. */
+void gyre__score_prior(struct gyre_pool *pool)
+{
+    double sum = 0;
+    uint32_t n = 0, high = load_relaxed(&pool->control->high), step = high / 4096 + 1;
+    uint32_t first = high ? random_below(pool->control->random, step) : 0;
+    for (uint32_t slot = first; slot < high && slot < pool->max_proxies; slot += step) {
+        double ema = load_double(&pool->slots[slot].ema_ms);
+        if (!(load_relaxed(&pool->slots[slot].flags) & SLOT_LIVE) || isnan(ema)) continue;
+        sum += ema;
+        n++;
+    }
+    double mean = n ? sum / n : 0.0;
+    store_relaxed((uint64_t *)(void *)&pool->control->prior, double_bits(mean));
+}
+
+/* ---- weighted ---- */
+
+static double weight_of(const struct gyre_pool *pool, uint32_t slot)
+{
+    double weight = load_float(&pool->slots[slot].weight);
+    return weight > 0 && weight <= 3.4e38 ? weight : 0;
+}
+
+static bool reserve(struct alias *alias, uint32_t count)
+{
+    if (count <= alias->capacity) return true;
+    free(alias->slot);
+    free(alias->other);
+    free(alias->share);
+    alias->slot = malloc(count * sizeof *alias->slot);
+    alias->other = malloc(count * sizeof *alias->other);
+    alias->share = malloc(count * sizeof *alias->share);
+    alias->capacity = alias->slot && alias->other && alias->share ? count : 0;
+    return alias->capacity != 0;
+}
+
+/* Pairs what is below the mean with what is above it. Alias method: A. J. Walker 1977, in the form of M. D. Vose 1991. */
+static void pair(struct alias *alias, double *left, uint32_t *stack)
+{
+    uint32_t n = alias->count, small = 0, large = n;
+    for (uint32_t i = 0; i < n; i++) stack[left[i] < 1.0 ? small++ : --large] = i;
+    while (small && large < n) {
+        uint32_t s = stack[--small], l = stack[large];
+        alias->share[s] = (float)left[s];
+        alias->other[s] = alias->slot[l];
+        left[l] -= 1.0 - left[s];
+        if (left[l] < 1.0) {
+            large++;
+            stack[small++] = l;
+        }
+    }
+    while (large < n) alias->share[stack[large++]] = 1.0f;
+    while (small) alias->share[stack[--small]] = 1.0f;
+}
+
+static bool build_alias(struct gyre_pool *pool, struct view *view, uint64_t epoch)
+{
+    struct alias *alias = &view->alias;
+    uint32_t most = view->all ? load_relaxed(&pool->control->high) : view->count, n = 0;
+    double sum = 0;
+    alias->count = 0;
+    if (!most || most > pool->max_proxies || !reserve(alias, most)) return false;
+    double *weights = malloc(most * sizeof *weights);
+    uint32_t *stack = malloc(most * sizeof *stack);
+    for (uint32_t i = 0; weights && stack && i < most; i++) {
+        uint32_t slot = view->all ? i : view->dense[i];
+        double weight = load_relaxed(&pool->slots[slot].flags) & SLOT_LIVE ? weight_of(pool, slot) : 0;
+        if (weight == 0) continue;
+        alias->slot[n] = alias->other[n] = slot;
+        sum += weights[n++] = weight;
+    }
+    alias->count = n;
+    for (uint32_t i = 0; i < n; i++) weights[i] *= n / sum;
+    if (n) pair(alias, weights, stack);
+    free(weights);
+    free(stack);
+    alias->epoch = epoch + 1;
+    return n > 0;
+}
+
+/* Most of the weight is out: walk along those that are in. O(n). */
+static uint32_t weighted_walk(struct gyre_pool *pool, struct pick *pick)
+{
+    double sum = 0, target;
+    uint32_t last = NO_BIT;
+    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1))
+        if (pick_takes(pool, pick, slot)) sum += weight_of(pool, slot);
+    target = random_unit(pick->thread->random) * sum;
+    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1)) {
+        double weight = weight_of(pool, slot);
+        if (weight == 0 || !pick_takes(pool, pick, slot)) continue;
+        last = slot;
+        target -= weight;
+        if (target <= 0) break;
+    }
+    return last;
+}
+
+uint32_t gyre__pick_weighted(struct gyre_pool *pool, struct pick *pick)
+{
+    struct alias *alias = &pick->view->alias;
+    uint64_t epoch = load_acquire(&pool->control->epoch);
+    if (unlikely(alias->epoch != epoch + 1) && !build_alias(pool, pick->view, epoch)) return NO_BIT;
+    for (uint32_t i = 0; i < 32 && alias->count; i++) {
+        uint64_t *random = pick->thread->random;
+        uint32_t at = random_below(random, alias->count);
+        uint32_t slot = random_unit(random) <= alias->share[at] ? alias->slot[at] : alias->other[at];
+        if (view_has(pool, pick->view, slot) && pick_takes(pool, pick, slot)) return slot;
+    }
+    return weighted_walk(pool, pick);
+}
+
+/* ---- consistent hash ---- */
+
+static uint64_t hash_key(const char *key)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (; *key; key++) hash = (hash ^ (unsigned char)*key) * UINT64_C(0x100000001b3);
+    return random_mix(&hash);
+}
+
+/* J. Lamping, E. Veach, "A Fast, Minimal Memory, Consistent Hash Algorithm", 2014. */
+static uint32_t jump(uint64_t key, uint32_t buckets)
+{
+    int64_t bucket = -1, next = 0;
+    while (next < buckets) {
+        bucket = next;
+        key = key * UINT64_C(2862933555777941757) + 1;
+        next = (int64_t)((double)(bucket + 1) * (0x1p31 / (double)((key >> 33) + 1)));
+    }
+    return (uint32_t)bucket;
+}
+
+/*
+ * Several jumps with different hashes of the key: the first few that lead to slots that can be taken are the candidates,
+ * and the first of them whose load is within the bound gets it. Only keys of a slot that is gone, or full, move.
+ */
+uint32_t gyre__pick_hash(struct gyre_pool *pool, struct pick *pick)
+{
+    uint32_t high = load_relaxed(&pool->control->high), members = pick->view->all ? load_relaxed(&pool->control->live) : pick->view->count;
+    uint32_t slots[PROBES], n = 0, total = 0;
+    uint64_t hash = hash_key(pick->request->key);
+    if (!members || !high || high > pool->max_proxies) return NO_BIT;
+    uint32_t tries = high / members < 32 ? PROBES * (high / members + 1) : 32 * PROBES;
+    for (uint32_t i = 0; i < tries && n < PROBES; i++) {
+        uint32_t slot = jump(random_mix(&hash), high);
+        if (!view_has(pool, pick->view, slot) || !pick_takes(pool, pick, slot)) continue;
+        slots[n++] = slot;
+        total += use_active(load_relaxed(&pool->slots[slot].use));
+    }
+    double bound = n ? ceil(LOAD_BOUND * (total + 1.0) / n) : 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (use_active(load_relaxed(&pool->slots[slots[i]].use)) < bound) return slots[i];
+    if (n) return slots[0];
+    uint32_t slot = view_next(pool, pick->view, jump(hash, high));
+    while (slot != NO_BIT && !pick_takes(pool, pick, slot)) slot = view_next(pool, pick->view, slot + 1);
+    if (slot != NO_BIT) return slot;
+    slot = view_next(pool, pick->view, 0);
+    while (slot != NO_BIT && !pick_takes(pool, pick, slot)) slot = view_next(pool, pick->view, slot + 1);
+    return slot;
+}

@@ -1,0 +1,148 @@
+/*
+ * The table of sessions: buckets of 16 places. An id may be in one of two buckets, which its hash names; so a table that is
+ * three quarters full has a place for every newcomer. A bucket is
+ *
+ *     tags[bucket].tag[16]         one line: 32 bits of the hash of each id, 0 for a free place
+ *     sessions[bucket * 16 + way]  one line each: proxy, stamps, the first 40 bytes of the id
+ *     tails[...]                   the rest of the id, only read for long ones
+ *     locks[bucket]                a word lock, taken to write any of it but `last`
+ *
+ * so that finding a session reads two lines, sometimes three, and takes no lock. A place is emptied by its tag, written
+ * under an odd version, and given its tag last: it is sound after every single store, whoever is killed in between.
+ */
+#ifndef GYRE_SESSION_H
+#define GYRE_SESSION_H
+
+#include "pool.h"
+
+#include <string.h>
+#if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
+#include <emmintrin.h>
+#endif
+
+#define NO_SESSION UINT32_MAX
+
+/* An id, ready to be looked for. */
+struct session_key {
+    uint64_t word[SESSION_ID / 8]; /* filled up with zeros to a whole word */
+    uint64_t hash;
+    uint32_t size;
+    uint32_t bucket[2]; /* the same twice in a table of one bucket */
+    uint32_t tag;
+};
+
+/* What was read of a session, all of one moment. */
+struct session_seen {
+    uint64_t proxy;
+    uint32_t created, last;
+};
+
+static inline uint64_t session_fold(uint64_t a, uint64_t b)
+{
+    __uint128_t product = (__uint128_t)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Multiply and fold, eight bytes a step, keyed by the segment's seed: who does not know it cannot aim at one bucket. */
+static inline uint64_t session_hash(uint64_t seed, const uint64_t *word, uint32_t size)
+{
+    uint64_t hash = seed ^ size;
+    for (uint32_t i = 0; i * 8 < size; i++) hash = session_fold(hash ^ word[i], UINT64_C(0x9e3779b97f4a7c15));
+    return session_fold(hash ^ seed, UINT64_C(0xd1342543de82ef95));
+}
+
+/* False when the id is empty or too long. Its characters are checked only where it would be written. */
+static inline bool session_key_make(const struct gyre_pool *pool, const char *id, struct session_key *key)
+{
+    size_t size = strnlen(id, SESSION_ID + 1);
+    if (unlikely(size - 1 >= SESSION_ID)) return false;
+    key->size = (uint32_t)size;
+    key->word[(size - 1) / 8] = 0;
+    memcpy(key->word, id, size);
+    key->hash = session_hash(pool->session_seed, key->word, key->size);
+    uint32_t high = (uint32_t)(key->hash >> 32), low = (uint32_t)key->hash, buckets = pool->session_buckets;
+    key->tag = high ^ low ? high ^ low : 1;
+    key->bucket[0] = (uint32_t)((uint64_t)high * buckets >> 32);
+    key->bucket[1] = (uint32_t)((uint64_t)low * buckets >> 32);
+    if (unlikely(key->bucket[0] == key->bucket[1])) key->bucket[1] = key->bucket[1] + 1 < buckets ? key->bucket[1] + 1 : 0;
+    return true;
+}
+
+/* Which of the bucket's places have this tag, as bits. */
+static inline uint32_t session_match(const struct session_tags *tags, uint32_t tag)
+{
+    uint32_t bits = 0;
+#if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
+    __m128i wanted = _mm_set1_epi32((int)tag);
+    for (uint32_t i = 0; i < SESSION_WAYS; i += 4) {
+        __m128i equal = _mm_cmpeq_epi32(_mm_load_si128((const __m128i *)(const void *)&tags->tag[i]), wanted);
+        bits |= (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(equal)) << i;
+    }
+#else
+    for (uint32_t i = 0; i < SESSION_WAYS; i++) bits |= (uint32_t)(load_acquire(&tags->tag[i]) == tag) << i;
+#endif
+    return bits;
+}
+
+/* Reads entry `at` if it is the key's and nobody writes it meanwhile. Lock-free. */
+static inline bool session_read(const struct gyre_pool *pool, uint32_t at, const struct session_key *key,
+                                struct session_seen *seen)
+{
+    const struct session_entry *entry = &pool->sessions[at];
+    uint32_t version = load_acquire(&entry->version), words = (key->size + 7) / 8, i = 0;
+    if (unlikely(version & 1 || load_acquire(&entry->size) != key->size)) return false;
+    for (; i < words && i < SESSION_INLINE; i++)
+        if (unlikely(load_acquire(&entry->text[i]) != key->word[i])) return false;
+    for (; i < words; i++)
+        if (unlikely(load_acquire(&pool->session_tails[at].text[i - SESSION_INLINE]) != key->word[i])) return false;
+    seen->last = load_acquire(&entry->last); /* before the proxy: see session_give */
+    seen->created = load_acquire(&entry->created);
+    seen->proxy = load_acquire(&entry->proxy);
+    return likely(load_relaxed(&entry->version) == version); /* pairs with the odd version of session_write */
+}
+
+/* The key's entry, or NO_SESSION. Lock-free; one that is being assigned or replaced may be missed, so who finds none and
+ * wants to act on that looks again under the buckets' locks. */
+static inline uint32_t session_find(const struct gyre_pool *pool, const struct session_key *key,
+                                    struct session_seen *seen)
+{
+    for (uint32_t k = 0; k < 2; k++) {
+        uint32_t ways = session_match(&pool->session_tags[key->bucket[k]], key->tag);
+        for (; ways; ways &= ways - 1) {
+            uint32_t at = key->bucket[k] * SESSION_WAYS + (uint32_t)__builtin_ctz(ways);
+            if (likely(session_read(pool, at, key, seen))) return at;
+        }
+    }
+    return NO_SESSION;
+}
+
+static inline uint32_t session_age(uint32_t stamp, uint32_t then)
+{
+    return stamp > then ? stamp - then : 0; /* another thread's clock may be ahead by a little */
+}
+
+static inline bool session_is_over(const struct gyre_pool *pool, const struct session_seen *seen, uint32_t stamp)
+{
+    return session_age(stamp, seen->last) >= pool->session_ttl ||
+           session_age(stamp, seen->created) >= pool->session_lifetime;
+}
+
+/* Slides the idle time. Lock-free; if the place was given to another session just now, that one is as young anyway. */
+static inline void session_touch(const struct gyre_pool *pool, uint32_t at, const struct session_seen *seen,
+                                 uint32_t stamp)
+{
+    if (seen->last < stamp) store_relaxed(&pool->sessions[at].last, stamp);
+}
+
+static inline uint32_t *session_tag(const struct gyre_pool *pool, uint32_t at)
+{
+    return &pool->session_tags[at / SESSION_WAYS].tag[at % SESSION_WAYS];
+}
+
+/* Is c a character of ids? */
+bool gyre__session_letter(unsigned char c);
+
+/* 0, or GYRE_EINVALID and what is wrong with the id. */
+int gyre__session_check_id(const char *id);
+
+#endif

@@ -1,0 +1,228 @@
+/*
+ * Views and the ring of changes. A view belongs to one thread and needs no lock; the ring is written under the segment
+ * lock and read without it. What may be missed when the ring has gone round is found by building the view anew.
+ */
+#include "view.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_VIEWS 256u
+
+void gyre__view_changed(struct gyre_pool *pool, uint32_t slot)
+{
+    uint64_t epoch = load_relaxed(&pool->control->epoch);
+    store_relaxed(&pool->changes[epoch % CHANGES], slot);
+    store_release(&pool->control->epoch, epoch + 1); /* pairs with bring_up_to_date */
+}
+
+/* ---- membership ---- */
+
+static bool same_word(const struct gyre_pool *pool, uint32_t id, const char *word, size_t size, bool fold)
+{
+    const struct label_text *label = &pool->label_texts[id < MAX_LABELS ? id : 0];
+    if (!id || label->size != size || size > LABEL_TEXT) return false;
+    return fold ? !strncasecmp(label->text, word, size) : !memcmp(label->text, word, size);
+}
+
+static bool has_tags(const struct gyre_pool *pool, const struct slot_label *label, const char *tags)
+{
+    while (*tags) {
+        size_t size = strcspn(tags, ",");
+        bool found = !size;
+        for (uint32_t i = 0; i < label->tag_count && i < MAX_TAGS && !found; i++)
+            found = same_word(pool, label->tags[i], tags, size, true);
+        if (!found) return false;
+        tags += size + (tags[size] == ',');
+    }
+    return true;
+}
+
+/* text is country, region and tags, each ended by a NUL. */
+static bool belongs(const struct gyre_pool *pool, const struct view *view, uint32_t slot)
+{
+    const struct slot_label *label = &pool->labels[slot];
+    const char *country = view->text, *region = country + strlen(country) + 1, *tags = region + strlen(region) + 1;
+    if (!(load_acquire(&pool->slots[slot].flags) & SLOT_LIVE)) return false;
+    if (*country && !same_word(pool, label->country, country, strlen(country), true)) return false;
+    if (*region && !same_word(pool, label->region, region, strlen(region), false)) return false;
+    return has_tags(pool, label, tags);
+}
+
+static void put(struct gyre_pool *pool, struct view *view, uint32_t slot)
+{
+    bool is = bits_test(&view->member, slot), should = belongs(pool, view, slot);
+    if (is == should) return;
+    if (should) {
+        view->place[slot] = view->count;
+        view->dense[view->count++] = slot;
+        bits_set(&view->member, slot);
+    } else {
+        uint32_t last = view->dense[--view->count];
+        view->dense[view->place[slot]] = last;
+        view->place[last] = view->place[slot];
+        bits_clear(&view->member, slot);
+    }
+}
+
+static void build(struct gyre_pool *pool, struct view *view)
+{
+    for (uint32_t slot = 0; slot < pool->max_proxies; slot = slot + 1) {
+        slot = bits_next(&pool->live, slot);
+        if (slot == NO_BIT) break;
+        put(pool, view, slot);
+    }
+    for (uint32_t i = view->count; i-- > 0;) put(pool, view, view->dense[i]); /* those that left */
+}
+
+/* Replays what changed since; anew when the ring went round, before or meanwhile. */
+static void bring_up_to_date(struct gyre_pool *pool, struct view *view, uint64_t now)
+{
+    uint64_t then = view->epoch;
+    bool whole = now - then > CHANGES / 2 || now < then;
+    for (uint64_t e = then; e < now && !whole; e++) {
+        uint32_t slot = load_relaxed(&pool->changes[e % CHANGES]);
+        if (slot < pool->max_proxies) put(pool, view, slot);
+    }
+    if (whole || load_acquire(&pool->control->epoch) - then >= CHANGES) build(pool, view);
+    view->epoch = now;
+}
+
+/* ---- lookup ---- */
+
+static uint32_t hash_part(uint32_t hash, const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++) hash = (hash ^ (unsigned char)text[i]) * 16777619u;
+    return (hash ^ 0xffu) * 16777619u;
+}
+
+static uint32_t hash_filter(const struct filter *f)
+{
+    uint32_t hash = hash_part(2166136261u, f->country, f->country_size);
+    hash = hash_part(hash, f->region, f->region_size);
+    return hash_part(hash, f->tags, f->tags_size);
+}
+
+static bool is_for(const struct view *view, const struct filter *f)
+{
+    const char *at = view->text;
+    if (strncmp(at, f->country, f->country_size) || at[f->country_size]) return false;
+    at += f->country_size + 1;
+    if (strncmp(at, f->region, f->region_size) || at[f->region_size]) return false;
+    at += f->region_size + 1;
+    return !strncmp(at, f->tags, f->tags_size) && !at[f->tags_size];
+}
+
+static char *join(const struct filter *f)
+{
+    char *text = calloc(1, f->country_size + f->region_size + f->tags_size + 3), *at = text;
+    if (!text) return NULL;
+    memcpy(at, f->country, f->country_size);
+    at += f->country_size + 1;
+    memcpy(at, f->region, f->region_size);
+    memcpy(at + f->region_size + 1, f->tags, f->tags_size);
+    return text;
+}
+
+/* The cursor that all views of this filter share, in every process. When there are more filters than places two may
+ * share one; each is then still served in turn, only not exactly. */
+static uint32_t find_cursor(struct gyre_pool *pool, uint32_t hash)
+{
+    uint32_t key = hash ? hash : 1;
+    for (uint32_t i = 0; i < VIEW_CURSORS - 1; i++) {
+        uint32_t at = 1 + (hash + i) % (VIEW_CURSORS - 1), seen = load_acquire(&pool->cursors[at].key);
+        if (!seen && compare_swap(&pool->cursors[at].key, &seen, key)) return at;
+        if (seen == key) return at;
+    }
+    return 1 + hash % (VIEW_CURSORS - 1);
+}
+
+static void free_view(struct view *view)
+{
+    free(view->text);
+    free(view->member.word);
+    free(view->dense);
+    free(view->place);
+    free(view->level.list);
+    free(view->alias.slot);
+    free(view->alias.other);
+    free(view->alias.share);
+    free(view);
+}
+
+/* A thread that uses very many filters keeps the newest. */
+static void forget_oldest(struct thread *thread)
+{
+    struct view **at = &thread->views;
+    uint32_t count = 0;
+    for (; *at && (*at)->next; at = &(*at)->next) count++;
+    if (count < MAX_VIEWS) return;
+    free_view(*at);
+    *at = NULL;
+}
+
+static struct view *make(struct gyre_pool *pool, struct thread *thread, const struct filter *filter, uint32_t hash)
+{
+    struct view *view = calloc(1, sizeof *view);
+    if (!view) return NULL;
+    view->all = !filter;
+    if (filter) {
+        void *memory = calloc(1, bits_bytes(pool->max_proxies));
+        view->text = join(filter);
+        view->dense = calloc(pool->max_proxies, sizeof *view->dense);
+        view->place = calloc(pool->max_proxies, sizeof *view->place);
+        view->member = bits_at(memory, pool->max_proxies);
+        if (!memory || !view->text || !view->dense || !view->place) {
+            free_view(view);
+            return NULL;
+        }
+        view->hash = hash;
+        view->cursor = find_cursor(pool, hash);
+        uint64_t now = load_acquire(&pool->control->epoch);
+        build(pool, view);
+        view->epoch = now;
+    }
+    forget_oldest(thread);
+    view->next = thread->views;
+    thread->views = view;
+    return view;
+}
+
+struct view *gyre__view_get(struct gyre_pool *pool, struct thread *thread, const struct filter *filter)
+{
+    uint32_t hash = filter ? hash_filter(filter) : 0;
+    struct view *view = thread->last_view;
+    if (!view || view->all != !filter || (filter && (view->hash != hash || !is_for(view, filter)))) {
+        view = thread->views;
+        while (view && (view->all != !filter || (filter && (view->hash != hash || !is_for(view, filter))))) view = view->next;
+        if (!view) view = make(pool, thread, filter, hash);
+        thread->last_view = view;
+    }
+    if (!view) {
+        gyre__fail(GYRE_ESYSTEM, "no memory for a view");
+        return NULL;
+    }
+    uint64_t epoch = load_acquire(&pool->control->epoch);
+    if (unlikely(view->epoch != epoch) && !view->all) bring_up_to_date(pool, view, epoch);
+    return view;
+}
+
+void gyre__view_free_all(struct thread *thread)
+{
+    while (thread->views) {
+        struct view *view = thread->views;
+        thread->views = view->next;
+        free_view(view);
+    }
+    thread->last_view = NULL;
+}
+
+uint32_t gyre__view_count(const struct gyre_pool *pool, const struct view *view)
+{
+    if (view->all) return gyre__bits_count(&pool->eligible);
+    uint32_t n = 0;
+    for (uint32_t w = 0; w < view->member.words; w++)
+        n += (uint32_t)__builtin_popcountll(load_relaxed(&view->member.word[w]) & load_relaxed(&pool->eligible.word[w]));
+    return n;
+}

@@ -1,0 +1,64 @@
+/*
+ * Views: which proxies a request's filter lets through, kept per thread and brought up to date from the ring of changes
+ * in the segment. Health and limits are not in a view: pickers ask the eligible bitmap for them, live.
+ */
+#ifndef GYRE_VIEW_H
+#define GYRE_VIEW_H
+
+#include "pool.h"
+
+/* A part of the request's strings; nothing is copied to look a view up. */
+struct filter {
+    const char *country, *region, *tags;
+    size_t country_size, region_size, tags_size;
+};
+
+/* Members of least-used's current level; see pick_least.c. */
+struct level {
+    uint64_t used;
+    uint32_t *list;
+    uint32_t next, count, capacity;
+};
+
+/* Alias table over the members; see pick_score.c. */
+struct alias {
+    uint64_t epoch;
+    uint32_t *slot, *other;
+    float *share;
+    uint32_t count, capacity;
+};
+
+struct view {
+    struct view *next;
+    char *text; /* country, region and tags, joined; NULL for the view of all */
+    uint32_t hash, cursor; /* cursor: index in REGION_VIEWS */
+    uint64_t epoch;
+    bool all;
+    struct bits member;
+    uint32_t *dense, *place; /* members in any order; place[slot] is a member's position there */
+    uint32_t count;
+    struct level level;
+    struct alias alias;
+};
+
+/* The thread's view for a filter, up to date; NULL and a detail without memory or when the filter is none. */
+struct view *gyre__view_get(struct gyre_pool *pool, struct thread *thread, const struct filter *filter);
+void gyre__view_free_all(struct thread *thread);
+
+/* A proxy joined, left or got other labels. Caller holds the segment lock. */
+void gyre__view_changed(struct gyre_pool *pool, uint32_t slot);
+
+/* The next slot at or after i that is in the view and eligible; NO_BIT. */
+static inline uint32_t view_next(const struct gyre_pool *pool, const struct view *view, uint32_t i)
+{
+    const struct bits *maps[] = {&pool->eligible, &view->member};
+    return view->all ? bits_next(&pool->eligible, i) : gyre__bits_next_all(maps, 2, i);
+}
+static inline bool view_has(const struct gyre_pool *pool, const struct view *view, uint32_t slot)
+{
+    return bits_test(&pool->eligible, slot) && (view->all || bits_test(&view->member, slot));
+}
+/* How many are in the view and eligible. O(words). */
+uint32_t gyre__view_count(const struct gyre_pool *pool, const struct view *view);
+
+#endif
