@@ -121,6 +121,10 @@ describe("gyre.proxy", function()
     local successor = pool:find "http://192.0.2.99:80"
     assert.equal(0, successor.started)
     assert.is_true(successor.id ~= id)
+    -- The old object must not read the segment once that is unmapped.
+    pool:close()
+    assert.is_nil(proxy.started)
+    assert.is_nil(successor.started)
   end)
 
   it("reads nothing once its pool is closed", function()

@@ -17,6 +17,17 @@ describe("gyre.random", function()
     end
   end)
 
+  it("is sfc32", function()
+    -- From an implementation in Python with big integers.
+    local known = { [1] = { 2720547601, 1120737855, 2850561404 }, [2 ^ 40 + 7] = { 2433129186, 647913754, 1101549666 } }
+    for seed, values in pairs(known) do
+      local generator = random.new(seed)
+      for i = 1, 3 do
+        assert.equal(values[i], generator:upto(2 ^ 32))
+      end
+    end
+  end)
+
   it("repeats with its seed, and differs between seeds", function()
     local function draw(seed)
       local generator, drawn = random.new(seed), {}
