@@ -1,15 +1,18 @@
 /*
  * html.c: a page's title and links, by the SAX interface of libxml2's HTML parser: no tree is built.
- * Owns what it collects. May call libxml2. Never fetches anything: HTML_PARSE_NONET.
+ * Owns what it collects. May call libxml2, and libcurl's URL functions. Never fetches anything: HTML_PARSE_NONET.
  */
 #include "html.h"
 
-#include <libxml/HTMLparser.h>
-#include <libxml/uri.h>
+#include <ctype.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <curl/curl.h>
+#include <libxml/HTMLparser.h>
+#include <libxml/uri.h>
 
 enum { MAX_TITLE = 4096, MAX_LINKS = 100000 };
 
@@ -94,91 +97,120 @@ static void finish_title(struct gyre__html *html)
     html->title[size] = '\0';
 }
 
-/* A copy without the white space around it and the line ends inside, as browsers read an href. */
-static char *trim(const char *href)
+/* A copy as browsers read an href: without the white space around it and the line ends inside; a per cent sign that
+ * encodes nothing stands for itself. NULL: no memory. */
+static char *tidy(const char *href)
 {
     while (is_space((unsigned char)*href)) href++;
-    char *copy = malloc(strlen(href) + 1), *to = copy;
+    char *copy = malloc(3 * strlen(href) + 1), *to = copy;
     if (!copy) return NULL;
-    for (; *href; href++)
-        if (*href != '\t' && *href != '\n' && *href != '\r') *to++ = *href;
+    for (; *href; href++) {
+        if (*href == '\t' || *href == '\n' || *href == '\r') continue;
+        *to++ = *href;
+        if (*href == '%' && !(isxdigit((unsigned char)href[1]) && isxdigit((unsigned char)href[2])))
+            to = stpcpy(to, "25");
+    }
     while (to > copy && is_space((unsigned char)to[-1])) to--;
     *to = '\0';
     return copy;
 }
 
-static int is_http(const char *url)
+/* Whether text begins with a scheme other than http and https: mailto:, javascript: and the like. */
+static int has_other_scheme(const char *text)
 {
-    return strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
+    if (strncasecmp(text, "http:", 5) == 0 || strncasecmp(text, "https:", 6) == 0) return 0;
+    if (!isalpha((unsigned char)*text)) return 0;
+    while (isalnum((unsigned char)*text) || *text == '+' || *text == '-' || *text == '.') text++;
+    return *text == ':';
 }
 
-/* The absolute URL of an href, malloc'd by libxml2; NULL when it is none that can be fetched. */
-static xmlChar *resolve(const char *href, const char *base)
+/*
+ * The URL of an href, or NULL when it is none that can be fetched; curl_url_cleanup it. By libcurl, so that a link means
+ * what it means when it is fetched; libxml2's xmlBuildURI would decode %2F in a path.
+ */
+static CURLU *resolve(const char *href, const CURLU *base)
 {
-    char *text = trim(href);
+    char *text = tidy(href);
+    xmlChar *escaped = NULL;
+    CURLU *url = NULL;
+
     if (!text) return NULL;
     text[strcspn(text, "#")] = '\0';
-    /* What a URL may not hold is encoded; a per cent sign stays, it is taken for the page's own encoding. */
-    xmlChar *escaped = xmlURIEscapeStr((const xmlChar *)text, (const xmlChar *)":/?#[]@!$&'()*+,;=%");
-    xmlChar *url = escaped ? xmlBuildURI(escaped, (const xmlChar *)base) : NULL;
-    if (escaped) xmlFree(escaped);
+    if (!has_other_scheme(text)) {
+        /* What a URL may not hold is encoded; the page's own encoding stays. */
+        escaped = xmlURIEscapeStr((const xmlChar *)text, (const xmlChar *)":/?#[]@!$&'()*+,;=%");
+        url = curl_url_dup((CURLU *)base); /* takes no const, and changes nothing */
+    }
+    if (!escaped || !url || (*escaped && curl_url_set(url, CURLUPART_URL, (char *)escaped, 0) != CURLUE_OK) ||
+        curl_url_set(url, CURLUPART_FRAGMENT, NULL, 0) != CURLUE_OK) {
+        curl_url_cleanup(url);
+        url = NULL;
+    }
+    xmlFree(escaped);
     free(text);
-    if (!url) return NULL;
-    url[strcspn((char *)url, "#")] = '\0'; /* of the base, when the href was empty */
-    if (is_http((char *)url)) return url;
-    xmlFree(url);
-    return NULL;
+    return url;
+}
+
+static char *resolve_text(const char *href, const CURLU *base)
+{
+    CURLU *url = resolve(href, base);
+    char *found = NULL, *text = NULL;
+
+    if (url && curl_url_get(url, CURLUPART_URL, &found, 0) == CURLUE_OK) text = strdup(found);
+    curl_free(found);
+    curl_url_cleanup(url);
+    return text;
 }
 
 /* Replaces what the page says by what it means, and drops what cannot be fetched. */
 static void resolve_links(struct gyre__html *html, const char *base_url)
 {
-    xmlChar *own = html->base ? resolve(html->base, base_url) : NULL;
-    const char *base = own ? (const char *)own : base_url;
+    CURLU *page = curl_url(), *own = NULL;
     size_t kept = 0;
 
+    int known = page && curl_url_set(page, CURLUPART_URL, base_url, 0) == CURLUE_OK;
+    if (known && html->base) own = resolve(html->base, page);
     for (size_t i = 0; i < html->link_count; i++) {
-        xmlChar *url = resolve(html->links[i], base);
+        char *link = known ? resolve_text(html->links[i], own ? own : page) : NULL;
         free(html->links[i]);
         html->links[i] = NULL;
-        if (!url) continue;
-        if ((html->links[kept] = strdup((char *)url))) kept++;
-        else html->failed = 1;
-        xmlFree(url);
+        if (link) html->links[kept++] = link;
     }
     html->link_count = kept;
-    if (own) xmlFree(own);
+    curl_url_cleanup(own);
+    curl_url_cleanup(page);
 }
 
-/* libxml2 takes a page that does not name its encoding for Latin-1; most are UTF-8 by now. */
-static xmlCharEncoding guess_encoding(const char *page, size_t size)
+/* NULL: as the page says. libxml2 takes one that says nothing for Latin-1; most are UTF-8 by now. */
+static const char *guess_encoding(const char *page, size_t size)
 {
     size_t i = 0, wide = 0;
 
     while (i < size) {
         unsigned char c = (unsigned char)page[i];
         size_t tail = c < 0x80 ? 0 : (c & 0xe0) == 0xc0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : (c & 0xf8) == 0xf0 ? 3 : size;
-        if (tail >= size - i) return XML_CHAR_ENCODING_NONE;
+        if (tail >= size - i) return NULL;
         for (size_t k = 1; k <= tail; k++)
-            if (((unsigned char)page[i + k] & 0xc0) != 0x80) return XML_CHAR_ENCODING_NONE;
+            if (((unsigned char)page[i + k] & 0xc0) != 0x80) return NULL;
         wide += tail;
         i += tail + 1;
     }
-    return wide > 0 ? XML_CHAR_ENCODING_UTF8 : XML_CHAR_ENCODING_NONE;
+    return wide > 0 ? "UTF-8" : NULL;
 }
 
 int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, const char *base_url)
 {
-    htmlSAXHandler sax = {.startElement = on_start, .endElement = on_end, .characters = on_text, .cdataBlock = on_text};
-
     if (size == 0) return 0;
     if (size > INT_MAX) size = INT_MAX; /* what libxml2 can take */
-    htmlParserCtxtPtr parser = htmlCreatePushParserCtxt(&sax, html, NULL, 0, NULL, guess_encoding(page, size));
+
+    htmlParserCtxtPtr parser = htmlNewParserCtxt();
     if (!parser) return -1;
-    htmlCtxtUseOptions(parser, HTML_PARSE_RECOVER | HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET);
-    htmlParseChunk(parser, page, (int)size, 0);
-    htmlParseChunk(parser, NULL, 0, 1);
-    if (parser->myDoc) xmlFreeDoc(parser->myDoc);
+    *parser->sax = (htmlSAXHandler){
+        .startElement = on_start, .endElement = on_end, .characters = on_text, .cdataBlock = on_text};
+    parser->userData = html;
+    xmlDocPtr document = htmlCtxtReadMemory(parser, page, (int)size, NULL, guess_encoding(page, size),
+                                            HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET);
+    if (document) xmlFreeDoc(document);
     htmlFreeParserCtxt(parser);
 
     finish_title(html);
