@@ -124,6 +124,7 @@ bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const s
 {
     if (likely(!request->host && !request->exclude_count && !is_filtered(request))) return true;
     struct pick pick = {.request = request, .thread = thread};
+    if (request->host) pick.host = gyre__host_banning(pool, request->host);
     return pick_takes(pool, &pick, slot) && each_view(pool, &pick, is_member, &slot) == 0;
 }
 

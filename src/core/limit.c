@@ -4,15 +4,15 @@
  *
  * A rate of `count` leases per `period` is kept in every period, wherever it begins. HAProxy's freq_ctr (two buckets, the
  * former weighted by what is left of it) supposes that the former's events were spread evenly: after a burst at its end
- * it lets through nearly twice the count. So leases are numbered here, and the time of each `stride`-th one, a *mark*, is
- * remembered: lease n may be given when the first mark at or after lease n - count is more than a period old. Five marks
- * reach back over a period, hence stride = count / 5, up to 5 a period it is exact to the lease, and above that a
- * sated proxy gives its leases in bursts of a stride, not one fewer. Nothing is ever given too early.
+ * it lets through nearly twice the count. So the leases are dealt into strides here, five to a count (of 40: eight each),
+ * and the time at which each stride was full, its *mark*, is kept: a lease of stride j may be given when stride j - 5 was
+ * full more than a period ago, for then so was the lease `count` before it. Up to five a period that is exact to the
+ * lease; above, a sated proxy gives its leases a stride at a time. It gives none too early, and none too few.
  *
- *     word = time of the last lease << 24 | number of the next mark << 15 | leases since that number
- *     mark = its number << 40 | its time                         (numbers modulo LAPS; times in ms + 1, 0: long ago)
+ *     word = time of the last lease << 24 | number of the stride << 15 | leases of it that were given
+ *     mark = number << 40 | time                              (numbers modulo LAPS; times in ms + 1, 0: long ago)
  *
- * A lease is taken by compare-and-swap of the word. The first of a stride swaps its mark in before that, which already
+ * A lease is taken by compare-and-swap of the word. The last of a stride swaps its mark in before that, which already
  * makes it his; whoever finds a mark set and the word behind it moves the word on. A process killed in between has
  * had its lease. While a rule is changed the word says FROZEN, which nobody's expectation equals.
  */
@@ -21,8 +21,8 @@
 #include <math.h>
 #include <string.h>
 
-#define REACH (RATE_MARKS - 1) /* strides in a period */
-#define LAPS 510u              /* a multiple of RATE_MARKS */
+#define STRIDES (RATE_MARKS - 1) /* in a count */
+#define LAPS 480u                /* a multiple of RATE_MARKS and of 1 to STRIDES */
 #define TIME_BITS 40
 #define TIME_MASK ((UINT64_C(1) << TIME_BITS) - 1)
 #define OFFSET_BITS 15
@@ -58,9 +58,15 @@ static uint32_t mark_number(uint64_t mark)
 {
     return (uint32_t)(mark >> TIME_BITS);
 }
-static uint32_t stride_of(uint32_t count)
+static uint32_t strides_of(uint32_t count)
 {
-    return (count + REACH - 1) / REACH;
+    return count < STRIDES ? count : STRIDES;
+}
+/* Leases in the stride: any `strides` in a row have `count` together. */
+static uint32_t length_of(uint32_t count, uint32_t stride)
+{
+    uint32_t strides = strides_of(count), at = stride % strides;
+    return (at + 1) * count / strides - at * count / strides;
 }
 static uint64_t later(uint64_t a, uint64_t b)
 {
@@ -80,17 +86,15 @@ struct look {
 /* The word after one more lease. */
 static uint64_t next_word(const struct look *look, uint64_t time)
 {
-    uint32_t mark = word_mark(look->word), offset = word_offset(look->word) + 1;
-    if (offset < stride_of(look->count)) return make_word(time, mark, offset);
-    return make_word(time, (mark + 1) % LAPS, 0);
+    uint32_t stride = word_mark(look->word), given = word_offset(look->word) + 1;
+    if (given < length_of(look->count, stride)) return make_word(time, stride, given);
+    return make_word(time, (stride + 1) % LAPS, 0);
 }
 
 /* Sets look->at from the word. False when the mark it needs is not there or lies in the future; *broken is that one. */
 static bool find_at(const struct gyre_pool *pool, struct slot_rate *rate, struct look *look, uint32_t *broken)
 {
-    uint32_t stride = stride_of(look->count), spare = stride * REACH - look->count;
-    uint32_t up = (word_offset(look->word) + spare + stride - 1) / stride, back = up < REACH ? REACH - up : 1;
-    uint32_t number = (word_mark(look->word) + LAPS - back) % LAPS;
+    uint32_t number = (word_mark(look->word) + LAPS - strides_of(look->count)) % LAPS;
     uint64_t mark = load_acquire(&rate->mark[number % RATE_MARKS]), time = mark & TIME_MASK;
     /* A real clock is cut to whole ms: one more makes sure of the period. */
     look->at = time ? time + look->period + (pool->clock == GYRE_CLOCK_SYSTEM) : 0;
@@ -137,8 +141,8 @@ enum rate_result gyre__limit_take(struct gyre_pool *pool, uint32_t slot)
         if (!look_at(pool, rate, &look)) return RATE_TAKEN;
         if (look.at > look.now) return RATE_EMPTY;
         uint64_t time = later(look.now, word_time(look.word)), next = next_word(&look, time);
-        if (!word_offset(look.word)) {
-            uint32_t number = word_mark(look.word);
+        uint32_t number = word_mark(look.word);
+        if (word_offset(look.word) + 1 >= length_of(look.count, number)) {
             uint64_t *mark = &rate->mark[number % RATE_MARKS], seen = load_acquire(mark);
             if (mark_number(seen) == number) { /* its owner has not come to move the word */
                 compare_swap(&rate->word, &look.word, next_word(&look, later(seen & TIME_MASK, word_time(look.word))));
@@ -249,27 +253,26 @@ static uint64_t freeze(struct slot_rate *rate)
  */
 static void thaw(struct slot_rate *rate, uint64_t former, uint64_t rule, uint32_t used, uint64_t time)
 {
-    uint32_t stride = stride_of((uint32_t)rule), base = word_mark(former) % LAPS + 2 * RATE_MARKS;
-    uint32_t mark = base + (stride ? used / stride : 0), offset = stride ? used % stride : 0;
+    uint32_t base = word_mark(former) % LAPS + 2 * RATE_MARKS, stride = base, count = (uint32_t)rule;
+    while (count && used >= length_of(count, stride % LAPS)) used -= length_of(count, stride++ % LAPS);
     store_release(&rate->rule, rule);
-    for (uint32_t n = mark - RATE_MARKS + (offset > 0); n < mark + (offset > 0); n++)
+    for (uint32_t n = stride - RATE_MARKS; n < stride; n++)
         store_release(&rate->mark[n % RATE_MARKS], make_mark(n % LAPS, n >= base ? time : 0));
-    store_release(&rate->word, make_word(time, mark % LAPS, offset));
+    store_release(&rate->word, make_word(time, stride % LAPS, used));
 }
 
 /* At most so many leases were given after `since`. `former` is what the word was, `marks` what they were. */
 static uint32_t used_since(uint64_t rule, uint64_t former, const uint64_t marks[RATE_MARKS], uint64_t since)
 {
-    uint32_t stride = stride_of((uint32_t)rule), mark = word_mark(former), offset = word_offset(former);
-    if (!stride) return 0;
+    uint32_t count = (uint32_t)rule, number = word_mark(former), used = word_offset(former);
+    if (!count) return 0;
     if (former == FROZEN) return UINT32_MAX;
-    if (!offset && mark_number(marks[mark % RATE_MARKS]) == mark) offset = 1; /* taken, word behind */
-    for (uint32_t back = offset ? 0 : 1; back <= REACH; back++) {
-        uint32_t number = (mark + LAPS - back) % LAPS;
-        uint64_t seen = marks[number % RATE_MARKS];
-        if (mark_number(seen) != number || (seen & TIME_MASK) > since) continue;
-        if (seen & TIME_MASK) return back * stride + offset - 1;
-        return back ? (back - 1) * stride + offset : 0; /* before this rule began */
+    if (mark_number(marks[number % RATE_MARKS]) == number) used++; /* its owner has not come to move the word */
+    for (uint32_t i = 0; i < RATE_MARKS; i++) {
+        number = (number + LAPS - 1) % LAPS;
+        uint64_t mark = marks[number % RATE_MARKS];
+        if (mark_number(mark) == number && (mark & TIME_MASK) <= since) return used;
+        used += length_of(count, number);
     }
     return UINT32_MAX;
 }
@@ -337,10 +340,10 @@ const char *gyre__limit_fault(struct gyre_pool *pool, uint32_t slot)
 {
     struct slot_rate *rate = &pool->rates[slot];
     uint64_t rule = load_relaxed(&rate->rule), word = load_acquire(&rate->word), now = clock_now(pool);
-    uint32_t stride = stride_of((uint32_t)rule);
+    uint32_t count = (uint32_t)rule;
     if (!rule_is_sound(rule)) return "an impossible rate";
     if (word == FROZEN) return "a rate whose change was not finished";
-    if (word_mark(word) >= LAPS || (stride && word_offset(word) >= stride)) return "a rate with an impossible count";
+    if (word_mark(word) >= LAPS || (count && word_offset(word) >= length_of(count, word_mark(word)))) return "a rate with an impossible count";
     if (rule && word_time(word) > now + AHEAD) return "a rate whose last lease is in the future";
     return NULL;
 }
