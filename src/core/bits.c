@@ -97,3 +97,21 @@ uint32_t gyre__bits_count(const struct bits *b)
     for (uint32_t w = 0; w < b->words; w++) n += (uint32_t)__builtin_popcountll(load_relaxed(&b->word[w]));
     return n;
 }
+
+/* As in bits_clear: who writes a summary bit looks again at the word below, so the last to look leaves it right. */
+static void mend_level(const uint64_t *below, uint32_t count, uint64_t *above)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t bit = UINT64_C(1) << (i % 64), *word = &above[i / 64];
+        for (bool want = load_acquire(&below[i]) != 0; want != !!(load_acquire(word) & bit); want = load_acquire(&below[i]) != 0) {
+            if (want) fetch_or(word, bit);
+            else fetch_and(word, ~bit);
+        }
+    }
+}
+
+void gyre__bits_mend(const struct bits *b)
+{
+    mend_level(b->word, b->words, b->summary);
+    mend_level(b->summary, b->summaries, b->top);
+}

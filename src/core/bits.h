@@ -71,6 +71,9 @@ uint32_t gyre__bits_next(const struct bits *b, uint32_t i);
 /* The k-th set bit, from 0, or NO_BIT. O(words). */
 uint32_t gyre__bits_select(const struct bits *b, uint32_t k);
 
+/* Makes the summaries what the words say: after a process died between the two. Others may set and clear meanwhile. */
+void gyre__bits_mend(const struct bits *b);
+
 /* Number of set bits. O(words). */
 uint32_t gyre__bits_count(const struct bits *b);
 

@@ -282,7 +282,7 @@ static void check_control(struct audit *audit)
     if (control->high > pool->max_proxies || control->chunks > pool->max_leases / LEASE_CHUNK)
         gyre__finding(audit->report, "the highest slot, %u, or lease chunk, %u, is beyond the end", control->high, control->chunks);
     for (uint32_t i = 0; i < MAX_PROCESSES; i++)
-        if (load_relaxed(&pool->processes[i].state) > PROCESS_DEAD)
+        if (load_relaxed(&pool->processes[i].state) > PROCESS_LEAVING)
             gyre__finding(audit->report, "process %u has no known state", i);
 }
 

@@ -154,7 +154,8 @@ static inline void word_unlock(uint32_t *word)
 }
 
 /* process.c */
-enum process_state { PROCESS_FREE = 0, PROCESS_ALIVE = 1, PROCESS_DEAD = 2 };
+/* LEAVING: it closes its handle; its leases are a dead one's, but the lock may still be in its hand. */
+enum process_state { PROCESS_FREE = 0, PROCESS_ALIVE = 1, PROCESS_DEAD = 2, PROCESS_LEAVING = 3 };
 int gyre__process_register(struct gyre_pool *pool);
 void gyre__process_leave(struct gyre_pool *pool);
 bool gyre__process_alive(const struct gyre_pool *pool, uint32_t process);
@@ -301,7 +302,7 @@ void gyre__entry_spill(struct gyre_pool *pool, struct thread *thread);
 
 /* settle.c. Ends what dead processes, or a dead holder of the lock, had in flight; processes that are settled
  * become free. Caller holds the segment lock. */
-void gyre__settle(struct gyre_pool *pool);
+bool gyre__settle(struct gyre_pool *pool);
 
 /* pick_least.c. The structures of least-used and least-active. */
 void gyre__least_joined(struct gyre_pool *pool, uint32_t slot);

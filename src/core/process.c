@@ -57,7 +57,8 @@ bool gyre__process_alive(const struct gyre_pool *pool, uint32_t process)
     if (process == pool->process) return true;
     if (process >= MAX_PROCESSES) return false;
     const struct process_entry *entry = &pool->processes[process];
-    if (load_acquire(&entry->state) != PROCESS_ALIVE) return false;
+    uint32_t state = load_acquire(&entry->state);
+    if (state != PROCESS_ALIVE && state != PROCESS_LEAVING) return false;
     uint32_t pid = load_relaxed(&entry->pid);
     if (kill((pid_t)pid, 0) < 0 && errno == ESRCH) return false;
     uint64_t now, then = load_relaxed(&entry->started);
@@ -88,13 +89,19 @@ int gyre__process_register(struct gyre_pool *pool)
     return gyre__fail(GYRE_EFULL, "%u processes are attached already", MAX_PROCESSES);
 }
 
-/* This handle is closed: what it had in flight is aborted. Takes the segment lock. */
+/*
+ * This handle is closed: what it had in flight is aborted. Takes the segment lock. The entry is given up only when the lock
+ * has been: before that a waiter would take it from an owner that it finds dead.
+ */
 void gyre__process_leave(struct gyre_pool *pool)
 {
+    struct process_entry *entry = &pool->processes[pool->process];
     gyre__lock(pool);
-    store_release(&pool->processes[pool->process].state, (uint32_t)PROCESS_DEAD);
-    gyre__settle(pool);
+    store_release(&entry->state, (uint32_t)PROCESS_LEAVING);
+    bool settled = gyre__settle(pool);
     gyre__unlock(pool);
+    store_release(&entry->state, (uint32_t)(settled ? PROCESS_FREE : PROCESS_DEAD));
+    if (settled) store_release(&entry->pid, 0u); /* last: nobody takes the entry while our pid stands in it */
 }
 
 bool gyre__process_find_dead(struct gyre_pool *pool)
@@ -103,9 +110,10 @@ bool gyre__process_find_dead(struct gyre_pool *pool)
     for (uint32_t i = 0; i < MAX_PROCESSES; i++) {
         struct process_entry *entry = &pool->processes[i];
         uint32_t state = load_acquire(&entry->state);
-        if (state == PROCESS_ALIVE && !gyre__process_alive(pool, i)) {
-            store_release(&entry->state, (uint32_t)PROCESS_DEAD);
-            any = true;
+        if ((state == PROCESS_ALIVE || state == PROCESS_LEAVING) && !gyre__process_alive(pool, i)) {
+            /* One that was LEAVING may have left, and another have come. */
+            if (compare_swap(&entry->state, &state, (uint32_t)PROCESS_DEAD)) any = true;
+            else continue;
         }
         if (state == PROCESS_DEAD) any = true;
     }

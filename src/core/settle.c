@@ -169,24 +169,38 @@ static bool settle_doubtful(struct gyre_pool *pool)
     return all;
 }
 
-/* Chunks and table entries of the dead become free. One may have died between looking at a slot and writing its
- * eligible bit, so all those bits are made anew. */
+/* One that died may have been between looking at a slot and writing its eligible bit, or between the bit and its summary. */
+static void refresh_bits(struct gyre_pool *pool)
+{
+    gyre__bits_mend(&pool->eligible);
+    gyre__bits_mend(&pool->paced);
+    gyre__health_refresh_all(pool);
+}
+
+/* Chunks and table entries of the dead become free. */
 static void bury(struct gyre_pool *pool)
 {
-    bool any = false;
     for (uint32_t c = 0; c < pool->max_leases / LEASE_CHUNK; c++) /* all: a chunk is claimed before the count is raised */
         if (chunk_is_dead(pool, c)) store_release(&pool->chunks[c], 0u);
     for (uint32_t i = 0; i < MAX_PROCESSES; i++) {
         struct process_entry *entry = &pool->processes[i];
         if (load_acquire(&entry->state) != PROCESS_DEAD) continue;
-        any = true;
         store_relaxed(&entry->pid, 0u);
         store_release(&entry->state, (uint32_t)PROCESS_FREE);
     }
-    if (any) gyre__health_refresh_all(pool);
 }
 
-void gyre__settle(struct gyre_pool *pool)
+static bool any_dead(const struct gyre_pool *pool)
 {
-    if (!end_definite(pool) || settle_doubtful(pool)) bury(pool);
+    for (uint32_t i = 0; i < MAX_PROCESSES; i++)
+        if (load_acquire(&pool->processes[i].state) == PROCESS_DEAD) return true;
+    return false;
+}
+
+bool gyre__settle(struct gyre_pool *pool)
+{
+    bool settled = !end_definite(pool) || settle_doubtful(pool);
+    if (any_dead(pool)) refresh_bits(pool);
+    if (settled) bury(pool);
+    return settled;
 }
