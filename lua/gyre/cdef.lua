@@ -285,6 +285,7 @@ int gyre_pool_set_time(struct gyre_pool *pool, double seconds);
 int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease);
 int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id);
 int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want);
+int gyre_list(struct gyre_pool *pool, const struct gyre_request *request, uint32_t *slots, int capacity);
 int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request);
 int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);
 int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, const struct gyre_outcome *outcome);

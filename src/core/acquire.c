@@ -243,3 +243,30 @@ GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_reques
     int result = each_view(pool, &pick, count_here, &count);
     return result == GYRE_ESYSTEM ? result : count;
 }
+
+struct list {
+    uint32_t *slots;
+    int count, capacity;
+};
+
+static int list_here(struct gyre_pool *pool, struct pick *pick, void *context)
+{
+    struct list *list = context;
+    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT && list->count < list->capacity;
+         slot = view_next(pool, pick->view, slot + 1))
+        if (pick_takes(pool, pick, slot)) list->slots[list->count++] = slot;
+    return GYRE_ENO_PROXY; /* on to the next country */
+}
+
+GYRE_API int gyre_list(struct gyre_pool *pool, const struct gyre_request *request, uint32_t *slots, int capacity)
+{
+    if (!pool || !slots || capacity < 0) return gyre__fail(GYRE_EINVALID, "no pool, or no place for slots");
+    struct pick pick = {.request = request, .thread = thread_get(pool)};
+    struct list list = {slots, 0, capacity};
+    int bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(pool, request) : 0;
+    if (bad) return bad;
+    gyre__pick_begin(pool, &pick);
+    int result = each_view(pool, &pick, list_here, &list);
+    gyre__pick_end(pool, &pick);
+    return result == GYRE_ESYSTEM ? result : list.count;
+}

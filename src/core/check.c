@@ -166,7 +166,8 @@ static void check_slots(struct audit *audit)
             benched += (flags & (SLOT_OPEN | SLOT_HALF)) != 0;
             check_living(audit, slot);
             if (slot >= control->high) gyre__finding(audit->report, "slot %u is above the highest known, %u", slot, control->high);
-        } else if (bits_test(&pool->live, slot) || !bits_test(&pool->free, slot) || pool->identity[slot].blocks) {
+        } else if (bits_test(&pool->live, slot) || !bits_test(&pool->free, slot) || pool->identity[slot].blocks ||
+                   bits_test(&pool->benched, slot)) {
             gyre__finding(audit->report, "slot %u is empty, but not everywhere", slot);
         }
     }

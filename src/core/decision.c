@@ -131,7 +131,8 @@ static void note(struct gyre_pool *pool, const struct thread *thread, const stru
 {
     struct gyre_decision decision = {.proxy = proxy};
     decision.session = gyre__session_hash(pool, request ? request->session : NULL);
-    decision.candidates = gyre__bits_count(&pool->eligible);
+    int candidates = gyre_pool_eligible(pool, request);
+    decision.candidates = candidates > 0 ? (uint32_t)candidates : 0;
     copy_text(decision.strategy, sizeof decision.strategy,
               picker_name(request && request->picker ? request->picker : pool->picker));
     copy_text(decision.reason, sizeof decision.reason, reason(thread->how, result));

@@ -129,6 +129,7 @@ static void finish_locked(struct gyre_pool *pool, struct lease_entry *entry, uin
     if (verdict == GYRE_PROXY_BAD) {
         float rate = load_float(&hot->success_rate);
         store_float(&hot->success_rate, rate - SUCCESS_ALPHA * rate);
+        store_relaxed(&hot->last_sample, stamp);
     }
     if (verdict == GYRE_PROXY_BAD) gyre__health_failure(pool, slot, probe, stamp);
     else if (verdict == GYRE_OK || (probe && verdict != GYRE_ABORTED && verdict != GYRE_BANNED))

@@ -141,6 +141,7 @@ GYRE_API int gyre_pool_update(struct gyre_pool *pool, uint64_t id, const struct 
     int result = slot == NO_BIT ? not_found(id) : gyre__label_apply(pool, slot, spec);
     if (!result) {
         gyre__limit_apply(pool, slot, &limits);
+        gyre__view_changed(pool, slot);
         if (pool->labels[slot].max_active || limit_has_rate(pool, slot)) fetch_or(&pool->slots[slot].flags, SLOT_LIMITED);
         else fetch_and(&pool->slots[slot].flags, ~(uint32_t)SLOT_LIMITED);
         gyre__health_refresh(pool, slot);

@@ -107,7 +107,9 @@ static uint32_t find_place(struct gyre_pool *pool, const struct session_key *key
     }
     uint32_t k = used[0] < FIRST_FILL || used[0] <= used[1] ? 0 : 1;
     if (!spare[k]) return evict(pool, key, stamp);
-    return key->bucket[k] * SESSION_WAYS + (uint32_t)__builtin_ctz(spare[k]);
+    uint32_t home = session_home(key), after = spare[k] >> home;
+    uint32_t way = after ? home + (uint32_t)__builtin_ctz(after) : (uint32_t)__builtin_ctz(spare[k]);
+    return key->bucket[k] * SESSION_WAYS + way;
 }
 
 /* The session gets the proxy. `at` is its entry, if it has one, as it was `seen`. */
@@ -161,13 +163,20 @@ static bool was_quiet(struct gyre_pool *pool, uint32_t slot)
     return true;
 }
 
+static inline bool has_wishes(const struct gyre_request *request)
+{
+    return request->host || request->exclude_count || request->country || request->region || request->tags;
+}
+
 /* Leases the proxy of a session. GYRE_ENO_PROXY when it has to be another. */
 static int lease_present(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                          uint64_t proxy, uint32_t stamp, struct gyre_lease *lease)
 {
     for (uint32_t tries = 0; tries < 8; tries++) {
         uint32_t slot = slot_of_id(pool, proxy);
-        if (unlikely(slot == NO_BIT) || unlikely(!gyre__acquire_allows(pool, thread, request, slot))) return GYRE_ENO_PROXY;
+        if (unlikely(slot == NO_BIT)) return GYRE_ENO_PROXY;
+        if (unlikely(has_wishes(request)) && !gyre__acquire_allows(pool, thread, request, slot)) return GYRE_ENO_PROXY;
+        if (likely(lease_start_simple(pool, thread, slot, stamp, &always, lease))) return 0;
         int result = gyre__lease_start(pool, thread, slot, stamp, &always, lease);
         if (likely(result == 0)) return 0;
         if (result == GYRE_EBUSY) return gyre__fail(GYRE_EBUSY, "the session's proxy is at its limit");

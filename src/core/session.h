@@ -24,7 +24,7 @@
 
 /* An id, ready to be looked for. */
 struct session_key {
-    uint64_t word[SESSION_ID / 8]; /* filled up with zeros to a whole word */
+    uint64_t word[SESSION_ID / 8]; /* filled up with zeros to an even number of words */
     uint64_t hash;
     uint32_t size;
     uint32_t bucket[2]; /* the same twice in a table of one bucket */
@@ -43,12 +43,31 @@ static inline uint64_t session_fold(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* Multiply and fold, eight bytes a step, keyed by the segment's seed: who does not know it cannot aim at one bucket. */
+/* Multiply and fold, two words a step, keyed by the segment's seed: who does not know it cannot aim at one bucket. */
 static inline uint64_t session_hash(uint64_t seed, const uint64_t *word, uint32_t size)
 {
-    uint64_t hash = seed ^ size;
-    for (uint32_t i = 0; i * 8 < size; i++) hash = session_fold(hash ^ word[i], UINT64_C(0x9e3779b97f4a7c15));
+    uint64_t hash = size;
+    for (uint32_t i = 0; i * 8 < size; i += 2) hash = session_fold(word[i] ^ seed, word[i + 1] ^ hash ^ ~seed);
     return session_fold(hash ^ seed, UINT64_C(0xd1342543de82ef95));
+}
+
+/* The bytes of an id as words. A call of memcpy for a size the compiler does not know would take longer. */
+static inline void session_words(uint64_t *word, const char *id, size_t size)
+{
+    size_t n = size / 8, rest = size % 8;
+    for (size_t i = 0; i < n; i++) memcpy(&word[i], id + i * 8, 8);
+    if (rest) {
+        word[n] = 0;
+        if (size < 8) {
+            memcpy(&word[n], id, rest);
+        } else { /* the last eight bytes, without those that were copied already */
+            memcpy(&word[n], id + size - 8, 8);
+            if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) word[n] >>= 64 - 8 * rest;
+            else word[n] <<= 64 - 8 * rest;
+        }
+        n++;
+    }
+    if (n % 2) word[n] = 0;
 }
 
 /* False when the id is empty or too long. Its characters are checked only where it would be written. */
@@ -57,8 +76,7 @@ static inline bool session_key_make(const struct gyre_pool *pool, const char *id
     size_t size = strnlen(id, SESSION_ID + 1);
     if (unlikely(size - 1 >= SESSION_ID)) return false;
     key->size = (uint32_t)size;
-    key->word[(size - 1) / 8] = 0;
-    memcpy(key->word, id, size);
+    session_words(key->word, id, size);
     key->hash = session_hash(pool->session_seed, key->word, key->size);
     uint32_t high = (uint32_t)(key->hash >> 32), low = (uint32_t)key->hash, buckets = pool->session_buckets;
     key->tag = high ^ low ? high ^ low : 1;
@@ -66,6 +84,13 @@ static inline bool session_key_make(const struct gyre_pool *pool, const char *id
     key->bucket[1] = (uint32_t)((uint64_t)low * buckets >> 32);
     if (unlikely(key->bucket[0] == key->bucket[1])) key->bucket[1] = key->bucket[1] + 1 < buckets ? key->bucket[1] + 1 : 0;
     return true;
+}
+
+/* The place in its bucket that an id gets if it is free: more than half of all are there, and finding them waits for the
+ * tags and the entry at once. */
+static inline uint32_t session_home(const struct session_key *key)
+{
+    return key->tag % SESSION_WAYS;
 }
 
 /* Which of the bucket's places have this tag, as bits. */
@@ -106,6 +131,7 @@ static inline bool session_read(const struct gyre_pool *pool, uint32_t at, const
 static inline uint32_t session_find(const struct gyre_pool *pool, const struct session_key *key,
                                     struct session_seen *seen)
 {
+    __builtin_prefetch(&pool->sessions[key->bucket[0] * SESSION_WAYS + session_home(key)]);
     for (uint32_t k = 0; k < 2; k++) {
         uint32_t ways = session_match(&pool->session_tags[key->bucket[k]], key->tag);
         for (; ways; ways &= ways - 1) {

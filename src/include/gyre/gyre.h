@@ -162,11 +162,11 @@ struct gyre_slot {
     uint64_t failed;
     uint64_t aborted;
     double ema_ms;            /* NaN until the first sample */
-    uint32_t generation;
+    uint32_t generation;      /* never 0 once the slot has been used */
     uint32_t flags;           /* private to the library */
     uint32_t consecutive_failures;
-    uint32_t last_used;       /* tenths of a second of pool time; 0: never */
-    uint32_t last_sample;     /* likewise, of the last latency sample */
+    uint32_t last_used;       /* tenths of a second of pool time + 1; 0: never */
+    uint32_t last_sample;     /* likewise, of the last latency sample or proxy failure */
     uint32_t window_bucket;
     float success_rate;
     float weight;
@@ -475,6 +475,10 @@ GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *reques
 
 /* Up to `want` (1 to 64) different eligible proxies at random; returns how many, or an error. Lock-free, O(want). */
 GYRE_API int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want);
+
+/* The slots of all proxies that are eligible and pass the request's filters and excludes, in order; returns how many, at
+ * most `capacity`. Lock-free, O(capacity of the pool / 64 + result). */
+GYRE_API int gyre_list(struct gyre_pool *pool, const struct gyre_request *request, uint32_t *slots, int capacity);
 
 /* How many proxies are eligible and pass the request's filters (excludes are not looked at). Lock-free, O(capacity / 64). */
 GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request);

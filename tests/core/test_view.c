@@ -1,0 +1,165 @@
+/*
+ * Filters: a view is exactly the proxies that match, whatever was added, removed and relabelled meanwhile; looking
+ * without leasing.
+ */
+#include "support.h"
+
+enum { N = 200 };
+
+static struct gyre_request asks(const char *country, const char *region, const char *tags)
+{
+    return (struct gyre_request){.size = sizeof(struct gyre_request), .country = country, .region = region, .tags = tags};
+}
+
+static uint64_t add_labelled(struct gyre_pool *pool, const char *url, const char *country, const char *region,
+                             const char *tags)
+{
+    struct gyre_proxy_spec spec = {.size = sizeof spec, .url = url, .country = country, .region = region, .tags = tags};
+    uint64_t id;
+
+    OK(gyre_pool_add(pool, &spec, &id));
+    return id;
+}
+
+static uint64_t pick(struct gyre_pool *pool, const struct gyre_request *request)
+{
+    struct gyre_lease lease;
+
+    OK(gyre_acquire(pool, request, &lease));
+    OK(gyre_complete_ms(pool, &lease, GYRE_OK, 1.0));
+    return lease.id;
+}
+
+static void test_filters(void **state)
+{
+    struct gyre_pool *pool = pool_of(0, NULL, NULL);
+    uint64_t berlin = add_labelled(pool, "http://a", "de", "Berlin", "fast,Home");
+    uint64_t bonn = add_labelled(pool, "http://b", "DE", "Bonn", "fast");
+    uint64_t paris = add_labelled(pool, "http://c", "fr", "Paris", "home");
+    struct gyre_request request;
+    struct gyre_lease lease;
+
+    (void)state;
+    add_labelled(pool, "http://d", NULL, NULL, NULL);
+    request = asks("de", NULL, NULL);
+    EXPECT_COUNT(gyre_pool_eligible(pool, &request), 2, "country, any case");
+    request = asks("De", "Bonn", NULL);
+    EXPECT_COUNT(pick(pool, &request), bonn, "country and region");
+    request = asks(NULL, "bonn", NULL);
+    EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &request, &lease));
+    request = asks(NULL, NULL, "HOME,fast");
+    EXPECT_COUNT(pick(pool, &request), berlin, "all of the tags");
+    request = asks(NULL, NULL, "home");
+    EXPECT_COUNT(gyre_pool_eligible(pool, &request), 2, "one tag");
+    request = asks("xx,fr,de", NULL, NULL);
+    for (int i = 0; i < 5; i++) EXPECT_COUNT(pick(pool, &request), paris, "the first country that has one");
+    OK(gyre_pool_disable(pool, paris));
+    for (int i = 0; i < 5; i++) assert_true(pick(pool, &request) != paris);
+    request = asks("xx", NULL, NULL);
+    EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &request, &lease));
+    request = asks("", "", "");
+    EXPECT_COUNT(gyre_pool_eligible(pool, &request), 3, "empty filters let all through");
+    gyre_pool_close(pool);
+}
+
+/* Against a model: random adds, removals and relabellings, more in one go than the ring of changes holds. */
+static void test_against_a_model(void **state)
+{
+    static const char *const countries[] = {"DE", "FR", "US", ""};
+    struct gyre_pool *pool = pool_of(0, NULL, NULL);
+    struct rng rng = {test_seed(9)};
+    uint64_t ids[N] = {0};
+    int country[N], count[4] = {0}, number = 0;
+
+    (void)state;
+    for (int round = 0; round < 300; round++) {
+        int changes = round % 50 == 49 ? 5000 : (int)rng_below(&rng, 20);
+
+        for (int k = 0; k < changes; k++) {
+            int i = (int)rng_below(&rng, N), to = (int)rng_below(&rng, 4);
+            struct gyre_proxy_spec spec = {.size = sizeof spec, .country = countries[to]};
+            char url[64];
+
+            if (ids[i]) count[country[i]]--;
+            if (ids[i] && rng_below(&rng, 2)) {
+                OK(gyre_pool_remove(pool, ids[i]));
+                ids[i] = 0;
+                continue;
+            }
+            snprintf(url, sizeof url, "http://h%d:1", number++);
+            if (ids[i]) OK(gyre_pool_update(pool, ids[i], &spec));
+            else ids[i] = add_labelled(pool, url, countries[to], NULL, NULL);
+            country[i] = to;
+            count[to]++;
+        }
+        for (int c = 0; c < 3; c++) {
+            struct gyre_request request = asks(countries[c], NULL, NULL);
+
+            request.picker = 1 + rng_below(&rng, 6);
+            EXPECT_COUNT(gyre_pool_eligible(pool, &request), (uint64_t)count[c], "%s in round %d", countries[c], round);
+            if (count[c]) assert_string_equal(proxy_of(pool, pick(pool, &request)).country, countries[c]);
+        }
+    }
+    gyre_pool_close(pool);
+}
+
+/* More filters than a thread keeps views and a segment keeps cursors. */
+static void test_many_filters(void **state)
+{
+    struct gyre_pool *pool = pool_of(0, NULL, NULL);
+    uint64_t ids[400];
+
+    (void)state;
+    for (int i = 0; i < 400; i++) {
+        char url[32], tag[32];
+
+        snprintf(url, sizeof url, "http://h%d", i);
+        snprintf(tag, sizeof tag, "t%d", i);
+        ids[i] = add_labelled(pool, url, NULL, NULL, tag);
+    }
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 400; i++) {
+            char tag[32];
+            struct gyre_request request = asks(NULL, NULL, tag);
+
+            snprintf(tag, sizeof tag, "t%d", i);
+            EXPECT_COUNT(pick(pool, &request), ids[i], "filter %d", i);
+        }
+    }
+    gyre_pool_close(pool);
+}
+
+static void test_looking(void **state)
+{
+    uint64_t ids[10], found[64];
+    struct gyre_pool *pool = pool_of(10, ids, NULL);
+    struct gyre_request request = asks(NULL, NULL, NULL);
+
+    (void)state;
+    for (int round = 0; round < 100; round++) {
+        int n = gyre_sample(pool, NULL, found, 4);
+
+        assert_int_equal(n, 4);
+        for (int i = 0; i < n; i++)
+            for (int k = 0; k < i; k++) assert_true(found[i] != found[k]);
+    }
+    assert_int_equal(gyre_sample(pool, NULL, found, 64), 10);
+    assert_int_equal(gyre_sample(pool, NULL, found, 65), GYRE_EINVALID);
+    request.picker = GYRE_PICK_LEAST_USED;
+    OK(gyre_pick(pool, &request, &found[0]));
+    EXPECT_COUNT(found[0], ids[0], "the first of the ties");
+    EXPECT_COUNT(stats_of(pool).started, 0, "nothing was leased");
+    gyre_pool_close(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_against_a_model),
+        cmocka_unit_test(test_many_filters),
+        cmocka_unit_test(test_looking),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
