@@ -69,8 +69,14 @@ suite() {
     fi
 }
 
+# What a reader of a failed suite's log looks for.
 complaints() {
-    grep -vE '^ok |^[0-9]+: \[ +(RUN|OK) |Passed +[0-9.]+ sec|^ *Start ' "$1" | tail -n 40
+    if grep -q '^Test project ' "$1"; then # ctest
+        grep -E -A 8 '\[  (ERROR|FAILED)  \]|ERROR: |WARNING: ThreadSanitizer|runtime error|Assertion' "$1" | head -n 40
+        sed -n '/^The following tests FAILED/,/^$/p' "$1"
+    else
+        grep -v '^ok ' "$1" | tail -n 40
+    fi
 }
 
 # The command itself is the test.
