@@ -117,7 +117,9 @@ int gyre__classify(const struct gyre__evidence *evidence, struct gyre__failure *
 {
     switch (evidence->limit) {
     case GYRE__LIMIT_BODY: return blame_target(failure, "too_large");
-    case GYRE__LIMIT_HEADERS: return blame_peer(evidence, failure, "too_large");
+    case GYRE__LIMIT_HEADERS: /* before the request is sent only a proxy has anything to say */
+        if (evidence->proxied && !evidence->ready) return blame_proxy(failure, "too_large");
+        return blame_peer(evidence, failure, "too_large");
     case GYRE__LIMIT_CANCELLED: return blame_us(failure, "aborted");
     case GYRE__LIMIT_NONE: break;
     }

@@ -96,10 +96,14 @@ static void conclude(struct gyre__transfer *transfer, CURLcode code)
     CURL *easy = transfer->call.easy;
     struct gyre__result *result = &transfer->result;
     long proxy_code = small_number(easy, CURLINFO_PROXY_ERROR);
+    long header_size = small_number(easy, CURLINFO_HEADER_SIZE);
 
+    /* The headers of an answer to CONNECT do not pass on_header(); libcurl's own limit on them is a bit above ours. */
+    if (code != CURLE_OK && transfer->limit == GYRE__LIMIT_NONE && header_size > MAX_HEADERS)
+        transfer->limit = GYRE__LIMIT_HEADERS;
     result->ms = (double)number(easy, CURLINFO_TOTAL_TIME_T) / 1000.0;
     result->bytes = (uint64_t)(number(easy, CURLINFO_SIZE_DOWNLOAD_T) + number(easy, CURLINFO_SIZE_UPLOAD_T)) +
-                    (uint64_t)(small_number(easy, CURLINFO_REQUEST_SIZE) + small_number(easy, CURLINFO_HEADER_SIZE));
+                    (uint64_t)(small_number(easy, CURLINFO_REQUEST_SIZE) + header_size);
     result->status = small_number(easy, CURLINFO_RESPONSE_CODE);
     result->connect_code = small_number(easy, CURLINFO_HTTP_CONNECTCODE);
     result->sent = number(easy, CURLINFO_PRETRANSFER_TIME_T) > 0;
