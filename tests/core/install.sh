@@ -1,0 +1,28 @@
+#!/bin/sh
+# install.sh BUILD EMBED.C: what `cmake --install` puts somewhere can be used from there, by pkg-config and by CMake.
+set -eu
+build=$1 source=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+cmake --install "$build" --prefix "$work/usr" >"$work/log"
+pc=$(find "$work/usr" -name gyre.pc)
+library=$(dirname "$(find "$work/usr" -name libgyre.so)")
+export PKG_CONFIG_PATH="${pc%/gyre.pc}"
+# shellcheck disable=SC2046 # several words
+cc "$source" $(pkg-config --cflags --libs gyre) -Wl,-rpath,"$library" -o "$work/by-pkg-config"
+"$work/by-pkg-config" | grep -q 'started 3, succeeded 2, failed 1'
+readelf -d "$work/by-pkg-config" | grep -q 'libgyre\.so\.0'
+
+mkdir "$work/project"
+cp "$source" "$work/project/embed.c"
+cat >"$work/project/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.25)
+project(embed C)
+find_package(gyre 0.1 REQUIRED)
+add_executable(embed embed.c)
+target_link_libraries(embed PRIVATE gyre::gyre)
+END
+cmake -S "$work/project" -B "$work/project/build" -DCMAKE_PREFIX_PATH="$work/usr" >>"$work/log"
+cmake --build "$work/project/build" >>"$work/log"
+"$work/project/build/embed" | grep -q 'started 3, succeeded 2, failed 1'
