@@ -1,0 +1,58 @@
+/*
+ * Kills a child at a chosen instruction. The child runs a function with the processor's trap flag set, so that
+ * after every instruction, in the library, in libc, in the kernel's vdso, it traps into a handler that counts, and
+ * at the wanted count kills itself with SIGKILL. That is the literal reading of "a process killed at any
+ * instruction". x86-64 only.
+ */
+#ifndef GYRE_TEST_STEP_H
+#define GYRE_TEST_STEP_H
+
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define CAN_STEP 1
+#include <signal.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+enum { TRAP_FLAG = 0x100 };
+
+static volatile uint64_t steps_done, steps_wanted;
+static volatile int stepping;
+
+static void on_trap(int number, siginfo_t *info, void *context)
+{
+    ucontext_t *user = context;
+
+    (void)number, (void)info;
+    if (++steps_done == steps_wanted) syscall(SYS_kill, getpid(), SIGKILL);
+    if (stepping)
+        user->uc_mcontext.gregs[REG_EFL] |= TRAP_FLAG;
+    else
+        user->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)TRAP_FLAG;
+}
+
+/* Runs `act`; the process dies after `kill_at` instructions of it (0: never). Returns how many there were. */
+static uint64_t step_through(void (*act)(void *), void *argument, uint64_t kill_at)
+{
+    struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO};
+
+    sigaction(SIGTRAP, &action, NULL);
+    steps_done = 0;
+    steps_wanted = kill_at;
+    stepping = 1;
+    raise(SIGTRAP);
+    act(argument);
+    stepping = 0;
+    return steps_done;
+}
+#else
+#define CAN_STEP 0
+static uint64_t step_through(void (*act)(void *), void *argument, uint64_t kill_at)
+{
+    (void)kill_at;
+    act(argument);
+    return 0;
+}
+#endif
+
+#endif
