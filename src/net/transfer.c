@@ -11,6 +11,7 @@
 #include "setup.h"
 
 enum {
+    FIRST_BUFFER = 512,      /* bytes; a usual head fits, and 10,000 of them in flight are 5 MiB */
     KEPT_BUFFER = 64 << 10,  /* bytes of a buffer that a free transfer keeps */
     KEPT_TRANSFERS = 1024,   /* transfers kept for use again, about 6 KiB each without buffers */
     MAX_HEADERS = 256 << 10, /* bytes of response headers in all, redirects included */
@@ -19,7 +20,7 @@ enum {
 static int append(char **buffer, size_t *size, size_t *room, const char *data, size_t length)
 {
     if (*size + length > *room) {
-        size_t wanted = *room ? *room : 4096;
+        size_t wanted = *room ? *room : FIRST_BUFFER;
         while (wanted < *size + length) wanted *= 2;
         char *bigger = realloc(*buffer, wanted);
         if (!bigger) return -1;
