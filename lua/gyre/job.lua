@@ -22,8 +22,6 @@ local FIELDS = { pool = true, out = true, name = true, interval = true }
 local job = {
   --- Title and links of a page: gyre.html(body, base_url) -> { title =, links = { absolute, each once, in order } }.
   html = html,
-  progress = progress.new,
-  summary = summary.of,
 }
 
 local function check(options)
