@@ -194,8 +194,8 @@ end
 ---@param url string
 ---@param options? gyre.GetOptions
 ---@return gyre.Response? response
----@return gyre.Error? err fields: kind, where ("proxy", "target", "local"), attempts, id, ms, sent; status, when CONNECT
---- was refused or the judge refused a response
+---@return gyre.Error? err fields: kind, where ("proxy", "target", "local"), attempts, id, ms, sent; and status, when
+--- CONNECT was refused or the judge refused a response
 function http.get(pool, url, options)
   local plan = request.plan(url, options, 2)
   net.check "pool:get"
