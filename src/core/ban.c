@@ -263,24 +263,26 @@ const char *gyre__ban_fault(const struct gyre_pool *pool, uint32_t at)
         return "a ban out of its place";
     if (!ban->host || key != ban_key(ban->host, ban->id)) return "a ban with another's key";
     if (ban->until > clock_stamp(pool) + stamps_of(MAX_WAIT)) return "an endless ban";
+    if (ban->until > clock_stamp(pool) && !(ban->bits & BAN_COUNTED)) return "a ban that its host does not count";
     return NULL;
 }
 
 /* What is unsound goes, the rest is counted. Caller holds the lock and has repaired the hosts. */
 void gyre__ban_repair(struct gyre_pool *pool)
 {
-    uint32_t used = 0, stamp = clock_stamp(pool);
+    uint32_t stamp = clock_stamp(pool), used = 0;
     for (uint32_t at = 0; at <= pool->ban_mask; at++) {
         struct ban_record *ban = &pool->bans[at];
         if (!pool->ban_keys[at]) continue;
-        ban->bits &= BAN_JUDGED;
+        ban->bits = (ban->bits & BAN_JUDGED) | BAN_COUNTED;
         if (gyre__ban_fault(pool, at)) {
             store_release(&pool->ban_keys[at], UINT64_C(0));
             memset(ban, 0, sizeof *ban);
             continue;
         }
-        used++;
+        ban->bits &= BAN_JUDGED;
         if (ban->until > stamp) count_at(pool, ban, gyre__host_make(pool, ban->host, NULL));
     }
+    for (uint32_t at = 0; at <= pool->ban_mask; at++) used += pool->ban_keys[at] != 0;
     store_relaxed(&pool->control->bans, used);
 }

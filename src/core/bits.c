@@ -108,6 +108,7 @@ static void mend_level(const uint64_t *below, uint32_t count, uint64_t *above)
             else fetch_and(word, ~bit);
         }
     }
+    if (count % 64) fetch_and(&above[count / 64], (UINT64_C(1) << (count % 64)) - 1);
 }
 
 void gyre__bits_mend(const struct bits *b)

@@ -3,6 +3,7 @@
  * on meanwhile: what they change without the lock (eligible and paced bits, `use`, lease entries) is a finding only when it
  * stays wrong, or when it has not moved between two looks.
  */
+#include "host.h"
 #include "lease.h"
 
 #include <stdarg.h>
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#define PATIENCE 1000u /* ms that all waits together may take */
+#define PATIENCE 300u /* ms that all waits together may take */
 
 struct audit {
     struct gyre_pool *pool;
@@ -80,8 +81,8 @@ static const char *eligibility_fault(struct gyre_pool *pool, uint32_t slot)
     if (open && flags & SLOT_LIMITED && limit) open = use_active(load_acquire(&pool->slots[slot].use)) < limit;
     bool waits = flags & SLOT_LIMITED && gyre__limit_waits(pool, slot);
     if (eligible && !(open && !waits)) return "is eligible, against its flags or limits";
-    if (!eligible && open && !waits) return "is not eligible, and nothing speaks against it";
-    if (open && waits && !bits_test(&pool->paced, slot)) return "waits for its rate, and nobody will look";
+    bool paced = bits_test(&pool->paced, slot) && load_relaxed(&pool->control->due_paced) != UINT32_MAX;
+    if (open && !eligible && !paced) return waits ? "waits for its rate, and nobody will look" : "is not eligible, and nothing speaks against it";
     return NULL;
 }
 
@@ -127,6 +128,9 @@ static const char *values_fault(const struct audit *audit, uint32_t slot)
         load_relaxed(&health->until) > audit->stamp + (uint32_t)(pool->header->config.breaker_max * 10) + 10)
         return "is benched without end";
     if (load_relaxed(&hot->window_bucket) > audit->stamp / pool->bucket_width + 2) return "has a window in the future";
+    if (load_relaxed(&hot->flags) & SLOT_OPEN && load_relaxed(&health->until) < pool->control->due)
+        return "is benched, and nobody will look";
+    if (health->expires && health->expires < pool->control->due_mortal) return "has a TTL, and nobody will look";
     return NULL;
 }
 
@@ -158,9 +162,6 @@ static void check_slots(struct audit *audit)
     uint32_t live = 0, benched = 0;
     for (uint32_t slot = 0; slot < pool->max_proxies; slot++) {
         uint32_t flags = load_acquire(&pool->slots[slot].flags);
-        const char *why = eligibility_fault(pool, slot);
-        while (why && wait_a_little(audit)) why = eligibility_fault(pool, slot);
-        if (why) gyre__finding(audit->report, "slot %u %s", slot, why);
         if (flags & SLOT_LIVE) {
             live++;
             benched += (flags & (SLOT_OPEN | SLOT_HALF)) != 0;
@@ -170,6 +171,9 @@ static void check_slots(struct audit *audit)
                    bits_test(&pool->benched, slot)) {
             gyre__finding(audit->report, "slot %u is empty, but not everywhere", slot);
         }
+        const char *why = eligibility_fault(pool, slot);
+        while (why && wait_a_little(audit)) why = eligibility_fault(pool, slot);
+        if (why) gyre__finding(audit->report, "slot %u %s", slot, why);
     }
     if (live != control->live) gyre__finding(audit->report, "%u proxies live, %u are counted", live, control->live);
     if (benched != control->benched) gyre__finding(audit->report, "%u proxies are benched, %u are counted", benched, control->benched);
@@ -260,16 +264,22 @@ static void check_hosts(struct audit *audit)
 {
     const struct gyre_pool *pool = audit->pool;
     uint32_t hosts = 0, bans = 0;
+    uint64_t counted = 0, in_force = 0;
     for (uint32_t at = 0; at <= pool->host_mask; at++) {
         const char *why = gyre__host_fault(pool, at);
         hosts += pool->host_keys[at] != 0;
+        if (pool->host_keys[at]) counted += (uint64_t)pool->hosts[at].judged << 32 | pool->hosts[at].bans;
         if (why) gyre__finding(audit->report, "entry %u of the hosts is %s", at, why);
     }
     for (uint32_t at = 0; at <= pool->ban_mask; at++) {
         const char *why = gyre__ban_fault(pool, at);
         bans += pool->ban_keys[at] != 0;
+        if (pool->ban_keys[at] && pool->bans[at].bits & BAN_COUNTED)
+            in_force += (uint64_t)(pool->bans[at].bits & BAN_JUDGED ? 1 : 0) << 32 | 1;
         if (why) gyre__finding(audit->report, "entry %u of the bans is %s", at, why);
     }
+    if (counted != in_force) gyre__finding(audit->report, "%u bans are in force, %u of them by verdicts; the hosts count %u and %u",
+                                          (uint32_t)in_force, (uint32_t)(in_force >> 32), (uint32_t)counted, (uint32_t)(counted >> 32));
     if (hosts != pool->control->hosts || hosts > pool->header->max_hosts)
         gyre__finding(audit->report, "there are %u hosts, %u are counted", hosts, pool->control->hosts);
     if (bans != pool->control->bans || bans > pool->header->max_bans)
