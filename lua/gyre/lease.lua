@@ -33,6 +33,7 @@ local outcome = ffi.new("struct gyre_outcome", { size = ffi.sizeof "struct gyre_
 ---@field verdict gyre.Verdict
 ---@field ms? number latency, milliseconds
 ---@field bytes? number in both directions
+---@field retry_after? number with banned and throttled: seconds the target asked for
 
 local VERDICTS = {
   ok = C.GYRE_OK,
@@ -42,7 +43,7 @@ local VERDICTS = {
   target_bad = C.GYRE_TARGET_BAD,
   aborted = C.GYRE_ABORTED,
 }
-local OUTCOME_FIELDS = { verdict = true, ms = true, bytes = true }
+local OUTCOME_FIELDS = { verdict = true, ms = true, bytes = true, retry_after = true }
 local NO_LATENCY = -1 -- what gyre_complete_ms() takes for "not known"
 
 local methods = {}
@@ -114,7 +115,7 @@ local function fill_outcome(ended)
   if unknown ~= nil then
     error(("unknown outcome field '%s'"):format(tostring(unknown)), 3)
   end
-  local ms, bytes = ended.ms, ended.bytes
+  local ms, bytes, retry_after = ended.ms, ended.bytes, ended.retry_after
   outcome.verdict = verdict
   outcome.has_ms = 0
   if ms ~= nil then
@@ -130,6 +131,13 @@ local function fill_outcome(ended)
       error("bytes must be a number from 0 on", 3)
     end
     outcome.bytes = bytes
+  end
+  outcome.retry_after = 0
+  if retry_after ~= nil then
+    if type(retry_after) ~= "number" then
+      error("retry_after must be a number of seconds, not a " .. type(retry_after), 3)
+    end
+    outcome.retry_after = retry_after
   end
 end
 

@@ -13,8 +13,9 @@ local id_out = ffi.new "uint64_t[1]"
 ---@class gyre.member
 local member = {}
 
-local LABELS = { "country", "region", "tags" }
-local UPDATABLE = { country = true, region = true, tags = true, weight = true, cost = true, max_active = true }
+local LABELS = { "country", "region", "tags", "rate" }
+local UPDATABLE = { country = true, region = true, tags = true, rate = true, weight = true, cost = true,
+  max_active = true, ttl = true }
 
 -- C reads a text up to its first NUL byte: what came after would vanish silently.
 local function has_nul(found)
@@ -33,7 +34,7 @@ end
 local function spec_of(found)
   local spec = ffi.new("struct gyre_proxy_spec", { size = ffi.sizeof "struct gyre_proxy_spec" })
   spec.url = found.url
-  spec.country, spec.region, spec.tags = found.country, found.region, found.tags
+  spec.country, spec.region, spec.tags, spec.rate = found.country, found.region, found.tags, found.rate
   if found.weight then
     spec.weight, spec.has_weight = found.weight, 1
   end
@@ -42,6 +43,9 @@ local function spec_of(found)
   end
   if found.max_active then
     spec.max_active, spec.has_max_active = found.max_active, 1
+  end
+  if found.ttl then
+    spec.ttl, spec.has_ttl = found.ttl, 1
   end
   return spec
 end
@@ -102,7 +106,8 @@ function member.entry(value, level)
   return found, why and errors.new("invalid", why)
 end
 
---- An entry from what pool:update() takes: labels, where "" clears, weight, cost and max_active. Misuse raises.
+--- An entry from what pool:update() takes: labels and rate, where "" clears, weight, cost, max_active
+--- and ttl, seconds from now. Misuse raises.
 ---@param fields table
 ---@param level integer
 ---@return gyre.list.Entry

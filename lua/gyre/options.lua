@@ -13,6 +13,10 @@ local error, pairs, tostring, type = error, pairs, tostring, type
 ---@field strategy? string|gyre.Strategy name, path or table ["round-robin"]
 ---@field max_proxies? integer capacity [65536]
 ---@field max_leases? integer capacity for leases in flight [65536]
+---@field max_sessions? integer so many sessions fit for certain [131072]
+---@field max_bans? integer capacity for bans of a proxy by a host [65536]
+---@field session_ttl? number a session unused for so long is over, seconds [3600]
+---@field session_lifetime? number so is one that has had its proxy for so long, seconds [no limit]
 ---@field alpha? number weight of a new sample in ema_ms, (0, 1] [0.2]
 ---@field window? number length of the sliding window, seconds [3600]
 ---@field lease_timeout? number a lease older than this ends as aborted, seconds [300]
@@ -30,6 +34,10 @@ local error, pairs, tostring, type = error, pairs, tostring, type
 local POOL = {
   max_proxies = { "max_proxies", "integer" },
   max_leases = { "max_leases", "integer" },
+  max_sessions = { "max_sessions", "integer" },
+  max_bans = { "max_bans", "integer" },
+  session_ttl = { "session_ttl", "number" },
+  session_lifetime = { "session_lifetime", "number" },
   alpha = { "alpha", "number" },
   window = { "window", "number" },
   lease_timeout = { "lease_timeout", "number" },

@@ -11,37 +11,32 @@ local registry = require "gyre.registry"
 local runtime = require "gyre.runtime"
 local status = require "gyre.status"
 local strategy = require "gyre.strategy"
+local base = require "gyre.pool.base"
 
-local error, tonumber, tostring, type = error, tonumber, tostring, type
+local error, ipairs, pairs, tonumber, tostring, type = error, ipairs, pairs, tonumber, tostring, type
 local new_lease, is_lease, by_request = lease.new, lease.is, acquire.by_request
 local pools, states = registry.pools, registry.states
+local closed, result, check_id = base.closed, base.result, base.check_id
 
 local buffer = ffi.new("char[?]", proxy.URL_SIZE)
 local id_cell = ffi.new "uint64_t[1]"
-local stats = ffi.new("struct gyre_stats", { size = ffi.sizeof "struct gyre_stats" })
-local STATS = { "proxies", "eligible", "benched", "disabled", "draining" }
-local SUMS = { "started", "completed", "succeeded", "failed", "aborted", "active" }
-
 --- A pool of proxies. `#pool` is their number. Not to be shared between Lua states.
 ---@class gyre.Pool: ffi.cdata*
 ---@field loaded? gyre.list.Report what became of the list it was opened with
 ---@field strategy string name of the strategy in use
 local Pool = {}
 
-local function closed()
-  return nil, status.closed "the pool is closed"
-end
-
-local function result(code)
-  if code == 0 then
-    return true
-  end
-  return nil, status.error(code)
-end
-
-local function check_id(id)
-  if type(id) ~= "number" or not (id >= 0 and id < 2 ^ 53 and id % 1 == 0) then
-    error("a proxy id is a whole number, not " .. tostring(id), 3)
+-- The methods by subject; what stands below is the hot path, the proxies and the strategy.
+local PARTS = {
+  require "gyre.pool.counter",
+  require "gyre.pool.host",
+  require("gyre.pool.log").methods,
+  require "gyre.pool.session",
+  require "gyre.pool.upkeep",
+}
+for _, part in ipairs(PARTS) do
+  for name, method in pairs(part) do
+    Pool[name] = method
   end
 end
 
@@ -249,62 +244,6 @@ function Pool.use(self, source, options)
     return nil, err
   end
   return put_to_work(self, made)
-end
-
---- Sums over the pool: proxies, eligible, benched, disabled, draining; started, completed, succeeded, failed, aborted,
---- active. O(proxies).
----@return table<string, number>? stats
----@return gyre.Error? err
-function Pool.stats(self)
-  if self.handle == nil then
-    return closed()
-  end
-  local code = C.gyre_pool_stats(self.handle, stats)
-  if code ~= 0 then
-    return nil, status.error(code)
-  end
-  local sums = {}
-  for i = 1, #STATS do
-    sums[STATS[i]] = stats[STATS[i]]
-  end
-  for i = 1, #SUMS do
-    sums[SUMS[i]] = tonumber(stats[SUMS[i]])
-  end
-  return sums
-end
-
---- Sets all counters, averages and windows back. Leases in flight stay, and count as started.
----@return true? reset
----@return gyre.Error? err
-function Pool.reset_counters(self)
-  if self.handle == nil then
-    return closed()
-  end
-  return result(C.gyre_pool_reset_counters(self.handle))
-end
-
---- Pool time, seconds: what proxy.last_used and proxy.benched_until compare with.
----@return number? seconds
----@return gyre.Error? err
-function Pool.time(self)
-  if self.handle == nil then
-    return closed()
-  end
-  return C.gyre_pool_time(self.handle)
-end
-
---- Moves the clock of a pool opened with clock = "manual"; never back.
----@param seconds number
----@return true? moved
----@return gyre.Error? err
-function Pool.set_time(self, seconds)
-  if type(seconds) ~= "number" then
-    error("a time is a number of seconds, not a " .. type(seconds), 2)
-  end
-  if self.handle == nil then
-    return closed()
-  end
-  return result(C.gyre_pool_set_time(self.handle, seconds))
 end
 
 --- Closes the handle; a shared segment stays. Leases and proxies of it are harmless afterwards. Again is harmless.

@@ -47,6 +47,8 @@ local nowhere = ffi.new "struct gyre_slot"
 ---@field tags string[]
 ---@field cost? number in the user's unit, per request
 ---@field max_active integer leases in flight at once; 0: no limit
+---@field rate? string never more leases than so many in any period so long, e.g. "40/10s"
+---@field expires? number pool time in seconds when its TTL passes and it is removed; nil: never
 ---@field bytes number
 ---@field window { started: number, succeeded: number, failed: number } counts in the pool's sliding window
 ---@field benched_until? number pool time in seconds; nil unless state is "open"
@@ -170,6 +172,20 @@ end
 
 function cold.max_active()
   return info.max_active
+end
+
+function cold.rate()
+  if info.rate_period > 0 then
+    return ("%d/%gs"):format(info.rate_count, info.rate_period)
+  end
+  return nil
+end
+
+function cold.expires()
+  if info.expires > 0 then
+    return info.expires
+  end
+  return nil
 end
 
 function cold.bytes()

@@ -14,6 +14,8 @@ local byte, find, format, gsub, lower, match = string.byte, string.find, string.
 ---@field weight? number
 ---@field cost? number in the user's unit, per request
 ---@field max_active? integer leases in flight at once; 0: no limit
+---@field rate? string "40/10s": never more leases in any period so long
+---@field ttl? number seconds from when it is added until it is removed; 0: never
 ---@field line? integer where it stood in the list
 
 local entry = {}
@@ -27,15 +29,12 @@ local NAMES = {
   user = "user", username = "user", login = "user",
   password = "password", pass = "password",
   country = "country", region = "region", tags = "tags",
-  weight = "weight", cost = "cost", max_active = "max_active",
+  weight = "weight", cost = "cost", max_active = "max_active", rate = "rate", ttl = "ttl",
 }
 
--- Said by a list, but nothing would heed it yet: better no proxy than one whose limit is ignored.
-local UNSUPPORTED = { rate = true }
-
-local TEXT = { country = true, region = true, tags = true }
-local NUMBER = { weight = true, cost = true, max_active = true }
-local ATTRIBUTES = "country, region, tags, weight, cost, max_active"
+local TEXT = { country = true, region = true, tags = true, rate = true }
+local NUMBER = { weight = true, cost = true, max_active = true, ttl = true }
+local ATTRIBUTES = "country, region, tags, weight, cost, max_active, rate, ttl"
 
 --- Our name for a column or key, or nil.
 ---@param name string
@@ -197,9 +196,6 @@ function entry.from_fields(fields)
   for key, value in pairs(fields) do
     local name = type(key) == "string" and NAMES[lower(key)]
     if not name then
-      if UNSUPPORTED[key] then
-        return nil, key .. " is not supported yet"
-      end
       unknown = unknown or {}
       unknown[#unknown + 1] = tostring(key)
     elseif not absent(name, value) then
@@ -247,7 +243,7 @@ end
 ---@param name string
 ---@return boolean
 function entry.is_attribute(name)
-  return TEXT[name] or NUMBER[name] or UNSUPPORTED[name] or false
+  return TEXT[name] or NUMBER[name] or false
 end
 
 --- Reads "country=de&tags=cheap,slow&weight=2" into `target`.
@@ -260,9 +256,6 @@ function entry.read_attributes(text, target)
     local name, value = match(pair, "^([%w_]+)=(.*)$")
     if not name or not entry.is_attribute(name) then
       return nil, "unknown attribute (there are " .. ATTRIBUTES .. ")"
-    end
-    if UNSUPPORTED[name] then
-      return nil, name .. " is not supported yet"
     end
     if target[name] ~= nil then
       return nil, name .. " is given twice"

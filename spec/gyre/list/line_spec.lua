@@ -75,9 +75,9 @@ describe("gyre.list.line", function()
     end
   end)
 
-  it("refuses a rate, which nothing would heed", function()
-    local found, why = line.parse "h:80#rate=40/10s"
-    assert.is_nil(found)
-    assert.equal("rate is not supported yet", why)
+  it("reads a rate and a time to live", function()
+    local found = assert(line.parse "h:80#rate=40/10s&ttl=600")
+    assert.same({ "40/10s", 600 }, { found.rate, found.ttl })
+    assert.equal("ttl is no number", select(2, line.parse "h:80#ttl=soon"))
   end)
 end)
