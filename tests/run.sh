@@ -12,7 +12,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 . tests/support/packages.sh
 
 logs=$PWD/build/test-logs
-fuzz_seconds=5
 only=()
 passed=0 failed=0
 
@@ -23,7 +22,7 @@ usage() {
 
 while [ $# -gt 0 ]; do
     case $1 in
-    --long) export GYRE_LONG=1 && fuzz_seconds=60 ;;
+    --long) export GYRE_LONG=1 ;;
     --only) shift && only+=("${1:?}") ;;
     *) usage ;;
     esac
@@ -38,11 +37,12 @@ wanted() {
     return 1
 }
 
-# build PRESET: configures and builds it, once
+# build PRESET [TARGET]: configures and builds it, once
 build() {
     local log=$logs/build-$1.log
     [ -e "$logs/built-$1" ] && return 0
-    if cmake --preset "$1" -DBUILD_TESTING=ON >"$log" 2>&1 && cmake --build --preset "$1" >>"$log" 2>&1; then
+    if cmake --preset "$1" -DBUILD_TESTING=ON >"$log" 2>&1 &&
+        cmake --build --preset "$1" --target "${2:-all}" >>"$log" 2>&1; then
         : >"$logs/built-$1"
         return 0
     fi
@@ -99,6 +99,8 @@ count_ctest() {
         END { for (n in p) passed += p[n]; for (n in f) failed += f[n]; print passed + 0, failed + 0 }' "$1"
 }
 
+count_fuzz() { { count_ctest "$1" && count_ok "$1"; } | awk '{ p += $1; f += $2 } END { print p + 0, f + 0 }'; }
+
 count_busted() {
     awk '/ success(es)? \/ [0-9]+ failure/ { p += $1; f += $4 + $7 + $10 } END { print p + 0, f + 0 }' "$1"
 }
@@ -136,15 +138,18 @@ run_integration() {
     build release && timeout --foreground -k 20 600 "tests/integration/test_$1.sh"
 }
 
+# Each target over its corpus from a fixed seed (ctest), then, with --long, a minute of search beyond it.
 run_fuzz() {
-    local program name
-    build fuzz || return 1
+    local program name dict
+    build fuzz tests/fuzz/all && ctest --test-dir build/fuzz -V -R '^fuzz/' || return 1
+    [ -n "${GYRE_LONG:-}" ] || return 0
     for program in build/fuzz/fuzz_*; do
         [ -x "$program" ] || continue
-        name=$(basename "$program")
+        name=${program#build/fuzz/fuzz_} dict=tests/fuzz/$name.dict
         mkdir -p "build/fuzz/corpus/$name"
-        each "$name" timeout --foreground -k 5 $((fuzz_seconds * 4 + 60)) "$program" -max_total_time=$fuzz_seconds \
-            -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" "build/fuzz/corpus/$name"
+        [ -f "$dict" ] || dict=/dev/null
+        each "fuzz/$name for a minute" timeout --foreground -k 5 180 "$program" -max_total_time=60 \
+            "-dict=$dict" "-artifact_prefix=build/fuzz/$name-" "build/fuzz/corpus/$name" "tests/fuzz/corpus/$name"
     done
 }
 
@@ -156,6 +161,7 @@ main() {
     suite core-debug count_ctest run_ctest debug
     suite core-asan count_ctest run_ctest asan
     suite core-tsan count_ctest run_ctest tsan
+    suite core-preempt count_ctest run_ctest preempt
     suite core-valgrind count_ok run_valgrind
     suite lua-jit count_busted run_busted luajit /usr/bin/busted
     suite lua-joff count_busted run_busted luajit -joff /usr/bin/busted
@@ -164,7 +170,7 @@ main() {
         test=${test##*/test_}
         suite "it-${test%.sh}" count_ok run_integration "${test%.sh}"
     done
-    suite fuzz count_ok run_fuzz
+    suite fuzz count_fuzz run_fuzz
     rm -f "$logs"/built-*
     [ $((passed + failed)) -gt 0 ] || failed=1 # nothing ran: a wrong --only
     echo "$passed passed, $failed failed"
