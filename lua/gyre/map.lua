@@ -137,7 +137,7 @@ end
 
 --- Requests every item of the input through the pool and yields them as they finish:
 ---     for item, response, err in pool:map(urls, { concurrency = 8 }) do ... end
---- Leaving the loop cancels the rest, at the latest when the result of this call is collected; :close() does so at once.
+--- Leaving the loop cancels the rest, at the latest when the result of this call is collected; :close() does it now.
 ---@param pool gyre.Pool
 ---@param input table|function a list or an iterator; items are URLs, or tables with `url` and options of their own
 ---@param options? gyre.GetOptions and concurrency [16]
