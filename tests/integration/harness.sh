@@ -46,17 +46,21 @@ gyre_begin() {
     pid=$!
 }
 
-# gyre_end [SECONDS]: waits for it at most so long
-gyre_end() {
-    local i
-    for ((i = 0; i < ${1:-60} * 50; i++)); do
-        peers_alive "$pid" || break
+# wait_for SECONDS COMMAND...: until the command succeeds
+wait_for() {
+    local i seconds=$1
+    shift
+    for ((i = 0; i < seconds * 50; i++)); do
+        "$@" 2>/dev/null && return
         sleep 0.02
     done
-    if peers_alive "$pid"; then
-        kill -KILL "$pid"
-        fail "it hangs; stderr: $(tail -c 600 "$ERR")"
-    fi
+    fail "not within $seconds s: $*; stderr of gyre: $(tail -c 600 "$ERR")"
+}
+is_over() { ! peers_alive "$pid"; }
+
+# gyre_end SECONDS: waits for it at most so long
+gyre_end() {
+    (wait_for "$1" is_over) || { kill -KILL "$pid" && exit 1; }
     wait "$pid"
     code=$?
 }

@@ -22,17 +22,12 @@ start_proxies() {
 
 # Starts a crawl and returns when the site has seen 100 pages.
 crawl_begin() {
-    local i
     : >"$LOG"
     gyre_begin run "$ROOT/examples/jobs/crawl_docs.lua" --proxies "$DIR/proxies.txt" --concurrency 4 \
         --start "$SITE/site/index.html" --out "$DIR/pages.jsonl"
-    for ((i = 0; i < 1000; i++)); do
-        [ "$(wc -l <"$LOG")" -ge 100 ] && return
-        peers_alive "$pid" || break
-        sleep 0.01
-    done
-    fail "the crawl did not get going: $(tail -n 5 "$ERR")"
+    wait_for 10 crawl_is_going
 }
+crawl_is_going() { [ "$(wc -l <"$LOG")" -ge 100 ] || ! peers_alive "$pid"; }
 
 crawl_end() {
     [ "$(wc -l <"$LOG")" -lt "$PAGES" ] || fail "the crawl was over too soon for this test"
@@ -43,7 +38,7 @@ test_a_killed_proxy_costs_no_page() {
     start_proxies one two three
     crawl_begin
     peers_stop two KILL
-    crawl_end
+    crawl_end 60
     exits 0
     jsonl "$DIR/pages.jsonl" url status | sed "s#^$SITE##" | sort >"$DIR/got" || fail "the output is damaged"
     sed 's/$/\t200/' "$PEERS_DIR/expected" | sort | diff - "$DIR/got" >"$DIR/diff" ||
@@ -85,7 +80,7 @@ test_second_ctrl_c_stops_at_once() {
     peers_fixture hang --fault hang || fail "no fixture"
     echo "http://127.0.0.1:$peer_port" >"$DIR/proxies.txt"
     gyre_begin run "$ROOT/tests/integration/jobs/get.lua" "$DIR/proxies.txt" "$SITE/" timeout=50
-    sleep 1
+    wait_for 10 grep -q GET "$PEERS_DIR/hang/access.log"
     kill -INT "$pid"
     sleep 1
     peers_alive "$pid" || fail "the first Ctrl-C did not wait for what was in flight"
