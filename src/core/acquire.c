@@ -13,8 +13,10 @@ static const struct commit always;
 /* Does the request say nothing but perhaps round-robin? */
 static inline bool is_plain(const struct gyre_request *request)
 {
-    return request->picker <= GYRE_PICK_ROUND_ROBIN && !request->exclude_count && !request->session && !request->host &&
-           !request->country && !request->region && !request->tags;
+    uintptr_t said = (uintptr_t)request->session | (uintptr_t)request->host | (uintptr_t)request->country |
+                     (uintptr_t)request->region | (uintptr_t)request->tags;
+    return request->size == sizeof *request && request->picker <= GYRE_PICK_ROUND_ROBIN && !said &&
+           !request->exclude_count;
 }
 
 static int check_request(const struct gyre_pool *pool, const struct gyre_request *request)
@@ -128,16 +130,11 @@ bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const s
     return pick_takes(pool, &pick, slot) && each_view(pool, &pick, is_member, &slot) == 0;
 }
 
-static inline int acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
-                          struct gyre_lease *lease)
+static int acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
+                   struct gyre_lease *lease)
 {
     if (unlikely(load_relaxed(&pool->control->log_sample)))
         return gyre__decision_acquire(pool, thread, request, stamp, lease);
-    if (likely(pool->picker == GYRE_PICK_ROUND_ROBIN && (!request || is_plain(request)))) {
-        uint32_t slot = pick_round_robin(pool);
-        if (likely(slot != NO_BIT) && likely(lease_start_simple(pool, thread, slot, stamp, &always, lease))) return 0;
-        if (slot != NO_BIT && gyre__lease_start(pool, thread, slot, stamp, &always, lease) == 0) return 0;
-    }
     if (request && request->session) return gyre__session_acquire(pool, thread, request, stamp, lease);
     return gyre__acquire_plain(pool, thread, request, stamp, lease);
 }
@@ -153,17 +150,35 @@ static int acquire_for_host(struct gyre_pool *pool, struct thread *thread, const
     return result;
 }
 
+/* Everything but the plainest request of a thread that has been here before. */
+static __attribute__((noinline)) int acquire_any(struct gyre_pool *pool, const struct gyre_request *request,
+                                                 struct gyre_lease *lease)
+{
+    if (!pool || !lease) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
+    struct thread *thread = thread_get(pool);
+    if (!thread) return GYRE_ESYSTEM;
+    int bad = request ? check_request(pool, request) : 0;
+    if (bad) return bad;
+    uint32_t stamp = clock_stamp(pool);
+    if (load_relaxed(&pool->control->tick) != stamp) gyre__tick(pool, stamp);
+    if (request && request->host) return acquire_for_host(pool, thread, request, stamp, lease);
+    return acquire(pool, thread, request, stamp, lease);
+}
+
+/* Round-robin over all, with nothing else to look at, is inline here; whatever does not fit starts anew in acquire_any. */
 GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease)
 {
-    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
-    struct thread *thread = thread_get(pool);
-    if (unlikely(!thread)) return GYRE_ESYSTEM;
-    int bad = request ? check_request(pool, request) : 0;
-    if (unlikely(bad)) return bad;
-    uint32_t stamp = clock_stamp(pool);
-    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
-    if (unlikely(request && request->host)) return acquire_for_host(pool, thread, request, stamp, lease);
-    return acquire(pool, thread, request, stamp, lease);
+    if (unlikely(!pool || !lease || (request && !is_plain(request)))) return acquire_any(pool, request, lease);
+    const struct thread_cache *cache = thread_cache_of(pool);
+    const struct segment_control *control = pool->control;
+    if (unlikely(!thread_is_known(pool, cache) || pool->picker != GYRE_PICK_ROUND_ROBIN || load_relaxed(&control->log_sample)))
+        return acquire_any(pool, request, lease);
+    uint32_t stamp = clock_stamp(pool), slot;
+    if (unlikely(load_relaxed(&control->tick) != stamp) || unlikely((slot = pick_round_robin(pool)) == NO_BIT))
+        return acquire_any(pool, request, lease);
+    if (likely(lease_start_simple(pool, cache->thread, slot, stamp, &always, lease))) return 0;
+    if (gyre__lease_start(pool, cache->thread, slot, stamp, &always, lease) == 0) return 0;
+    return acquire_any(pool, request, lease);
 }
 
 GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease)

@@ -189,15 +189,36 @@ static int check_outcome(const struct ending *ending)
     return 0;
 }
 
-/* Success of a healthy proxy without limits: nearly every call. Is it one? */
-static inline bool ends_simply(const struct gyre_slot *hot, uint64_t word, const struct ending *ending)
+/*
+ * The end of nearly every lease: success of a healthy proxy without limits, in a thread that has been here before. False
+ * when it is not so simple, and nothing has been done. A failure that is being counted meanwhile comes after this success.
+ */
+static inline bool complete_simply(struct gyre_pool *pool, const struct gyre_lease *lease, bool has_ms, double ms)
 {
-    return ending->verdict == GYRE_OK && load_acquire(&hot->flags) == SLOT_LIVE && !(word & LEASE_PROBE) &&
-           !ending->bytes && !load_relaxed(&hot->consecutive_failures) && load_float(&hot->success_rate) >= 1.0f;
+    const struct thread_cache *cache = thread_cache_of(pool);
+    uint32_t index = lease->entry, slot = lease->slot;
+    if (unlikely(!thread_is_known(pool, cache) || index >= pool->max_leases || slot >= pool->max_proxies)) return false;
+    struct gyre_slot *hot = &pool->slots[slot];
+    if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || load_relaxed(&hot->consecutive_failures) ||
+                 load_float(&hot->success_rate) < 1.0f || lease->host || (has_ms && !(ms >= 0 && ms <= MAX_MS))))
+        return false;
+    if (unlikely(load_relaxed(&pool->chunks[index / LEASE_CHUNK]) != pool->process + 1)) return false;
+    struct lease_entry *entry = &pool->leases[index];
+    uint64_t held = lease_word(lease->serial, slot, 0, LEASE_HELD);
+    if (unlikely(!compare_swap(&entry->word, &held, lease_word(lease->serial, slot, GYRE_OK, LEASE_ENDING)))) return false;
+    window_touch(pool, slot);
+    if (has_ms) add_sample(pool, slot, ms);
+    fetch_sub(&hot->use, 1);
+    lease_moved(pool, slot, 1, 0);
+    store_release(&entry->word, lease_word(lease->serial + 1, 0, 0, LEASE_FREE));
+    struct thread *thread = cache->thread;
+    thread->entry[thread->entries++] = index;
+    if (unlikely(thread->entries > pool->keep)) gyre__entry_spill(pool, thread);
+    return true;
 }
 
-static inline __attribute__((always_inline)) int complete(struct gyre_pool *pool, const struct gyre_lease *lease,
-                                                          const struct ending *ending)
+static __attribute__((noinline)) int complete(struct gyre_pool *pool, const struct gyre_lease *lease,
+                                              const struct ending *ending)
 {
     if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no lease");
     struct thread *thread = thread_get(pool);
@@ -217,16 +238,8 @@ static inline __attribute__((always_inline)) int complete(struct gyre_pool *pool
                                LEASE_ENDING | ((uint32_t)word & LEASE_PROBE));
     if (unlikely(!compare_swap(&entry->word, &word, next)))
         return gyre__fail(GYRE_ECLOSED, "the lease has already ended");
-    struct gyre_slot *hot = &pool->slots[lease->slot];
-    if (unlikely(ending->host)) gyre__host_verdict(pool, lease, ending);
-    if (likely(ends_simply(hot, word, ending))) {
-        window_touch(pool, lease->slot);
-        if (ending->has_ms) add_sample(pool, lease->slot, ending->ms);
-        fetch_sub(&hot->use, 1);
-        lease_moved(pool, lease->slot, 1, 0);
-    } else {
-        gyre__lease_finish(pool, entry, ending);
-    }
+    if (ending->host) gyre__host_verdict(pool, lease, ending);
+    gyre__lease_finish(pool, entry, ending);
     release_entry(pool, thread, lease->entry, word);
     return 0;
 }
@@ -235,6 +248,9 @@ GYRE_API int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, con
 {
     if (!outcome || outcome->size < sizeof *outcome)
         return gyre__fail(GYRE_EINVALID, "no outcome, or its size is not set");
+    if (likely(outcome->verdict == GYRE_OK && !outcome->bytes && pool && lease && outcome->retry_after == 0) &&
+        likely(complete_simply(pool, lease, outcome->has_ms != 0, outcome->ms)))
+        return 0;
     struct ending ending = {.verdict = outcome->verdict, .has_ms = outcome->has_ms != 0, .ms = outcome->ms,
                             .bytes = outcome->bytes, .host = lease ? lease->host : 0,
                             .retry_after = outcome->retry_after};
@@ -243,6 +259,7 @@ GYRE_API int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, con
 
 GYRE_API int gyre_complete_ms(struct gyre_pool *pool, struct gyre_lease *lease, int verdict, double ms)
 {
+    if (likely(verdict == GYRE_OK && pool && lease) && likely(complete_simply(pool, lease, !(ms < 0), ms))) return 0;
     struct ending ending = {.verdict = (uint32_t)verdict, .has_ms = !(ms < 0), .ms = ms, .host = lease ? lease->host : 0};
     return complete(pool, lease, &ending);
 }

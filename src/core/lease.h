@@ -66,7 +66,7 @@ static inline void lease_fill(struct gyre_lease *lease, uint32_t generation, uin
  * Leases a proxy that is in use and has no limits, by a thread that has an entry: nearly every call. False when it is not
  * so simple, and nothing has been done. Lock-free.
  */
-static inline bool lease_start_simple(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,
+static inline __attribute__((always_inline)) bool lease_start_simple(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,
                                       const struct commit *commit, struct gyre_lease *lease)
 {
     struct gyre_slot *hot = &pool->slots[slot];

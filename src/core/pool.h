@@ -101,11 +101,18 @@ struct thread_cache {
 extern __thread struct thread_cache gyre__thread_cache[THREAD_CACHE]
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
+static inline const struct thread_cache *thread_cache_of(const struct gyre_pool *pool)
+{
+    return &gyre__thread_cache[pool->serial % THREAD_CACHE];
+}
+static inline bool thread_is_known(const struct gyre_pool *pool, const struct thread_cache *cache)
+{
+    return cache->serial == pool->serial && *pool->here;
+}
 static inline struct thread *thread_get(struct gyre_pool *pool)
 {
-    struct thread_cache *cache = &gyre__thread_cache[pool->serial % THREAD_CACHE];
-    if (likely(cache->serial == pool->serial && *pool->here)) return cache->thread;
-    return gyre__thread_slow(pool);
+    const struct thread_cache *cache = thread_cache_of(pool);
+    return likely(thread_is_known(pool, cache)) ? cache->thread : gyre__thread_slow(pool);
 }
 
 /* clock.c. Pool time; a stamp is tenths of a second + 1, so that 0 can mean never. */
@@ -183,6 +190,7 @@ void gyre__index_remove(struct gyre_pool *pool, uint32_t slot, uint32_t hash);
 void gyre__index_rebuild(struct gyre_pool *pool);
 
 /* label.c. Interned words: country codes, regions, tags. Caller holds the segment lock. */
+void gyre__label_store(struct gyre_pool *pool, uint32_t slot, const struct slot_label *label);
 int gyre__label_apply(struct gyre_pool *pool, uint32_t slot, const struct gyre_proxy_spec *spec);
 void gyre__label_rebuild(struct gyre_pool *pool);
 void gyre__label_read(const struct gyre_pool *pool, uint32_t slot, struct gyre_proxy *proxy);
