@@ -5,7 +5,6 @@
 #include "pool.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -93,23 +92,45 @@ static const char *parse_port(const char *text, const char *end, struct gyre_url
     return NULL;
 }
 
-/* An address, perhaps with a zone ("fe80::1%eth0"). */
-static bool is_ipv6(const char *host)
+/* ASCII only, whatever the program's locale says: identity must not depend on it. */
+static bool is_alnum(unsigned char c)
 {
+    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+}
+
+static char to_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+/* What stands in brackets: an address, perhaps with a zone (RFC 6874: "fe80::1%25eth0", kept as "fe80::1%eth0"). */
+static const char *parse_ipv6(const char *text, const char *end, char *host, size_t size)
+{
+    static const char bad[] = "a host in brackets that is no IPv6 address";
     struct in6_addr address;
-    char text[64];
-    size_t n = strcspn(host, "%");
-    if (n >= sizeof text) return false;
-    memcpy(text, host, n);
-    text[n] = 0;
-    return inet_pton(AF_INET6, text, &address) == 1;
+    const char *zone = memchr(text, '%', (size_t)(end - text));
+    size_t n = (size_t)((zone ? zone : end) - text);
+    if (n + 1 >= size) return bad;
+    memcpy(host, text, n);
+    host[n] = 0;
+    if (inet_pton(AF_INET6, host, &address) != 1) return bad;
+    for (char *c = host; *c; c++) *c = to_lower(*c);
+    if (!zone) return NULL;
+    if (end - zone < 4 || strncmp(zone, "%25", 3) || n + (size_t)(end - zone) >= size) return bad;
+    host[n++] = '%';
+    for (zone += 3; zone < end; zone++) {
+        if (!is_alnum((unsigned char)*zone) && !strchr("-._~", *zone)) return bad;
+        host[n++] = *zone;
+    }
+    host[n] = 0;
+    return NULL;
 }
 
 static bool is_host(const char *host)
 {
     if (!*host) return false;
     for (; *host; host++)
-        if (!isalnum((unsigned char)*host) && !strchr("-._~", *host) && (unsigned char)*host < 128) return false;
+        if (!is_alnum((unsigned char)*host) && !strchr("-._~", *host) && (unsigned char)*host < 128) return false;
     return true;
 }
 
@@ -127,11 +148,15 @@ static const char *parse_host(const char *text, const char *end, struct gyre_url
         if (!stop) stop = end;
         after = stop;
     }
-    bad = decode(text, stop, url->host, sizeof url->host);
-    if (bad) return bad;
-    for (char *c = url->host; *c; c++) *c = (char)tolower((unsigned char)*c);
-    if (bracket ? !is_ipv6(url->host) : !is_host(url->host))
-        return *url->host ? "a host that is none" : "no host";
+    if (bracket) {
+        bad = parse_ipv6(text, stop, url->host, sizeof url->host);
+        if (bad) return bad;
+    } else {
+        bad = decode(text, stop, url->host, sizeof url->host);
+        if (bad) return bad;
+        for (char *c = url->host; *c; c++) *c = to_lower(*c);
+        if (!is_host(url->host)) return *url->host ? "a host that is none" : "no host";
+    }
     if (after == end) return NULL;
     if (*after != ':') return "text between host and port";
     return parse_port(after + 1, end, url);
@@ -174,7 +199,7 @@ static size_t put_encoded(char *buffer, size_t size, size_t at, const char *text
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
         char escape[4];
-        snprintf(escape, sizeof escape, isalnum(c) || strchr("-._~", c) ? "%c" : "%%%02X", c);
+        snprintf(escape, sizeof escape, is_alnum(c) || strchr("-._~", c) ? "%c" : "%%%02X", c);
         at = put(buffer, size, at, escape);
     }
     return at;
@@ -197,7 +222,7 @@ int gyre__url_format(const struct gyre_url *url, bool credentials, char *buffer,
     }
     bool bracket = strchr(url->host, ':') != NULL;
     at = put(buffer, size, at, bracket ? "[" : "");
-    at = put(buffer, size, at, url->host);
+    for (const char *c = url->host; *c; c++) at = put(buffer, size, at, *c == '%' ? "%25" : (char[]){*c, 0});
     snprintf(port, sizeof port, "%s:%u", bracket ? "]" : "", url->port);
     at = put(buffer, size, at, port);
     if (at >= size) return gyre__fail(GYRE_EINVALID, "the URL needs %zu bytes, the buffer has %zu", at + 1, size);
