@@ -79,6 +79,7 @@ static int each_view(struct gyre_pool *pool, struct pick *pick, int (*use)(struc
         pick->view = gyre__view_get(pool, pick->thread, NULL);
         return pick->view ? use(pool, pick, context) : GYRE_ESYSTEM;
     }
+    if (likely((pick->view = gyre__view_last(pool, pick->thread, request)) != NULL)) return use(pool, pick, context);
     struct filter filter;
     const char *country = request->country ? request->country : "";
     while ((result == GYRE_ENO_PROXY || result == GYRE_EBUSY) && next_filter(request, &country, &filter)) {

@@ -189,6 +189,27 @@ static struct view *make(struct gyre_pool *pool, struct thread *thread, const st
     return view;
 }
 
+/* Is the part that begins at *at the given text? Moves *at behind it. */
+static bool is_part(const char **at, const char *text)
+{
+    const char *own = *at;
+    if (!text) text = "";
+    while (*own && *own == *text) own++, text++;
+    *at = own + 1;
+    return !*own && !*text;
+}
+
+struct view *gyre__view_last(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request)
+{
+    struct view *view = thread->last_view;
+    if (!view || view->all) return NULL;
+    const char *at = view->text;
+    if (!is_part(&at, request->country) || !is_part(&at, request->region) || !is_part(&at, request->tags)) return NULL;
+    uint64_t epoch = load_acquire(&pool->control->epoch);
+    if (unlikely(view->epoch != epoch)) bring_up_to_date(pool, view, epoch);
+    return view;
+}
+
 struct view *gyre__view_get(struct gyre_pool *pool, struct thread *thread, const struct filter *filter)
 {
     uint32_t hash = filter ? hash_filter(filter) : 0;

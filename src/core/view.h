@@ -43,6 +43,8 @@ struct view {
 
 /* The thread's view for a filter, up to date; NULL and a detail without memory or when the filter is none. */
 struct view *gyre__view_get(struct gyre_pool *pool, struct thread *thread, const struct filter *filter);
+/* The view this thread used last, up to date, if it is for exactly these strings (NULL is ""); NULL otherwise. */
+struct view *gyre__view_last(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request);
 void gyre__view_free_all(struct thread *thread);
 
 /* A proxy joined, left or got other labels. Caller holds the segment lock. */
