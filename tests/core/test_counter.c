@@ -124,6 +124,37 @@ static void *add_many(void *argument)
     return NULL;
 }
 
+/* All come to each new name at about the same time. */
+static void *make_together(void *argument)
+{
+    const struct worker *worker = argument;
+    double value;
+    char name[32];
+
+    for (int i = 0; i < MOST; i++) {
+        snprintf(name, sizeof name, "m%d", i);
+        REQUIRE(gyre_counter_add(worker->pool, name, 1, &value) == 0 && value >= 1);
+    }
+    return NULL;
+}
+
+static void test_made_once(void **state)
+{
+    (void)state;
+    for (unsigned long round = rounds(20); round; round--) {
+        struct gyre_options options = {.size = sizeof options, .max_proxies = 64, .max_sessions = 64, .seed = 1};
+        struct gyre_pool *pool = open_pool(&options);
+        struct worker workers[8];
+        double sum;
+
+        for (size_t i = 0; i < COUNT(workers); i++) workers[i] = (struct worker){.pool = pool};
+        run_threads(COUNT(workers), make_together, workers, sizeof *workers);
+        assert_int_equal(count_all(pool, &sum), MOST);
+        assert_true(sum == MOST * COUNT(workers));
+        gyre_pool_close(pool);
+    }
+}
+
 static void add_in_process(void *argument)
 {
     struct worker *worker = argument;
@@ -207,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_adds),
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_full_and_kept),
+        cmocka_unit_test(test_made_once),
         cmocka_unit_test(test_sums_are_exact),
         cmocka_unit_test(test_killed_while_making),
     };

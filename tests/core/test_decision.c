@@ -2,6 +2,7 @@
  * The audit log: off it holds nothing, on it holds who was chosen, by whom, from how many and why; sampled by its rate;
  * followed by several readers, who are told what they missed; never stopped by a writer that was killed.
  */
+#include "step.h"
 #include "support.h"
 
 #include <inttypes.h>
@@ -253,10 +254,31 @@ static void read_all(void *argument)
     gyre_pool_close(pool);
 }
 
+/* Always asks for the oldest, which is about to be overwritten. */
+static void read_the_oldest(void *argument)
+{
+    const struct side *side = argument;
+    struct gyre_pool *pool;
+    uint64_t most = 0;
+    struct gyre_decision d = {.size = sizeof d};
+
+    REQUIRE(gyre_pool_open(&side->options, &pool) == 0);
+    alarm(100);
+    while (most + KEPT < side->writes * (uint64_t)side->writers) {
+        uint64_t cursor = 0;
+
+        if (gyre_log_read(pool, &cursor, &d) != 1) continue;
+        require_whole(&d);
+        REQUIRE(d.lost == d.sequence && cursor == d.sequence + 1);
+        if (d.sequence > most) most = d.sequence; /* it leaps ahead of fast writers, and comes back */
+    }
+    gyre_pool_close(pool);
+}
+
 static void test_processes_write_and_read(void **state)
 {
-    struct side sides[6];
-    pid_t children[6];
+    struct side sides[7];
+    pid_t children[7];
     struct side side = {.options = {.size = sizeof side.options, .path = temp_path("log"), .max_proxies = 64, .seed = 1},
                         .writes = rounds(20000), .writers = 4};
     struct gyre_pool *pool = open_pool(&side.options);
@@ -266,9 +288,60 @@ static void test_processes_write_and_read(void **state)
     for (uint64_t i = 0; i < COUNT(sides); i++) {
         sides[i] = side;
         sides[i].number = i;
-        children[i] = spawn(i < 4 ? write_many : read_all, &sides[i]);
+        children[i] = spawn(i < 4 ? write_many : i < 6 ? read_all : read_the_oldest, &sides[i]);
     }
     for (size_t i = 0; i < COUNT(sides); i++) reap(children[i]);
+    gyre_pool_close(pool);
+}
+
+struct reading {
+    struct gyre_pool *pool;
+    uint64_t cursor;
+    struct gyre_decision d;
+    int result;
+};
+
+static void read_one(void *argument)
+{
+    struct reading *reading = argument;
+
+    reading->d.size = sizeof reading->d;
+    reading->cursor = 0;
+    reading->result = gyre_log_read(reading->pool, &reading->cursor, &reading->d);
+}
+
+static void write_two(void *argument)
+{
+    struct gyre_decision d;
+
+    for (uint64_t i = 0; i < 2; i++) {
+        fill(&d, 7ull << 40 | i);
+        REQUIRE(gyre_log_write(argument, &d) == 1);
+    }
+}
+
+/* The oldest entry is overwritten after each third instruction of a reader's (under GYRE_LONG after each). */
+static void test_overwritten_while_read(void **state)
+{
+    struct gyre_pool *pool = pool_of(0, NULL, NULL);
+    struct reading reading = {.pool = pool};
+    struct gyre_decision d;
+    uint64_t steps;
+
+    (void)state;
+    if (under_valgrind()) skip();
+    OK(gyre_log_enable(pool, 1));
+    for (uint64_t i = 0; i <= KEPT + 1; i++) {
+        fill(&d, i);
+        assert_int_equal(gyre_log_write(pool, &d), 1);
+    }
+    steps = step_through(read_one, &reading, 0);
+    for (uint64_t at = 1; at <= steps; at += getenv("GYRE_LONG") ? 1 : 3) {
+        step_and_disturb(read_one, &reading, at, write_two, pool);
+        assert_int_equal(reading.result, 1);
+        require_whole(&reading.d);
+        assert_true(reading.d.lost == reading.d.sequence);
+    }
     gyre_pool_close(pool);
 }
 
@@ -314,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_samples),
         cmocka_unit_test(test_overwrites),
         cmocka_unit_test(test_processes_write_and_read),
+        cmocka_unit_test(test_overwritten_while_read),
         cmocka_unit_test(test_killed_while_writing),
     };
 

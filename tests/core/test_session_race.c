@@ -2,6 +2,7 @@
  * Sessions under threads and processes: one new id presented by many at once gets one proxy, and nobody who is killed
  * leaves a bucket locked or a session twice. Line 19 of the list of other rotators' failures is here.
  */
+#include "step.h"
 #include "support.h"
 
 #include <inttypes.h>
@@ -238,6 +239,109 @@ static void test_threads_disturb(void **state)
     }
 }
 
+/* Each session's proxy follows from its id, whoever assigns it; and places change hands all the time. */
+static void *assign_by_number(void *argument)
+{
+    const struct mover *mover = argument;
+    struct rng rng = {mover->seed};
+
+    for (unsigned long i = rounds(100000); i; i--) {
+        uint32_t number = rng_below(&rng, 24);
+        uint64_t id = 0, wanted = mover->ids[number];
+        char name[16];
+
+        snprintf(name, sizeof name, "s%u", number);
+        if (mover->seed % 2) REQUIRE(gyre_session_assign(mover->pool, name, wanted, 0, &id) == 0 && id == wanted);
+        else REQUIRE(gyre_session_get(mover->pool, name, &id) == 0 ? id == wanted : id == 0);
+    }
+    return NULL;
+}
+
+static void test_readers_see_whole_sessions(void **state)
+{
+    struct gyre_options options = shared_options(NULL);
+    struct mover movers[4];
+    uint64_t ids[N];
+    struct gyre_pool *pool;
+
+    (void)state;
+    options.max_sessions = 12;
+    pool = pool_of(N, ids, &options);
+    for (size_t i = 0; i < COUNT(movers); i++) movers[i] = (struct mover){pool, ids, i};
+    run_threads(COUNT(movers), assign_by_number, movers, sizeof *movers);
+    gyre_pool_close(pool);
+}
+
+struct looking {
+    struct gyre_pool *pool;
+    uint64_t id;
+    int result;
+};
+
+static void look(void *argument)
+{
+    struct looking *looking = argument;
+
+    looking->id = 0;
+    looking->result = gyre_session_get(looking->pool, "old", &looking->id);
+}
+
+struct replacing {
+    struct gyre_pool *pool;
+    uint64_t id;
+};
+
+static void replace(void *argument)
+{
+    const struct replacing *replacing = argument;
+
+    REQUIRE(gyre_session_assign(replacing->pool, "new", replacing->id, 0, NULL) == 0);
+}
+
+/* A full bucket, in which "old" is the least recently used: "new" will get its place. */
+static void fill_bucket(struct gyre_pool *pool, const uint64_t *ids)
+{
+    gyre_session_close(pool, "new");
+    OK(gyre_session_assign(pool, "old", ids[0], 0, NULL));
+    pass_time(pool, 1);
+    for (int i = 1; i < 16; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "s%d", i);
+        OK(gyre_session_assign(pool, name, ids[2], 0, NULL));
+    }
+    pass_time(pool, 1);
+}
+
+/* After each third instruction of a look (under GYRE_LONG after each) the session's place is given to another one. */
+static void test_replaced_while_looked_at(void **state)
+{
+    struct gyre_options options = manual_options();
+    uint64_t ids[3], steps, found = 0;
+    struct gyre_pool *pool;
+    struct looking looking;
+    struct replacing replacing;
+
+    (void)state;
+    if (under_valgrind()) skip();
+    options.max_sessions = 12;
+    pool = pool_of(3, ids, &options);
+    looking.pool = replacing.pool = pool;
+    replacing.id = ids[1];
+    fill_bucket(pool, ids);
+    steps = step_through(look, &looking, 0);
+    for (uint64_t at = 1; at <= steps; at += getenv("GYRE_LONG") ? 1 : 3) {
+        fill_bucket(pool, ids);
+        step_and_disturb(look, &looking, at, replace, &replacing);
+        assert_true(looking.result == 0 ? looking.id == ids[0] : looking.result == GYRE_ENOT_FOUND);
+        found += looking.result == 0;
+        EXPECT(GYRE_ENOT_FOUND, gyre_session_get(pool, "old", NULL));
+        OK(gyre_session_get(pool, "new", NULL));
+    }
+    if (CAN_STEP) assert_true(found > 0 && found < steps);
+    gyre_pool_close(pool);
+}
+
 /* New sessions without end, in a table of few buckets: most of the time somebody holds a bucket's lock. */
 static void assign_for_ever(void *argument)
 {
@@ -316,6 +420,8 @@ int main(void)
         cmocka_unit_test(test_threads_meet),
         cmocka_unit_test(test_processes_meet),
         cmocka_unit_test(test_threads_disturb),
+        cmocka_unit_test(test_readers_see_whole_sessions),
+        cmocka_unit_test(test_replaced_while_looked_at),
         cmocka_unit_test(test_killed_while_assigning),
     };
 
