@@ -146,6 +146,14 @@ static int check_number(const char *what, double value)
     return gyre__fail(GYRE_EINVALID, "%s %g is not a number from 0 up", what, value);
 }
 
+/* By whole words: others read single fields meanwhile. */
+void gyre__label_store(struct gyre_pool *pool, uint32_t slot, const struct slot_label *label)
+{
+    uint64_t words[sizeof *label / sizeof(uint64_t)], *to = (uint64_t *)(void *)&pool->labels[slot];
+    memcpy(words, label, sizeof words);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) store_relaxed(&to[i], words[i]);
+}
+
 /* Writes what the spec sets into the slot's labels; all of it or, on an error, nothing. */
 int gyre__label_apply(struct gyre_pool *pool, uint32_t slot, const struct gyre_proxy_spec *spec)
 {
@@ -161,7 +169,7 @@ int gyre__label_apply(struct gyre_pool *pool, uint32_t slot, const struct gyre_p
     if (!bad && spec->region) bad = put_word(pool, &label, "region", spec->region, strlen(spec->region), as_it_is, &label.region);
     if (!bad && spec->tags) bad = put_tags(pool, spec->tags, &label);
     if (bad) return bad;
-    pool->labels[slot] = label;
+    gyre__label_store(pool, slot, &label);
     store_float(&pool->slots[slot].weight, (float)label.weight);
     return 0;
 }

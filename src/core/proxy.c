@@ -31,9 +31,7 @@ static void reset_slot(struct gyre_pool *pool, uint32_t slot)
     store_float(&hot->success_rate, 1.0f);
     store_float(&hot->weight, 1.0f);
     memset(&pool->health[slot], 0, sizeof pool->health[slot]);
-    memset(&pool->labels[slot], 0, sizeof pool->labels[slot]);
-    pool->labels[slot].weight = 1.0;
-    pool->labels[slot].cost = NAN;
+    gyre__label_store(pool, slot, &(struct slot_label){.weight = 1.0, .cost = NAN});
     gyre__window_reset(pool, slot, clock_stamp(pool));
     gyre__limit_reset(pool, slot);
 }

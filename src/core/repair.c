@@ -78,21 +78,24 @@ static void mend_slot(struct gyre_pool *pool, uint32_t slot, unsigned char *used
     gyre__limit_mend(pool, slot);
 }
 
-static void count_slot(struct gyre_pool *pool, uint32_t slot)
+struct counts {
+    uint32_t live, benched, high;
+};
+
+static void count_slot(struct gyre_pool *pool, uint32_t slot, struct counts *counts)
 {
-    struct segment_control *control = pool->control;
     uint32_t flags = load_relaxed(&pool->slots[slot].flags);
     if (flags & SLOT_LIVE) {
         bits_set(&pool->live, slot);
         bits_clear(&pool->free, slot);
-        control->live++;
-        control->high = slot + 1;
+        counts->live++;
+        counts->high = slot + 1;
     } else {
         bits_clear(&pool->live, slot);
         bits_set(&pool->free, slot);
         gyre__limit_forget(pool, slot);
     }
-    if (flags & SLOT_LIVE && flags & (SLOT_OPEN | SLOT_HALF)) control->benched++;
+    if (flags & SLOT_LIVE && flags & (SLOT_OPEN | SLOT_HALF)) counts->benched++;
     if (flags & SLOT_LIVE && flags & SLOT_OPEN) bits_set(&pool->benched, slot);
     else bits_clear(&pool->benched, slot);
     gyre__health_refresh(pool, slot);
@@ -102,7 +105,6 @@ static void mend_control(struct gyre_pool *pool)
 {
     struct segment_control *control = pool->control;
     uint32_t chunks = 0;
-    control->live = control->benched = control->high = 0;
     if (control->labels < 1 || control->labels > MAX_LABELS) control->labels = 1;
     for (uint32_t i = 1; i < control->labels; i++)
         if (!pool->label_texts[i].size || pool->label_texts[i].size > LABEL_TEXT)
@@ -130,18 +132,22 @@ void gyre__repair(struct gyre_pool *pool)
     struct segment_control *control = pool->control;
     const struct bits *maps[] = {&pool->eligible, &pool->live, &pool->free, &pool->benched, &pool->paced, &pool->mortal};
     unsigned char *used = calloc(pool->header->text_blocks, 1);
+    struct counts counts = {0};
     mend_control(pool);
     for (uint32_t slot = 0; slot < pool->max_proxies; slot++) {
         mend_slot(pool, slot, used);
-        count_slot(pool, slot);
+        count_slot(pool, slot, &counts);
     }
+    store_relaxed(&control->live, counts.live);
+    store_relaxed(&control->benched, counts.benched);
+    store_relaxed(&control->high, counts.high);
     free(used);
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) gyre__bits_mend(maps[i]);
     store_relaxed(&control->due, 0u);
     store_relaxed(&control->due_paced, 0u);
     store_relaxed(&control->due_mortal, 0u);
     if (control->levels_on) gyre__least_rebuild(pool);
-    control->epoch += CHANGES; /* every view is built anew */
+    store_release(&control->epoch, control->epoch + CHANGES); /* every view is built anew */
     gyre__text_rebuild(pool);
     gyre__label_rebuild(pool);
     gyre__index_rebuild(pool);
