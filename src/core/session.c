@@ -13,8 +13,9 @@ static const struct commit always;
 
 bool gyre__session_letter(unsigned char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-           c == ':' || c == '@' || c == '-';
+    static const bool letters[256] = {['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['.'] = true,
+                                      ['_'] = true,         [':'] = true,         ['@'] = true,         ['-'] = true};
+    return letters[c];
 }
 
 /* Says where the fault is and never what the id is: ids are the users' secrets. */
@@ -246,15 +247,22 @@ static int begin(struct gyre_pool *pool, const char *id, struct thread **thread,
     return session_key_make(pool, id, key) ? 0 : GYRE_EINVALID;
 }
 
+static int none(const char *id)
+{
+    int bad = gyre__session_check_id(id);
+    return bad ? bad : gyre__fail(GYRE_ENOT_FOUND, "no such session");
+}
+
+/* An id that is found is a good one: only others are looked through. */
 static int get(struct gyre_pool *pool, const char *id, bool use, uint64_t *proxy)
 {
-    struct thread *thread;
     struct session_key key;
     struct session_seen seen;
-    int bad = begin(pool, id, &thread, &key);
-    if (bad) return bad;
+    struct thread *thread = pool ? thread_get(pool) : NULL;
+    if (!thread) return pool ? GYRE_ESYSTEM : gyre__fail(GYRE_EINVALID, "no pool");
+    if (!id || !session_key_make(pool, id, &key)) return gyre__session_check_id(id);
     uint32_t stamp = clock_stamp(pool), at = session_find(pool, &key, &seen);
-    if (at == NO_SESSION || session_is_over(pool, &seen, stamp)) return gyre__fail(GYRE_ENOT_FOUND, "no such session");
+    if (at == NO_SESSION || session_is_over(pool, &seen, stamp)) return none(id);
     if (slot_of_id(pool, seen.proxy) == NO_BIT)
         return gyre__fail(GYRE_ENOT_FOUND, "the session's proxy has been removed");
     if (use) {
@@ -332,5 +340,5 @@ GYRE_API int gyre_session_close(struct gyre_pool *pool, const char *session)
         fetch_add(over ? &pool->control->session_expired : &pool->control->session_closed, 1);
     }
     unlock_key(pool, &key);
-    return over ? gyre__fail(GYRE_ENOT_FOUND, "no such session") : 0;
+    return over ? none(session) : 0;
 }

@@ -96,17 +96,17 @@ static inline uint32_t session_home(const struct session_key *key)
 /* Which of the bucket's places have this tag, as bits. */
 static inline uint32_t session_match(const struct session_tags *tags, uint32_t tag)
 {
-    uint32_t bits = 0;
 #if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
+    const __m128i *four = (const __m128i *)(const void *)tags->tag;
     __m128i wanted = _mm_set1_epi32((int)tag);
-    for (uint32_t i = 0; i < SESSION_WAYS; i += 4) {
-        __m128i equal = _mm_cmpeq_epi32(_mm_load_si128((const __m128i *)(const void *)&tags->tag[i]), wanted);
-        bits |= (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(equal)) << i;
-    }
+    __m128i low = _mm_packs_epi32(_mm_cmpeq_epi32(four[0], wanted), _mm_cmpeq_epi32(four[1], wanted));
+    __m128i high = _mm_packs_epi32(_mm_cmpeq_epi32(four[2], wanted), _mm_cmpeq_epi32(four[3], wanted));
+    return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(low, high));
 #else
+    uint32_t bits = 0;
     for (uint32_t i = 0; i < SESSION_WAYS; i++) bits |= (uint32_t)(load_acquire(&tags->tag[i]) == tag) << i;
-#endif
     return bits;
+#endif
 }
 
 /* Reads entry `at` if it is the key's and nobody writes it meanwhile. Lock-free. */
