@@ -91,6 +91,30 @@ static int add(struct counter_entry *entry, double delta, double *out)
     return 0;
 }
 
+/* What the library cannot have written, or NULL. Caller holds the segment lock. */
+static const char *fault(const struct gyre_pool *pool, const struct counter_entry *entry)
+{
+    struct counter_key key = {entry->name, entry->size, entry->hash};
+    uint64_t bits = load_relaxed(&entry->value);
+    if (!entry->size) return NULL; /* one that was mended */
+    if (entry->size >= COUNTER_NAME || memchr(entry->name, 0, entry->size) || entry->name[entry->size])
+        return "has no name";
+    if (hash_name(entry->name, entry->size) != entry->hash || find(pool, &key) != entry) return "is where nobody finds it";
+    return double_bits(value_of(bits)) == bits ? NULL : "has no value";
+}
+
+/* A damaged name cannot be taken away, since others may stand behind it: it keeps its place and is nobody's. */
+void gyre__counter_audit(struct gyre_pool *pool, struct gyre_check *report)
+{
+    for (uint32_t i = 0; i < COUNTER_PLACES; i++) {
+        struct counter_entry *entry = &pool->counters[i];
+        const char *why = entry->hash ? fault(pool, entry) : NULL;
+        if (why && report) gyre__finding(report, "counter %u %s", i, why);
+        else if (why && strcmp(why, "has no value")) entry->size = 0;
+        else if (why) store_relaxed(&entry->value, double_bits(0.0));
+    }
+}
+
 GYRE_API int gyre_counter_add(struct gyre_pool *pool, const char *name, double delta, double *value)
 {
     struct counter_key key;
@@ -125,7 +149,7 @@ GYRE_API int gyre_counter_next(struct gyre_pool *pool, uint64_t *cursor, struct 
     if (!thread_get(pool)) return GYRE_ESYSTEM;
     for (uint64_t i = *cursor; i < COUNTER_PLACES; i++) {
         const struct counter_entry *entry = &pool->counters[i];
-        if (!load_acquire(&entry->hash) || entry->size >= COUNTER_NAME) continue;
+        if (!load_acquire(&entry->hash) || !entry->size || entry->size >= COUNTER_NAME) continue;
         memcpy(counter->name, entry->name, sizeof counter->name);
         counter->name[entry->size] = 0;
         counter->value = value_of(load_relaxed(&entry->value));

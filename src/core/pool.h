@@ -296,8 +296,9 @@ int gyre__session_acquire(struct gyre_pool *pool, struct thread *thread, const s
                           uint32_t stamp, struct gyre_lease *lease);
 uint64_t gyre__session_hash(const struct gyre_pool *pool, const char *id); /* 0 for none */
 void gyre__session_hand_in(struct gyre_pool *pool, struct thread *thread);
-/* Drops damaged entries; how many. Caller holds the segment lock. */
-uint32_t gyre__session_repair(struct gyre_pool *pool);
+/* Tells of damaged entries, or without a report drops them; counter.c likewise. Caller holds the segment lock. */
+void gyre__session_audit(struct gyre_pool *pool, struct gyre_check *report);
+void gyre__counter_audit(struct gyre_pool *pool, struct gyre_check *report);
 
 /* decision.c. Acquires, and logs what was decided; for when the log is on. */
 enum decided_how { DECIDED_PICK, DECIDED_SESSION_HIT, DECIDED_SESSION_NEW, DECIDED_SESSION_MOVED };

@@ -152,7 +152,8 @@ void gyre__repair(struct gyre_pool *pool)
     gyre__label_rebuild(pool);
     gyre__index_rebuild(pool);
     drop_doubles(pool);
-    gyre__session_repair(pool);
+    gyre__session_audit(pool, NULL);
+    gyre__counter_audit(pool, NULL);
     gyre__host_repair(pool);
     gyre__ban_repair(pool);
 }

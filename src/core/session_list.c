@@ -3,6 +3,8 @@
  */
 #include "session.h"
 
+#define AHEAD 600u /* stamps by which clocks of the past may have been ahead */
+
 static int check_pool(struct gyre_pool *pool)
 {
     if (!pool) return gyre__fail(GYRE_EINVALID, "no pool");
@@ -138,32 +140,33 @@ GYRE_API int gyre_session_stats(struct gyre_pool *pool, struct gyre_session_stat
     return 0;
 }
 
-/* Could the library have written this? Caller holds the bucket's lock. */
-static bool is_sound(const struct gyre_pool *pool, uint32_t at, uint32_t stamp)
+/* What the library cannot have written, or NULL. Caller holds the bucket's lock. */
+static const char *fault(const struct gyre_pool *pool, uint32_t at, uint32_t stamp)
 {
     struct session_seen seen;
     struct session_key key;
     char id[SESSION_ID + 8];
-    if (!copy(pool, at, &seen, id) || !session_key_make(pool, id, &key)) return false;
+    if (!copy(pool, at, &seen, id) || !session_key_make(pool, id, &key)) return "has no id";
     uint32_t bucket = at / SESSION_WAYS;
-    return load_relaxed(session_tag(pool, at)) == key.tag && (bucket == key.bucket[0] || bucket == key.bucket[1]) &&
-           seen.last <= stamp + 600 && seen.created <= stamp + 600;
+    if (load_relaxed(session_tag(pool, at)) != key.tag) return "has a wrong tag";
+    if (bucket != key.bucket[0] && bucket != key.bucket[1]) return "is in a wrong bucket";
+    if (seen.last > stamp + AHEAD || seen.created > stamp + AHEAD) return "is from the future";
+    return session_find(pool, &key, &seen) == at ? NULL : "is there twice";
 }
 
 /* A bucket somebody living holds is skipped: waiting for it under the segment lock could be waiting for each other. */
-uint32_t gyre__session_repair(struct gyre_pool *pool)
+void gyre__session_audit(struct gyre_pool *pool, struct gyre_check *report)
 {
-    uint32_t dropped = 0, stamp = clock_stamp(pool);
+    uint32_t stamp = clock_stamp(pool);
     for (uint32_t bucket = 0; bucket < pool->session_buckets; bucket++) {
         uint32_t *lock = &pool->session_locks[bucket];
         bool empty = session_match(&pool->session_tags[bucket], 0) == (1u << SESSION_WAYS) - 1;
         if ((empty && !load_relaxed(lock)) || !gyre__word_trylock(pool, lock)) continue;
         for (uint32_t at = bucket * SESSION_WAYS; at < (bucket + 1) * SESSION_WAYS; at++) {
-            if (!load_relaxed(session_tag(pool, at)) || is_sound(pool, at, stamp)) continue;
-            store_release(session_tag(pool, at), 0u);
-            dropped++;
+            const char *why = load_relaxed(session_tag(pool, at)) ? fault(pool, at, stamp) : NULL;
+            if (why && report) gyre__finding(report, "session %u %s", at, why);
+            else if (why) store_release(session_tag(pool, at), 0u);
         }
         word_unlock(lock);
     }
-    return dropped;
 }

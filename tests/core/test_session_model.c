@@ -4,7 +4,10 @@
  */
 #include "support.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { N = 12, IDS = 40, TTL = 60, LIFE = 300 };
 
@@ -273,12 +276,73 @@ static void test_assign(void **state)
     gyre_pool_close(pool);
 }
 
+/* Writes over the bytes `from` in the file, wherever they are; how often they were there. */
+static int overwrite(const char *path, const char *from, const char *to)
+{
+    int fd = open(path, O_RDWR), n = 0;
+    off_t size = lseek(fd, 0, SEEK_END);
+    char *map = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), *at = map;
+
+    assert_true(fd >= 0 && map != MAP_FAILED);
+    while ((at = memmem(at, (size_t)(map + size - at), from, strlen(from))) != NULL) {
+        memcpy(at, to, strlen(to));
+        n++;
+    }
+    munmap(map, (size_t)size);
+    close(fd);
+    return n;
+}
+
+/* What is damaged is found and dropped; the rest stays. */
+static void test_damage(void **state)
+{
+    static const struct {
+        const char *from, *to;
+    } damage[] = {{"needle-1", "needle-7"}, {"needle-2", "need e-2"}, {"needle-3", "\xff\xff\xff\xff\xff\xff\xff\xff"},
+                  {"counted", "cruelty"}};
+    struct gyre_options options = manual_options();
+    uint64_t ids[N];
+    struct gyre_pool *pool;
+    char name[32];
+
+    (void)state;
+    options.path = temp_path("damage");
+    options.max_sessions = 120;
+    options.max_proxies = 64;
+    pool = pool_of(N, ids, &options);
+    OK(gyre_counter_add(pool, "counted", 5, NULL));
+    OK(gyre_counter_add(pool, "other", 6, NULL));
+    for (int i = 0; i < 9; i++) {
+        snprintf(name, sizeof name, "needle-%d", i);
+        OK(gyre_session_assign(pool, name, ids[i], 0, NULL));
+    }
+    for (size_t i = 0; i < COUNT(damage); i++) {
+        double value;
+
+        assert_int_equal(gyre_pool_check(pool, NULL), 0);
+        assert_int_equal(overwrite(options.path, damage[i].from, damage[i].to), 1);
+        assert_int_equal(gyre_pool_check(pool, NULL), 1);
+        OK(gyre_pool_repair(pool));
+        assert_int_equal(gyre_pool_check(pool, NULL), 0);
+        if (i < 3) EXPECT(GYRE_ENOT_FOUND, gyre_session_get(pool, damage[i].from, NULL));
+        OK(gyre_counter_get(pool, "other", &value));
+        assert_true(value == 6);
+    }
+    EXPECT(GYRE_ENOT_FOUND, gyre_counter_get(pool, "counted", NULL));
+    for (int i = 0; i < 9; i++) {
+        snprintf(name, sizeof name, "needle-%d", i);
+        EXPECT(i >= 1 && i <= 3 ? GYRE_ENOT_FOUND : 0, gyre_session_get(pool, name, NULL));
+    }
+    gyre_pool_close(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_restart),
         cmocka_unit_test(test_assign),
+        cmocka_unit_test(test_damage),
     };
 
     return cmocka_run_group_tests(tests, NULL, remove_temp);
