@@ -94,21 +94,21 @@ void bench_picks(void)
     static const uint32_t sizes[] = {10, 100, 1000, 10000, 100000, MAX_N};
     double at_100[PICKERS + 1] = {0};
     unsigned count = settings.quick ? 4 : 6;
-    for (unsigned s = 0; s < count; s++) {
-        struct gyre_pool *pool = NULL;
-        for (uint32_t picker = 1; picker <= PICKERS; picker++) {
-            if (!wanted("acquire+complete", names[picker])) continue;
-            if (!picker_exists(picker)) {
-                if (s == 0) table_skip("acquire+complete", names[picker], "not in this library");
-                continue;
-            }
-            if (!pool) pool = pool_with(sizes[s], 0);
+    for (uint32_t picker = 1; picker <= PICKERS; picker++) {
+        if (!wanted("acquire+complete", names[picker])) continue;
+        if (!picker_exists(picker)) {
+            table_skip("acquire+complete", names[picker], "not in this library");
+            continue;
+        }
+        for (unsigned s = 0; s < count; s++) {
+            /* A pool of its own: some pickers keep structures up to date from their first use on, at everyone's cost. */
+            struct gyre_pool *pool = pool_with(sizes[s], 0);
             struct cycle cycle = cycle_of(pool, picker);
             struct figure figure = measure(&(struct work){cycle_run, &cycle}, 1, false);
             table_row("acquire+complete", names[picker], sizes[s], 1, false, figure);
             promise_alone(picker, sizes[s], &figure, at_100);
+            gyre_pool_close(pool);
         }
-        gyre_pool_close(pool);
     }
 }
 
@@ -137,12 +137,11 @@ void bench_contention(void)
 {
     static const uint32_t sizes[] = {1000, 10, 100, 10000, 100000, MAX_N};
     for (unsigned s = 0; s < (settings.quick ? 1u : 6u); s++) {
-        struct gyre_pool *pool = NULL;
         for (uint32_t picker = 1; picker <= PICKERS; picker++) {
             if (!wanted("contention", names[picker]) || !picker_exists(picker)) continue;
-            if (!pool) pool = pool_with(sizes[s], 0);
+            struct gyre_pool *pool = pool_with(sizes[s], 0);
             contend(pool, picker, sizes[s]);
+            gyre_pool_close(pool);
         }
-        gyre_pool_close(pool);
     }
 }
