@@ -14,7 +14,9 @@ local info = ffi.new("struct gyre_proxy", { size = ffi.sizeof "struct gyre_proxy
 ---@field strategy gyre.Strategy
 ---@field name string
 ---@field picker? integer the core's, when the strategy is native
----@field view? gyre.View when it is not
+---@field face? gyre.view.Face of its view, when it is not
+---@field choices integer what it says where a request is silent; 0: nothing
+---@field random_ties boolean likewise
 ---@field tag integer index in recorders; 0: it has no `record`
 ---@field picking boolean select is running
 
@@ -69,9 +71,12 @@ function active.new(handle, state, made)
     return nil, err
   end
   local picker, tag = strategy.picker(made), 0
-  local at_work = { strategy = made, name = made.name, picker = picker, picking = false }
+  local at_work = {
+    strategy = made, name = made.name, picker = picker, picking = false,
+    choices = made.choices or 0, random_ties = made.random_ties or false,
+  }
   if not picker then
-    at_work.view = view.new(state.seed)
+    at_work.face = view.new(state)
   end
   if made.record then
     tag = #state.recorders + 1

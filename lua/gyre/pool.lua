@@ -222,7 +222,10 @@ local function put_to_work(self, made)
     return nil, err
   end
   state.strategy = at_work
+  state.generation = state.generation + 1
   self.request.picker = at_work.picker or 0
+  self.request.choices = at_work.choices
+  self.request.random_ties = at_work.random_ties and 1 or 0
   self.tag = at_work.tag
   return true
 end
@@ -317,6 +320,7 @@ function pool.wrap(handle, seed)
     proxies = {},
     named = {},
     recorders = {},
+    generation = 0,
     seed = seed,
   }
   return self

@@ -256,8 +256,9 @@ local function to_text(self)
   return url_of(self) or ("proxy %.0f (removed)"):format(id_of(self))
 end
 
+-- `place` is where the view that showed the object last lists it: see view.lua.
 local Proxy = ffi.metatype(
-  ffi.typeof "struct { const struct gyre_slot *record; uint32_t slot, generation, pool; }",
+  ffi.typeof "struct { const struct gyre_slot *record; uint32_t slot, generation, pool, place; }",
   { __index = index, __tostring = to_text }
 )
 
@@ -309,6 +310,7 @@ function proxy.retire(state)
     state.proxies[slot].record = nowhere
   end
   state.proxies = {}
+  state.slots = nil -- whoever kept a view gets an error, not the unmapped records
 end
 
 return proxy

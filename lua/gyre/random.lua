@@ -28,6 +28,12 @@ function methods.upto(self, n)
   return floor((step(self) + 2 ^ 31) * (n / 2 ^ 32)) + 1
 end
 
+--- A number from 0 up to, but not including, 1.
+---@return number
+function methods.unit(self)
+  return (step(self) + 2 ^ 31) / 2 ^ 32
+end
+
 local Random = ffi.metatype(ffi.typeof "struct { int32_t a, b, c, counter; }", { __index = methods })
 
 local function system_seed()

@@ -6,6 +6,7 @@
 ---@field slots ffi.cdata* `const struct gyre_slot *`: the hot records
 ---@field proxies table<integer, gyre.Proxy> proxy objects made so far, by slot
 ---@field strategy gyre.strategy.Active of requests that name none
+---@field generation integer how often pool:use() has changed it
 ---@field named table<any, gyre.strategy.Active> strategies that requests named
 ---@field recorders gyre.strategy.Active[] strategies with `record`, by the tag in the leases they issued
 ---@field seed? number

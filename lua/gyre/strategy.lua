@@ -7,18 +7,29 @@ local error, ipairs, pairs, pcall, tostring, type = error, ipairs, pairs, pcall,
 --- A rule that picks a proxy from a view.
 ---@class gyre.Strategy
 ---@field name string
----@field native? "round-robin"|"random" the core picks; `select` is then used only by other strategies
+---@field native? gyre.Native the core picks; `select` is then used only by other strategies
+---@field choices? integer of a native "best", where a request does not say: how many are compared [3]
+---@field random_ties? boolean of a native "least-used" and "least-active", likewise
 ---@field requires? gyre.Metadata[] what every proxy must have
 ---@field options? table<string, any> defaults; the only options it takes
 ---@field configure? fun(self: gyre.Strategy, options: table) error() in here rejects the strategy
 ---@field select fun(self: gyre.Strategy, view: gyre.View, request: gyre.Request): gyre.Proxy?, string?
 ---@field record? fun(self: gyre.Strategy, proxy: gyre.Proxy, outcome: gyre.Outcome)
 
+---@alias gyre.Native "round-robin"|"random"|"least-used"|"least-active"|"best"|"weighted"|"hash"
 ---@alias gyre.Metadata "latency"|"country"|"region"|"cost"|"weight"
 
 local strategy = {}
 
-local PICKERS = { ["round-robin"] = C.GYRE_PICK_ROUND_ROBIN, random = C.GYRE_PICK_RANDOM }
+local PICKERS = {
+  ["round-robin"] = C.GYRE_PICK_ROUND_ROBIN,
+  random = C.GYRE_PICK_RANDOM,
+  ["least-used"] = C.GYRE_PICK_LEAST_USED,
+  ["least-active"] = C.GYRE_PICK_LEAST_ACTIVE,
+  best = C.GYRE_PICK_BEST,
+  weighted = C.GYRE_PICK_WEIGHTED,
+  hash = C.GYRE_PICK_HASH,
+}
 local METADATA = { latency = true, country = true, region = true, cost = true, weight = true }
 -- Parts of the contract that nothing heeds yet: a strategy that counts on one must not run without it.
 local UNSUPPORTED = { "judge", "fallback" }

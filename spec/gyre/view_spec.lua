@@ -1,12 +1,24 @@
 local pools = require "pools"
-local registry = require "gyre.registry"
-local view = require "gyre.view"
 
--- A view filled from a pool, as acquire does it.
-local function fill(pool, made, exclude)
-  made = made or view.new(5)
-  made:fill(pool.handle, registry.states[pool.number], exclude)
-  return made
+-- What `look` makes of the view that a strategy gets for a request.
+local function with_view(pool, request, look)
+  local result
+  local strategy = { name = "looking", select = function(_, view)
+    result = { look(view) }
+    return nil, "only looking"
+  end }
+  request.strategy = strategy
+  local _, err = pool:acquire(request)
+  assert.equal("strategy 'looking' picked none: only looking", err.message)
+  return unpack(result)
+end
+
+local function ids_of(view)
+  local ids = {}
+  for proxy in view:each() do
+    ids[#ids + 1] = proxy.id
+  end
+  return ids
 end
 
 describe("gyre.view", function()
@@ -22,48 +34,53 @@ describe("gyre.view", function()
   end)
 
   it("holds the eligible proxies, by slot", function()
-    local made = fill(pool)
-    assert.equal(6, #made)
-    for i = 1, 6 do
-      assert.equal(ids[i], made[i].id)
-    end
-    local seen = 0
-    for proxy in made:each() do
-      seen = seen + 1
-      assert.equal(made[seen], proxy)
-    end
-    assert.equal(6, seen)
+    with_view(pool, {}, function(view)
+      assert.equal(6, #view)
+      for i = 1, 6 do
+        assert.equal(ids[i], view[i].id)
+      end
+      assert.is_nil(view[0])
+      assert.is_nil(view[7])
+      assert.same(ids, ids_of(view))
+      assert.equal(pool, view.pool)
+    end)
   end)
 
-  it("leaves out who is disabled, draining, benched, busy or excluded", function()
+  it("leaves out who is disabled, draining, benched, busy, excluded or banned", function()
     pool:disable(ids[1])
     pool:drain(ids[2])
     pool:update(ids[3], { max_active = 1 })
     assert.equal(ids[3], pool:acquire({ exclude = { ids[4], ids[5], ids[6] } }).id)
     assert(pool:acquire({ exclude = { ids[3], ids[4], ids[5] } }):fail "proxy_bad")
-    assert.equal("open", pool:get(ids[6]).state)
-    local made = fill(pool, nil, { ids[4] })
-    assert.equal(1, #made)
-    assert.equal(ids[5], made[1].id)
-    assert.same({ 1, 1, 1, 1, 1 }, { made.disabled, made.draining, made.busy, made.benched, made.excluded })
+    assert.same({ ids[4], ids[5] }, with_view(pool, {}, ids_of))
+    assert.same({ ids[5] }, with_view(pool, { exclude = { ids[4] } }, ids_of))
+    pool:ban(ids[5], "shop.example", 60)
+    assert.same({ ids[4] }, with_view(pool, { host = "shop.example" }, ids_of))
   end)
 
-  it("shrinks and grows without leftovers", function()
-    local made = fill(pool)
-    pool:remove(ids[2])
-    pool:disable(ids[6])
-    fill(pool, made)
-    assert.equal(4, #made)
-    assert.is_nil(made[5])
-    pool:enable(ids[6])
-    assert.equal(5, #fill(pool, made))
+  it("lists more than it had room for", function()
+    local large = pools.open(700)
+    assert.same(pools.ids(large), with_view(large, {}, ids_of))
+    large:close()
+  end)
+
+  it("picks by every rule of the core, from those that the request lets through", function()
+    for i = 1, 6 do
+      pool:update(ids[i], { country = i % 2 == 0 and "de" or "us", tags = i > 2 and "late" or "" })
+    end
+    local request = { country = { "fr", "de" }, tags = "late", exclude = { ids[6] } }
+    for _, method in ipairs { "round_robin", "random", "least_used", "least_active", "best", "weighted" } do
+      assert.equal(ids[4], with_view(pool, request, function(view) return view[method](view).id end), method)
+    end
+    assert.equal(ids[4], with_view(pool, request, function(view) return view:hash("x").id end))
+    assert.equal(ids[4], with_view(pool, request, function(view) return view:sample(5)[1].id end))
+    assert.same({ ids[4] }, with_view(pool, request, ids_of))
   end)
 
   it("round_robin visits every other proxy once between two picks of one", function()
-    local made = fill(pool)
     local last = {}
     for turn = 1, 60 do
-      local id = made:round_robin().id
+      local id = with_view(pool, {}, function(view) return view:round_robin().id end)
       if last[id] then
         assert.equal(6, turn - last[id])
       end
@@ -71,112 +88,176 @@ describe("gyre.view", function()
     end
   end)
 
-  it("round_robin keeps that promise while others flap", function()
-    local random = require("gyre.random").new(3)
-    local made = fill(pool)
-    local steady = { [ids[1]] = true, [ids[4]] = true }
-    local previous
-    for _ = 1, 500 do
-      for i = 1, 6 do
-        if not steady[ids[i]] then
-          pool[random:upto(2) == 1 and "enable" or "disable"](pool, ids[i])
-        end
-      end
-      fill(pool, made)
-      local id = made:round_robin().id
-      if steady[id] then
-        assert.is_true(id ~= previous, "one steady proxy twice, the other not between")
-        previous = id
-      end
-    end
-  end)
-
-  it("round_robin starts at random, by seed", function()
-    local starts = {}
-    for seed = 1, 60 do
-      starts[fill(pool, view.new(seed)):round_robin().id] = true
-    end
-    for i = 1, 6 do
-      assert.is_true(starts[ids[i]])
-    end
-  end)
-
-  it("random is uniform, and repeats with its seed", function()
-    local made, again = fill(pool), fill(pool)
+  it("random is uniform", function()
     local counts, n = {}, 6000
-    for _ = 1, n do
-      local id = made:random().id
-      assert.equal(id, again:random().id)
-      counts[id] = (counts[id] or 0) + 1
-    end
+    with_view(pool, {}, function(view)
+      for _ = 1, n do
+        local id = view:random().id
+        counts[id] = (counts[id] or 0) + 1
+      end
+    end)
     -- Each count is binomial(6000, 1/6): mean 1000, sigma 28.9; 5 sigma.
     for i = 1, 6 do
       assert.is_true(math.abs(counts[ids[i]] - 1000) < 145, counts[ids[i]])
     end
   end)
 
-  it("sample gives distinct proxies, each as often", function()
-    local made, counts = fill(pool), {}
-    for _ = 1, 2000 do
-      local sample, seen = made:sample(3), {}
-      assert.equal(3, #sample)
-      for _, proxy in ipairs(sample) do
-        assert.is_nil(seen[proxy.id])
-        seen[proxy.id] = true
-        counts[proxy.id] = (counts[proxy.id] or 0) + 1
-      end
+  it("weighted follows weights, fields and functions", function()
+    for i = 1, 6 do
+      pool:update(ids[i], { weight = i <= 3 and 0 or 1 })
     end
+    pool:update(ids[6], { weight = 2 })
+    local function by_port(proxy)
+      return proxy.weight
+    end
+    for _, by in ipairs { false, "weight", by_port } do
+      local counts = {}
+      with_view(pool, {}, function(view)
+        for _ = 1, 4000 do
+          local id = view:weighted(by or nil).id
+          counts[id] = (counts[id] or 0) + 1
+        end
+      end)
+      -- binomial(4000, 1/2) for the last, mean 2000, sigma 31.6; binomial(4000, 1/4) else, sigma 27.4; 5 sigma.
+      assert.is_nil(counts[ids[1]])
+      assert.is_true(math.abs(counts[ids[6]] - 2000) < 158, counts[ids[6]])
+      assert.is_true(math.abs(counts[ids[4]] - 1000) < 137, counts[ids[4]])
+    end
+    assert.is_nil(with_view(pool, {}, function(view) return view:weighted(function() return 0 / 0 end) end))
+  end)
+
+  it("hash gives a key its proxy, and other keys others", function()
+    with_view(pool, {}, function(view)
+      local seen, different = {}, 0
+      for i = 1, 60 do
+        local id = view:hash("key " .. i).id
+        assert.equal(id, view:hash("key " .. i).id)
+        different = different + (seen[id] and 0 or 1)
+        seen[id] = true
+      end
+      assert.equal(6, different)
+      assert.has_error(function() view:hash(17) end)
+    end)
+  end)
+
+  it("sample gives distinct proxies, each as often", function()
+    local counts = {}
+    with_view(pool, {}, function(view)
+      for _ = 1, 2000 do
+        local sample, seen = view:sample(3), {}
+        assert.equal(3, #sample)
+        for _, proxy in ipairs(sample) do
+          assert.is_nil(seen[proxy.id])
+          seen[proxy.id] = true
+          counts[proxy.id] = (counts[proxy.id] or 0) + 1
+        end
+      end
+      for _ = 1, 500 do
+        assert.equal(6, #view:sample(6))
+      end
+      assert.equal(6, #view:sample(100))
+      assert.same({}, view:sample(0))
+      assert.has_error(function() view:sample(-1) end)
+      assert.has_error(function() view:sample(1.5) end)
+    end)
     -- binomial(2000, 1/2): mean 1000, sigma 22.4; 5 sigma.
     for i = 1, 6 do
       assert.is_true(math.abs(counts[ids[i]] - 1000) < 112, counts[ids[i]])
     end
-    assert.equal(6, #made:sample(10))
-    assert.equal(6, #made:sample(6))
-    assert.same({}, made:sample(0))
-    assert.has_error(function() made:sample(-1) end)
-    assert.has_error(function() made:sample(1.5) end)
   end)
 
   it("min takes the lowest score and passes over nil and NaN", function()
-    local made = fill(pool)
     local scores = { [ids[1]] = 0 / 0, [ids[3]] = 5, [ids[4]] = -2, [ids[5]] = -2 }
-    assert.equal(ids[4], made:min(function(proxy) return scores[proxy.id] end).id)
-    assert.is_nil(made:min(function() return nil end))
-    assert.is_nil(made:min(function() return 0 / 0 end))
-    assert.equal(ids[1], made:min(function() return 1 / 0 end).id)
-    local _, message = pcall(function() made:min(function() return "x" end) end)
-    assert.matches("view_spec%.lua:%d+: a score is a number", message)
+    with_view(pool, {}, function(view)
+      assert.equal(ids[4], view:min(function(proxy) return scores[proxy.id] end).id)
+      assert.is_nil(view:min(function() return nil end))
+      assert.is_nil(view:min(function() return 0 / 0 end))
+      assert.equal(ids[1], view:min(function() return 1 / 0 end).id)
+      local _, message = pcall(function() view:min(function() return "x" end) end)
+      assert.matches("view_spec%.lua:%d+: a score is a number", message)
+    end)
   end)
 
-  it("is empty without harm", function()
-    local empty = view.new(1)
-    assert.equal(0, #empty)
-    assert.is_nil(empty:random())
-    assert.is_nil(empty:round_robin())
-    assert.is_nil(empty:min(function() return 1 end))
-    assert.same({}, empty:sample(2))
+  it("where narrows the view, and the request's filter stays", function()
+    for i = 1, 6 do
+      pool:update(ids[i], { country = i % 2 == 0 and "de" or "us", tags = i > 2 and "late,b" or "b",
+        region = i == 6 and "Bayern" or "" })
+    end
+    local function where(request, filter)
+      return with_view(pool, request, function(view)
+        local narrow = view:where(filter)
+        assert.equal(narrow, view:where(filter))
+        local found = ids_of(narrow)
+        local any = narrow:random()
+        assert.equal(#found == 0, any == nil)
+        return found
+      end)
+    end
+    assert.same({ ids[2], ids[4], ids[6] }, where({}, { country = "DE" }))
+    assert.same({ ids[4], ids[6] }, where({ tags = "late" }, { country = { "fr", "de" } }))
+    assert.same({ ids[4], ids[6] }, where({ tags = { "late" }, country = { "us", "de" } }, { country = "de" }))
+    assert.same({}, where({ country = "us" }, { country = "de" }))
+    assert.same({ ids[6] }, where({ country = "de" }, { region = "Bayern" }))
+    assert.same({}, where({ region = "Bayern" }, { region = "Hessen" }))
+    assert.same({ ids[3], ids[5] }, where({ tags = "b", country = "us" }, { tags = { "late", "b" } }))
+    with_view(pool, {}, function(view)
+      assert.equal(ids[6], view:where({ country = "de" }):where({ region = "Bayern" })[1].id)
+      assert.has_error(function() view:where { colour = "red" } end)
+      assert.has_error(function() view:where "de" end)
+    end)
   end)
 
-  it("random and min make no garbage, compiled", function()
+  it("takes a pick of a narrowed view, and of none it did not offer", function()
+    pool:update(ids[5], { country = "de" })
+    local strategy = { name = "narrow", select = function(_, view) return view:where({ country = "de" })[1] end }
+    assert.equal(ids[5], assert(pool:acquire { strategy = strategy }).id)
+    local stubborn = { name = "stubborn", select = function(_, view) return view.pool:get(ids[1]) end }
+    assert.equal("strategy", select(2, pool:acquire { strategy = stubborn, country = "de" }).kind)
+  end)
+
+  it("is over after select, also when the pool is closed", function()
+    local kept, narrow
+    with_view(pool, {}, function(view)
+      kept, narrow = view, view:where { country = "" }
+      assert.equal(6, #narrow)
+    end)
+    for _ = 1, 2 do
+      for _, view in ipairs { kept, narrow } do
+        assert.has_error(function() return view[1] end)
+        assert.has_error(function() return #view end)
+        assert.has_error(function() return view:random() end)
+        assert.has_error(function() return view.pool end)
+      end
+      pool:close()
+    end
+  end)
+
+  it("survives a strategy that closes its pool", function()
+    local closing = { name = "closing", select = function(_, view)
+      local first = view[1]
+      view.pool:close()
+      return first
+    end }
+    assert.equal("closed", select(2, pool:acquire { strategy = closing }).kind)
+  end)
+
+  it("costs little, compiled: no garbage but the lease's", function()
     if not jit.status() then
       return
     end
-    local traces = require "traces"
-    local made = fill(pool)
-    local function score(proxy)
-      return (proxy.ema_ms or 0) * (proxy.active + 1)
+    local garbage = require("traces").garbage
+    local into = require("gyre").lease()
+    local function round(n)
+      for _ = 1, n do
+        assert(pool:acquire_into(into))
+        into:ok(5)
+      end
     end
-    local random = traces.garbage(function(n)
-      for _ = 1, n do
-        made:random()
-      end
-    end, 20000)
-    assert.is_true(random < 0.5, ("%.2f bytes a pick"):format(random))
-    local min = traces.garbage(function(n)
-      for _ = 1, n do
-        made:min(score)
-      end
-    end, 20000)
-    assert.is_true(min < 0.5, ("%.2f bytes a pick"):format(min))
+    assert(pool:use { name = "two", select = function(_, view)
+      local a, b = view:random(), view:random()
+      return (a.ema_ms or 0) * (a.active + 1) <= (b.ema_ms or 0) * (b.active + 1) and a or b
+    end })
+    local bytes = garbage(round, 20000)
+    assert.is_true(bytes < 200, ("%.1f bytes a pick"):format(bytes))
   end)
 end)

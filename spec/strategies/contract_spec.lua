@@ -42,7 +42,7 @@ for _, path in ipairs(files()) do
           local id = ids[random:upto(7)]
           out[id] = not out[id]
           assert(pool[out[id] and "disable" or "enable"](pool, id))
-          local lease, err = pool:acquire()
+          local lease, err = pool:acquire { key = "k" .. random:upto(50) }
           if lease then
             assert.is_falsy(out[lease.id])
             assert(lease:ok(random:upto(100)))
@@ -57,8 +57,10 @@ for _, path in ipairs(files()) do
 
       it("reaches every proxy: " .. kind, function()
         local pool = pools.open(5, { strategy = source })
-        for _ = 1, 500 do
-          assert(assert(pool:acquire()):ok(10))
+        local leases = {}
+        for i = 1, 500 do
+          leases[i] = assert(pool:acquire { key = "k" .. i })
+          assert(i <= 5 or leases[i - 5]:ok(10)) -- five in flight at a time
         end
         for proxy in pool:each() do
           assert.is_true(proxy.started > 0)
@@ -69,20 +71,43 @@ for _, path in ipairs(files()) do
       it("says no_proxy of an empty pool and one with none eligible: " .. kind, function()
         local pool = pools.open(1, { strategy = source })
         pool:disable(pools.ids(pool)[1])
-        assert.equal("no_proxy", select(2, pool:acquire()).kind)
+        assert.equal("no_proxy", select(2, pool:acquire { key = "k" }).kind)
         pool:remove(pools.ids(pool)[1])
-        assert.equal("no_proxy", select(2, pool:acquire()).kind)
+        assert.equal("no_proxy", select(2, pool:acquire { key = "k" }).kind)
         pool:close()
       end)
 
       it("passes over who is excluded: " .. kind, function()
         local pool = pools.open(4, { strategy = source })
         local ids = pools.ids(pool)
-        for _ = 1, 40 do
-          local lease = assert(pool:acquire { exclude = { ids[1], ids[3] } })
+        for i = 1, 40 do
+          local lease = assert(pool:acquire { exclude = { ids[1], ids[3] }, key = "k" .. i })
           assert.is_true(lease.id == ids[2] or lease.id == ids[4])
           lease:ok()
         end
+        pool:close()
+      end)
+
+      it("works on any view: " .. kind, function()
+        local gyre = require "gyre"
+        local pool = assert(gyre.open { strategy = source, seed = 3, proxies = { "h:1#country=de&tags=a,b",
+          "h:2#country=de", "h:3#country=us&tags=a,b", "h:4#country=us", "h:5" } })
+        local function port(request)
+          local lease = assert(pool:acquire(request))
+          lease:ok(5)
+          return lease.proxy.port
+        end
+        for i = 1, 20 do
+          local key = "k" .. i
+          assert.equal(1, port { key = key, country = "de", tags = { "b", "a" } })
+          assert.is_true(port { key = key, country = { "fr", "us", "de" } } % 5 >= 3)
+          assert.is_true(port { key = key, tags = "a" } % 2 == 1)
+          local first = port { key = key, session = "s" .. i }
+          assert.equal(first, port { key = "other", session = "s" .. i })
+          assert(pool:ban(pool:find("h:1").id, "shop.example", 60))
+          assert.equal(2, port { key = key, country = "de", host = "SHOP.example" })
+        end
+        assert.equal("no_proxy", select(2, pool:acquire { key = "k", country = "fr" }).kind)
         pool:close()
       end)
     end

@@ -16,8 +16,8 @@ local SUMS = { "started", "completed", "succeeded", "failed", "aborted", "active
 local Pool = {}
 
 --- Sums over the pool: proxies, eligible; benched, half_open, disabled, draining by state; started, completed,
---- succeeded, failed, aborted, active. bench_refused and ban_refused: how often max_benched kept a failing proxy in use,
---- or one that a host banned; if they grow, the network or the rule that judges responses is at fault. O(proxies).
+--- succeeded, failed, aborted, active. bench_refused and ban_refused: how often max_benched kept a failing proxy in
+--- use, or one that a host banned; if they grow, the network or the rule that judges responses is at fault. O(proxies).
 ---@return table<string, number>? stats
 ---@return gyre.Error? err
 function Pool.stats(self)

@@ -1,0 +1,221 @@
+-- What a request asks of the core: from a table of fields to struct gyre_request.
+--
+-- The struct points into Lua strings, which LuaJIT's collector does not see: whatever it points to is held beside it.
+-- Nothing in here makes garbage or leaves compiled code, but for lists of countries and tags, which are joined.
+local ffi = require "ffi"
+
+local unknown_field = require("gyre.fields").unknown
+
+local find, format = string.find, string.format
+local tostring, type = tostring, type
+
+--- What the caller knows of the request to come.
+---@class gyre.Request
+---@field session? string sticky: the same proxy for the same id; 1 to 128 bytes of [A-Za-z0-9._:@-]
+---@field host? string the target's host name: proxies that it banned are left out, and it may ask for patience
+---@field country? string|string[] ISO codes, in order of preference: the first with an eligible proxy counts
+---@field region? string
+---@field tags? string|string[] the proxy has all of them
+---@field exclude? number[] ids of proxies not to choose
+---@field key? string of consistent-hash [host, then session]
+---@field choices? integer of performance, 1 to 64: how many random proxies are compared
+---@field random_ties? boolean least-used and least-active: break ties at random, not by slot
+---@field strategy? string|gyre.Strategy for this request, instead of the pool's
+---@field metadata? any for the strategy; gyre does not read it
+
+local FIELDS = {
+  session = true, host = true, country = true, region = true, tags = true, exclude = true, key = true,
+  choices = true, random_ties = true, strategy = true, metadata = true,
+}
+local FIRST_ROOM = 16
+
+--- A request in the core's form.
+---@class gyre.Criteria
+---@field cell ffi.cdata* `struct gyre_request`
+---@field excluded ffi.cdata* the ids it points to
+---@field room integer how many fit
+---@field filtered boolean by country, region, tags or host
+
+---@class gyre.criteria
+local criteria = {}
+
+--- An empty one.
+---@return gyre.Criteria
+function criteria.new()
+  return {
+    cell = ffi.new("struct gyre_request", { size = ffi.sizeof "struct gyre_request" }),
+    excluded = ffi.new("uint64_t[?]", FIRST_ROOM),
+    room = FIRST_ROOM,
+    filtered = false,
+    session = false, host = false, country = false, region = false, tags = false, key = false,
+  }
+end
+
+-- Why a value is no text that C reads whole (it stops at the first NUL byte), or nil.
+local function text_fault(value, name)
+  if type(value) ~= "string" then
+    return format("%s must be text, not a %s", name, type(value))
+  end
+  if find(value, "\0", 1, true) then
+    return name .. " holds a NUL byte"
+  end
+  return nil
+end
+
+--- Text, or a list of texts joined by commas.
+---@param value any
+---@param name string
+---@return string? text
+---@return string? fault
+function criteria.list_text(value, name)
+  if type(value) == "table" then
+    for i = 1, #value do
+      if type(value[i]) ~= "string" then
+        return nil, name .. " must be text or a list of texts"
+      end
+    end
+    value = table.concat(value, ",")
+  elseif type(value) ~= "string" then
+    return nil, name .. " must be text or a list of texts"
+  end
+  return value, text_fault(value, name)
+end
+
+local function make_room(self, count)
+  local grown = ffi.new("uint64_t[?]", count * 2)
+  ffi.copy(grown, self.excluded, self.cell.exclude_count * 8)
+  self.excluded, self.room = grown, count * 2
+end
+
+local function set_exclude(self, exclude)
+  if type(exclude) ~= "table" then
+    return "exclude must be a list of ids"
+  end
+  local count = #exclude
+  self.cell.exclude_count = 0
+  if count > self.room then
+    make_room(self, count)
+  end
+  local excluded = self.excluded
+  for i = 1, count do
+    local id = exclude[i]
+    if type(id) ~= "number" or not (id >= 0 and id < 2 ^ 53) then
+      return "exclude must be a list of ids"
+    end
+    excluded[i - 1] = id
+  end
+  self.cell.exclude = excluded
+  self.cell.exclude_count = count
+  return nil
+end
+
+-- session, host and key; the core judges what they hold.
+local function set_names(self, cell, request)
+  local session, host, key, fault = request.session, request.host, request.key, nil
+  if session ~= nil then
+    fault = text_fault(session, "session")
+    self.session = session
+  end
+  if host ~= nil then
+    fault = fault or text_fault(host, "host")
+    self.host = host
+    self.filtered = true
+  end
+  if key ~= nil then
+    fault = fault or text_fault(key, "key")
+    self.key = key
+  end
+  if fault == nil then
+    cell.session, cell.host, cell.key = session, host, key
+  end
+  return fault
+end
+
+local function set_labels(self, cell, request)
+  local country, region, tags, fault = request.country, request.region, request.tags, nil
+  if country ~= nil then
+    country, fault = criteria.list_text(country, "country")
+    self.country = country
+    self.filtered = true
+  end
+  if region ~= nil then
+    fault = fault or text_fault(region, "region")
+    self.region = region
+    self.filtered = true
+  end
+  if tags ~= nil and fault == nil then
+    tags, fault = criteria.list_text(tags, "tags")
+    self.tags = tags
+    self.filtered = true
+  end
+  if fault == nil then
+    cell.country, cell.region, cell.tags = country, region, tags
+  end
+  return fault
+end
+
+local function set_picking(cell, request)
+  local choices, random_ties = request.choices, request.random_ties
+  cell.choices, cell.random_ties = 0, 0
+  if choices ~= nil then
+    if type(choices) ~= "number" or not (choices >= 1 and choices <= 64 and choices % 1 == 0) then
+      return "choices must be a whole number from 1 to 64"
+    end
+    cell.choices = choices
+  end
+  if random_ties ~= nil then
+    if type(random_ties) ~= "boolean" then
+      return "random_ties must be true or false"
+    end
+    cell.random_ties = random_ties and 1 or 0
+  end
+  return nil
+end
+
+--- Takes over the fields of a request.
+---@param self gyre.Criteria
+---@param request table
+---@return string? fault what is wrong with the request: a misuse, to be raised
+function criteria.fill(self, request)
+  local unknown = unknown_field(request, FIELDS)
+  if unknown ~= nil then
+    return format("unknown request field '%s'", tostring(unknown))
+  end
+  local cell = self.cell
+  self.filtered = false
+  local fault = set_names(self, cell, request) or set_labels(self, cell, request) or set_picking(cell, request)
+  if request.exclude ~= nil then
+    return fault or set_exclude(self, request.exclude)
+  end
+  cell.exclude_count = 0
+  return fault
+end
+
+--- Leaves one proxy more out.
+---@param self gyre.Criteria
+---@param id number
+function criteria.exclude(self, id)
+  local cell = self.cell
+  local count = cell.exclude_count
+  if count == self.room then
+    make_room(self, count + 1)
+  end
+  self.excluded[count] = id
+  cell.exclude = self.excluded
+  cell.exclude_count = count + 1
+end
+
+--- Whether the request excludes a proxy.
+---@param self gyre.Criteria
+---@param id number
+---@return boolean
+function criteria.excludes(self, id)
+  for i = 0, self.cell.exclude_count - 1 do
+    if self.excluded[i] == id then
+      return true
+    end
+  end
+  return false
+end
+
+return criteria

@@ -1,0 +1,118 @@
+-- Filters of views: reading them, putting two together, and listing who passes one.
+local ffi = require "ffi"
+local C = require "gyre.clib"
+local criteria = require "gyre.criteria"
+local unknown_field = require("gyre.fields").unknown
+
+local find, gmatch, lower, sub = string.find, string.gmatch, string.lower, string.sub
+local tostring, type = tostring, type
+
+local FIELDS = { country = true, region = true, tags = true }
+local SIZE = ffi.sizeof "struct gyre_request"
+
+---@class gyre.filter
+local filter = {}
+
+-- The country the core is reading: nothing else might hold it.
+local held = { country = "" }
+
+--- gyre_list(), but of several countries only the first that has anyone: as picks do.
+---@param handle ffi.cdata* `struct gyre_pool *`
+---@param cell ffi.cdata* `struct gyre_request`
+---@param country string|false the text its country points to, if it has one
+---@param slots ffi.cdata*
+---@param room integer
+---@return integer listed
+function filter.list(handle, cell, country, slots, room)
+  if cell.country == nil or not country or not find(country, ",", 1, true) then
+    return C.gyre_list(handle, cell, slots, room)
+  end
+  local from, n = 1, 0
+  while from and n == 0 do
+    local comma = find(country, ",", from, true)
+    held.country = sub(country, from, comma and comma - 1 or -1)
+    cell.country = held.country
+    n = C.gyre_list(handle, cell, slots, room)
+    from = comma and comma + 1
+  end
+  cell.country = country
+  return n
+end
+
+--- The parts of a filter as texts, or what is wrong with it.
+---@param wanted any
+---@return string? country
+---@return string? region
+---@return string? tags
+---@return string? fault
+function filter.read(wanted)
+  if type(wanted) ~= "table" then
+    return nil, nil, nil, "a filter is a table, not a " .. type(wanted)
+  end
+  local unknown = unknown_field(wanted, FIELDS)
+  if unknown ~= nil then
+    return nil, nil, nil, ("a view cannot be filtered by '%s'"):format(tostring(unknown))
+  end
+  local country, region, tags, fault = wanted.country, wanted.region, wanted.tags, nil
+  if country ~= nil then
+    country, fault = criteria.list_text(country, "country")
+  end
+  if tags ~= nil and not fault then
+    tags, fault = criteria.list_text(tags, "tags")
+  end
+  if region ~= nil and type(region) ~= "string" then
+    fault = fault or "region must be text"
+  end
+  return country, region, tags, fault
+end
+
+-- The countries of the second list that are in the first, in the second's order.
+local function common(allowed, wanted)
+  local both, allow = {}, {}
+  for country in gmatch(lower(allowed), "[^,]+") do
+    allow[country] = true
+  end
+  for country in gmatch(wanted, "[^,]+") do
+    if allow[lower(country)] then
+      both[#both + 1] = country
+    end
+  end
+  return table.concat(both, ",")
+end
+
+--- Makes `asked` ask for what passes both a request and a filter.
+---@param asked gyre.Criteria
+---@param request gyre.Criteria
+---@param wanted { country?: string, region?: string, tags?: string }
+---@return boolean none nothing can pass both
+function filter.narrow(asked, request, wanted)
+  local cell, country, region, tags = asked.cell, wanted.country, wanted.region, wanted.tags
+  local none = false
+  ffi.copy(cell, request.cell, SIZE)
+  if country and country ~= "" then
+    if cell.country ~= nil and request.country ~= "" then
+      country = common(request.country, country)
+      none = country == ""
+    end
+    asked.country, cell.country = country, country
+  else
+    asked.country = request.country
+  end
+  if region and region ~= "" then
+    none = none or (cell.region ~= nil and request.region ~= "" and request.region ~= region)
+    asked.region, cell.region = region, region
+  else
+    asked.region = request.region
+  end
+  if tags and tags ~= "" then
+    if cell.tags ~= nil and request.tags ~= "" then
+      tags = request.tags .. "," .. tags
+    end
+    asked.tags, cell.tags = tags, tags
+  else
+    asked.tags = request.tags
+  end
+  return none
+end
+
+return filter

@@ -1,0 +1,63 @@
+local pools = require "pools"
+
+describe("gyre.pool.log", function()
+  local pool
+
+  before_each(function()
+    pool = pools.open(5)
+  end)
+
+  after_each(function()
+    pool:close()
+  end)
+
+  local function all()
+    local found = {}
+    for decision in pool:decisions() do
+      found[#found + 1] = decision
+    end
+    return found
+  end
+
+  it("is off until it is switched on", function()
+    pool:acquire()
+    assert.same({}, all())
+  end)
+
+  it("says who was picked, by whom, from how many, why", function()
+    local lua = { name = "in-lua", select = function(_, view) return view:random() end }
+    assert.is_true(pool:log(1))
+    pool:set_time(7)
+    local one = pool:acquire()
+    local two = pool:acquire { strategy = lua, exclude = { one.id } }
+    local three = pool:acquire { strategy = lua, session = "secret" }
+    pool:acquire { strategy = lua, exclude = pools.ids(pool) }
+    local log = all()
+    assert.equal(4, #log)
+    assert.same({ one.id, "round-robin", 5, "picked" },
+      { log[1].proxy, log[1].strategy, log[1].candidates, log[1].reason })
+    assert.same({ two.id, "in-lua", "picked", 7 }, { log[2].proxy, log[2].strategy, log[2].reason, log[2].time })
+    assert.same({ three.id, "session new" }, { log[3].proxy, log[3].reason })
+    assert.same({ "no_proxy" }, { log[4].reason, log[4].proxy })
+    assert.is_true(log[1].process > 0 and log[2].generation > 0)
+    pool:log(0)
+    pool:acquire()
+    assert.equal(4, #all())
+  end)
+
+  it("is followed from now on", function()
+    pool:log(1)
+    pool:acquire()
+    local next_decision, walk = pool:decisions "now"
+    assert.is_nil(next_decision(walk))
+    local lease = pool:acquire()
+    assert.equal(lease.id, next_decision(walk).proxy)
+    assert.is_nil(next_decision(walk))
+  end)
+
+  it("refuses shares and places that are none", function()
+    assert.equal("invalid", select(2, pool:log(2)).kind)
+    assert.has_error(function() pool:log "all" end)
+    assert.has_error(function() pool:decisions "yesterday" end)
+  end)
+end)

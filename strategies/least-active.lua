@@ -1,0 +1,11 @@
+-- The eligible proxy with the fewest leases in flight: who is slow gets less, without any average that could be wrong.
+-- O(1). For requests of very different length, and proxies that suffer from many connections at once.
+-- ties: "first" breaks them by slot, so that a quiet pool uses its first proxies only; "random" spreads them.
+return { name = "least-active", native = "least-active",
+  options = { ties = "random" },
+  configure = function(self, options)
+    assert(options.ties == "first" or options.ties == "random", 'ties are broken "first" or "random"')
+    self.random_ties = options.ties == "random"
+  end,
+  select = function(_, view) return view:least_active() end,
+}
