@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { PROXIES = 20, BENCHED = 3, HALF = 4, RATED = 5, MORTAL = 6, LABELLED = 7, HELD = 8, BANNED = 9, PLAIN = 10 };
@@ -156,7 +157,7 @@ DAMAGE(free_text_cycle)
 {
     for (uint32_t n = 1; n < TEXT_CLASSES; n++) {
         uint32_t first = pool->control->text_free[n];
-        if (first) memcpy(pool->text + (size_t)(first - 1) * TEXT_BLOCK, &first, sizeof first);
+        if (first && first <= pool->header->text_blocks) memcpy(pool->text + (size_t)(first - 1) * TEXT_BLOCK, &first, sizeof first);
     }
 }
 DAMAGE(text_leaked) { memset(pool->control->text_free, 0, sizeof pool->control->text_free); }
@@ -436,8 +437,12 @@ static void test_killed(void **state)
         worker.seed++;
         children[1] = spawn(work_as_child, &worker);
         usleep(1000 + rng_below(&rng, 20000));
-        slay(children[0]);
-        slay(children[1]);
+        for (int i = 0; i < 2; i++) {
+            int status = 0;
+            assert_int_equal(kill(children[i], SIGKILL), 0);
+            assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+            assert_true(WIFSIGNALED(status)); /* not by a finding of its own */
+        }
         OK(gyre_pool_repair(pool));
         expect_sound(pool, "after two kills");
         EXPECT_COUNT(stats_of(pool).active, 0, "round %lu", round);
