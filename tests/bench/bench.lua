@@ -1,0 +1,169 @@
+-- What the Lua side costs: acquire + complete from compiled Lua against the same calls from C, in the same seconds.
+--
+--   LUA_PATH="lua/?.lua;lua/?/init.lua;;" GYRE_LIB=build/release/libgyre.so \
+--     luajit tests/bench/bench.lua build/release/gyre-bench-native.so [--quick] [--strict]
+--
+-- Lines as bench.c prints them. Exit code 0; with --strict 1 when a promise was missed.
+local ffi = require "ffi"
+local gyre = require "gyre"
+
+ffi.cdef [[
+void bench_floor(uint64_t count);
+int bench_cycle(struct gyre_pool *pool, uint64_t count);
+double bench_cpu_ns(void);
+]]
+
+local quick, strict, path = false, false, nil
+for _, word in ipairs(arg) do
+  if word == "--quick" then
+    quick = true
+  elseif word == "--strict" then
+    strict = true
+  else
+    path = word
+  end
+end
+local native = ffi.load(assert(path, "usage: bench.lua gyre-bench-native.so [--quick] [--strict]"))
+
+local ROUNDS = quick and 9 or 25
+local WINDOW_NS = quick and 2e6 or 5e6
+local promises = {}
+
+local function time(work, count)
+  local from = native.bench_cpu_ns()
+  work(count)
+  return (native.bench_cpu_ns() - from) / count
+end
+
+-- So many operations fill a window; the loops are compiled by then.
+local function calibrate(work)
+  local count = 1000
+  while true do
+    local ns = time(work, count) * count
+    if ns > WINDOW_NS / 4 then
+      return math.max(1, math.floor(count * WINDOW_NS / ns))
+    end
+    count = count * 2
+  end
+end
+
+local function median(values)
+  table.sort(values)
+  return values[math.ceil(#values / 2)]
+end
+
+local function floor(count)
+  native.bench_floor(count)
+end
+
+-- Windows of `work`, of the C cycle and of the floor in turn: best ns, median ratio to the floor, median ratio to C.
+local function measure(work, c_cycle)
+  local counts = { calibrate(work), calibrate(c_cycle), calibrate(floor) }
+  local best, to_floor, to_c = math.huge, {}, {}
+  for round = 1, ROUNDS do
+    local ns, c, base = time(work, counts[1]), time(c_cycle, counts[2]), time(floor, counts[3])
+    best = math.min(best, ns)
+    to_floor[round], to_c[round] = ns / base, ns / c
+  end
+  return best, median(to_floor), median(to_c)
+end
+
+local function row(what, variant, n, work, c_cycle)
+  local best, ratio, to_c = measure(work, c_cycle)
+  print(("%-18s %-14s %8d %8.1f ns %8.2f x floor %8.2f x C round-robin"):format(what, variant, n, best, ratio, to_c))
+  local line = "bench\t%s\t%s\tn=%d\tthreads=1\tns=%.2f\tratio=%.3f\tc_ratio=%.3f"
+  print(line:format(what, variant, n, best, ratio, to_c))
+  return to_c
+end
+
+local function promise(text, value, limit)
+  promises[#promises + 1] = { text = text, value = value, limit = limit }
+end
+
+local function urls(n)
+  local list, form = {}, "http://u%d:p@10.%d.%d.%d:3128#country=%s"
+  for i = 1, n do
+    local a, b = math.floor(i / 65536), math.floor(i / 256) % 256
+    list[i] = form:format(i, a, b, i % 256, i % 2 == 0 and "DE" or "US")
+  end
+  return list
+end
+
+local function open(n, strategy)
+  return assert(gyre.open { proxies = urls(n), strategy = strategy, max_proxies = math.max(n, 1024), seed = 7 })
+end
+
+-- Each row has a function, and so a trace, of its own.
+local function plain(pool)
+  return function(count)
+    for _ = 1, count do
+      pool:acquire():ok(100)
+    end
+  end
+end
+
+local function with_table(pool)
+  return function(count)
+    for _ = 1, count do
+      pool:acquire({}):complete { verdict = "ok", ms = 100 }
+    end
+  end
+end
+
+local function by_country(pool)
+  local request = { country = "DE" }
+  return function(count)
+    for _ = 1, count do
+      pool:acquire(request):ok(100)
+    end
+  end
+end
+
+local function into(pool)
+  local lease = pool:acquire()
+  lease:ok(100)
+  return function(count)
+    for _ = 1, count do
+      pool:acquire_into(lease)
+      lease:ok(100)
+    end
+  end
+end
+
+local best_of_two = {
+  name = "best-of-two",
+  requires = { "latency" },
+  select = function(_, view)
+    local a, b = view:random(), view:random()
+    return (a.ema_ms or 0) * (a.active + 1) <= (b.ema_ms or 0) * (b.active + 1) and a or b
+  end,
+}
+
+for _, n in ipairs(quick and { 100, 1000 } or { 10, 100, 1000, 10000 }) do
+  local pool = open(n, "round-robin")
+  local handle = pool.handle
+  local function c_cycle(count)
+    assert(native.bench_cycle(handle, count) == 0, "a cycle failed")
+  end
+  row("lua acquire+ok", "round-robin", n, plain(pool), c_cycle)
+  local ratio = row("lua tables", "round-robin", n, with_table(pool), c_cycle)
+  promise(("pool:acquire{} + lease:complete{}, %d proxies, against C"):format(n), ratio, 5)
+  ratio = row("lua acquire_into", "round-robin", n, into(pool), c_cycle)
+  promise(("pool:acquire_into(lease), %d proxies, against C"):format(n), ratio, 1.5)
+  row("lua country", "round-robin", n, by_country(pool), c_cycle)
+  pool:close()
+  pool = open(n, best_of_two)
+  handle = pool.handle
+  row("lua strategy", "best-of-two", n, plain(pool), c_cycle)
+  pool:close()
+end
+
+print "\nPromises (docs of the design, section 10):"
+local missed = 0
+for _, kept in ipairs(promises) do
+  local word = kept.value <= kept.limit and "OK" or "MISSED"
+  missed = missed + (word == "OK" and 0 or 1)
+  print(("%-6s  %-66s %8.2f, at most %g"):format(word, kept.text, kept.value, kept.limit))
+  print(("promise\t%s\t%s\tvalue=%.3f\tlimit=%g"):format(word, kept.text, kept.value, kept.limit))
+end
+os.exit(strict and missed > 0 and 1 or 0)
