@@ -176,7 +176,9 @@ end
 
 function cold.rate()
   if info.rate_period > 0 then
-    return ("%d/%gs"):format(info.rate_count, info.rate_period)
+    local period = info.rate_period
+    local unit = period % 1 == 0 and "%d/%ds" or "%d/%dms"
+    return unit:format(info.rate_count, period % 1 == 0 and period or period * 1000)
   end
   return nil
 end

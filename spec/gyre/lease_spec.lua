@@ -113,6 +113,7 @@ describe("gyre.lease", function()
       function() lease:complete { ms = 5 } end,
       function() lease:complete { verdict = "ok", ms = "5" } end,
       function() lease:complete { verdict = "ok", bytes = -1 } end,
+      function() lease:complete { verdict = "banned", retry_after = "5" } end,
       function() lease:complete { verdict = "ok", latency = 5 } end,
       function() lease:complete { verdict = "ok", ms = 5, bytes = 5, colour = "red" } end,
       function() return lease.colour end,
@@ -131,12 +132,18 @@ describe("gyre.lease", function()
     end
     local traces = require "traces"
     local into = gyre.lease()
+    pool:update(pools.ids(pool)[1], { country = "de" })
+    local reused, filtered = { session = "s", host = "h.example", key = "k" }, { country = "de", choices = 2 }
     local loops = {
       function() for _ = 1, 300 do pool:acquire():ok(5) end end,
       function() for _ = 1, 300 do pool:acquire_into(into) into:ok(5) end end,
       function() for _ = 1, 300 do pool:acquire():fail("aborted", 5) end end,
       function() for _ = 1, 300 do pool:acquire():complete { verdict = "ok", ms = 5 } end end,
       function() for _ = 1, 300 do pool:acquire {}:ok(5) end end,
+      function() for _ = 1, 300 do pool:acquire {}:complete { verdict = "ok", ms = 5 } end end,
+      function() for _ = 1, 300 do pool:acquire(reused):ok(5) end end,
+      function() for _ = 1, 300 do pool:acquire(filtered):ok(5) end end,
+      function() for _ = 1, 300 do pool:acquire { session = "s", host = "h.example" }:ok(5) end end,
     }
     for i, hot in ipairs(loops) do
       assert.is_true(traces.is_compiled(hot), "loop " .. i)

@@ -28,4 +28,28 @@ describe("gyre.member", function()
     assert.equal(1, #pool)
     pool:close()
   end)
+
+  it("sets rates and times to live, which come and go", function()
+    local pool = assert(gyre.open { proxies = { "h:1#rate=2/10s&ttl=50" }, clock = "manual" })
+    local proxy = pool:find "h:1"
+    assert.same({ "2/10s", pool:time() + 50 }, { proxy.rate, proxy.expires })
+    assert(pool:acquire())
+    assert(pool:acquire())
+    assert.equal("busy", select(2, pool:acquire()).kind)
+    for _, rate in ipairs { "1/500ms", "40/2m", "3/1500ms" } do
+      assert(pool:update(proxy.id, { rate = rate }))
+      local shown = proxy.rate
+      assert(pool:update(proxy.id, { rate = shown }), shown)
+      assert.equal(shown, proxy.rate)
+    end
+    assert.equal("invalid", select(2, pool:update(proxy.id, { rate = "often" })).kind)
+    assert(pool:update(proxy.id, { rate = "", ttl = 0 }))
+    assert.is_nil(proxy.rate)
+    assert.is_nil(proxy.expires)
+    assert(pool:update(proxy.id, { ttl = 5 }))
+    pool:set_time(pool:time() + 10)
+    assert.equal("no_proxy", select(2, pool:acquire()).kind)
+    assert.equal("removed", proxy.state)
+    pool:close()
+  end)
 end)

@@ -91,6 +91,28 @@ describe("gyre.open", function()
     one:close()
   end)
 
+  it("bounds sessions and bans, and ends sessions", function()
+    local pool = pools.open(64, { max_sessions = 64, max_bans = 64, session_ttl = 5, session_lifetime = 8 })
+    for i = 1, 500 do
+      pool:acquire({ session = "s" .. i }):ok()
+    end
+    assert.is_true(pool:session_stats().evicted > 0)
+    for i = 1, 200 do
+      assert(pool:ban(pools.ids(pool)[i % 64 + 1], ("h%d.example"):format(i % 5), 10 + i))
+    end
+    local bans = 0
+    for _ in pool:bans() do
+      bans = bans + 1
+    end
+    assert.is_true(bans <= 64, bans)
+    assert.equal(5, pool:session("s500").expires - pool:session("s500").last_used)
+    pool:set_time(pool:time() + 4)
+    pool:acquire { session = "s500" }
+    pool:set_time(pool:time() + 4.2)
+    assert.is_nil(pool:session "s500")
+    pool:close()
+  end)
+
   it("repeats random choices with a seed", function()
     local function picks(seed, strategy)
       local pool = pools.open(8, { strategy = strategy, seed = seed })
@@ -115,7 +137,8 @@ describe("gyre.open", function()
       { alpha = 0 }, { alpha = 1.5 }, { alpha = 0 / 0 }, { window = -1 }, { window = 0 }, { lease_timeout = 0 },
       { max_proxies = 0 }, { max_proxies = 0.5 }, { max_proxies = 2 ^ 21 }, { max_proxies = 2 ^ 40 }, { seed = 0 },
       { seed = 1.5 }, { seed = 2 ^ 60 }, { breaker = { failures = 0 } }, { breaker = { max_benched = 2 } },
-      { breaker = { base = -5 } },
+      { breaker = { base = -5 } }, { max_sessions = 0 }, { max_bans = 1.5 }, { session_ttl = 0 },
+      { session_lifetime = -1 },
     } do
       assert.equal("invalid", fails(options).kind)
     end
