@@ -13,7 +13,8 @@ local status = require "gyre.status"
 local strategy = require "gyre.strategy"
 local base = require "gyre.pool.base"
 
-local error, ipairs, pairs, tonumber, tostring, type = error, ipairs, pairs, tonumber, tostring, type
+local error, getmetatable, ipairs, next, pairs = error, getmetatable, ipairs, next, pairs
+local tonumber, tostring, type = tonumber, tostring, type
 local new_lease, is_lease, by_request = lease.new, lease.is, acquire.by_request
 local pools, states = registry.pools, registry.states
 local closed, result, check_id = base.closed, base.result, base.check_id
@@ -40,6 +41,11 @@ for _, part in ipairs(PARTS) do
   end
 end
 
+-- An empty request asks for nothing; one with a metatable may have its fields there.
+local function is_plain(request)
+  return request == nil or (type(request) == "table" and next(request) == nil and getmetatable(request) == nil)
+end
+
 --- Leases a proxy. It counts as started until the lease ends.
 ---@param request? gyre.Request
 ---@return gyre.Lease? lease
@@ -62,7 +68,7 @@ function Pool.acquire_into(self, into, request)
     error("acquire_into takes a lease made by gyre.lease()", 2)
   end
   into.pool = self.number
-  if request == nil and self.request.picker ~= 0 then
+  if self.request.picker ~= 0 and is_plain(request) then
     local code = C.gyre_acquire(handle, self.request, into.raw)
     if code == 0 then
       into.tag = self.tag
