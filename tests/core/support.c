@@ -212,6 +212,7 @@ int remove_temp(void **state)
 
 pid_t spawn(void (*function)(void *), void *argument)
 {
+    static const int caught[] = {SIGFPE, SIGILL, SIGSEGV, SIGBUS, SIGSYS};
     pid_t child;
 
     fflush(NULL);
@@ -220,6 +221,7 @@ pid_t spawn(void (*function)(void *), void *argument)
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves nothing running */
         /* Past cmocka's handlers and atexit: the child must never report, or clean up, as if it were the parent. */
+        for (size_t i = 0; i < COUNT(caught); i++) signal(caught[i], SIG_DFL);
         function(argument);
         _exit(0);
     }
