@@ -24,6 +24,7 @@ static void test_struct_sizes(void **state)
 #define NAMED(name) {#name, sizeof(struct gyre_##name)}
         NAMED(options), NAMED(proxy_spec), NAMED(slot),    NAMED(proxy), NAMED(stats),
         NAMED(request), NAMED(lease),      NAMED(outcome), NAMED(url),
+        NAMED(session), NAMED(session_stats), NAMED(counter), NAMED(decision),
 #undef NAMED
     };
 
