@@ -239,12 +239,11 @@ static void kill_at(const struct scenario *scenario, uint64_t point, struct rng 
 /* A kill at each stride-th instruction of the act, the first at random. */
 static void kill_throughout(const struct scenario *scenario, struct rng *rng)
 {
-    unsigned long budget = getenv("GYRE_LONG") ? 100 : 2;
+    unsigned long budget = scenario->about > 10000 ? 20 : 100;
     uint64_t total, stride;
 
     kill_at(scenario, 0, rng); /* lives through it, and says how many instructions there are */
     total = *shared_count;
-    if (scenario->about) budget = budget / 5 + 1;
     stride = budget >= total ? 1 : total / budget;
     print_message("%s: %" PRIu64 " instructions, killed at every %" PRIu64 "th\n", scenario->name, total, stride);
     for (uint64_t point = 1 + rng_below(rng, (uint32_t)stride); point <= total; point += stride) kill_at(scenario, point, rng);
@@ -262,8 +261,9 @@ static void test_every_scenario(void **state)
 
         if (only && !strstr(scenario->name, only)) continue;
         if (at) kill_at(scenario, strtoull(at, NULL, 10), &rng);
-        else if (scenario->about && !getenv("GYRE_LONG")) kill_at(scenario, 1 + rng_below(&rng, scenario->about), &rng);
-        else kill_throughout(scenario, &rng);
+        else if (getenv("GYRE_LONG")) kill_throughout(scenario, &rng);
+        else
+            for (int k = scenario->about > 10000 ? 1 : 3; k; k--) kill_at(scenario, 1 + rng_below(&rng, scenario->about), &rng);
     }
 }
 
