@@ -202,7 +202,8 @@ uint32_t gyre__pick_least_active(struct gyre_pool *pool, struct pick *pick)
 {
     uint32_t start = 0, slot = NO_BIT;
     if (unlikely(!load_acquire(&pool->control->levels_on))) switch_on(pool);
-    if (pick->request && pick->request->random_ties) start = random_below(pick->thread->random, pool->max_proxies);
+    if (pick->request && pick->request->random_ties)
+        start = random_below(pick->thread->random, load_relaxed(&pool->control->high));
     for (uint32_t level = 0; level < ACTIVE_LEVELS && slot == NO_BIT; level++) {
         slot = at_level(pool, pick, level, start, NO_BIT);
         if (slot == NO_BIT && start) slot = at_level(pool, pick, level, 0, start);

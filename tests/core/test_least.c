@@ -331,6 +331,22 @@ static void test_least_active(void **state)
     gyre_pool_close(pool);
 }
 
+/* Random ties: any of the idle. 30,000 picks of 3, sigma = sqrt(30000 * 1/3 * 2/3) = 82. */
+static void test_random_ties_of_the_idle(void **state)
+{
+    uint64_t ids[3];
+    struct gyre_options options = manual_options();
+    struct gyre_request request = asks(GYRE_PICK_LEAST_ACTIVE);
+
+    (void)state;
+    options.seed = test_seed(21);
+    struct gyre_pool *pool = pool_of(3, ids, &options);
+    request.random_ties = 1;
+    for (int i = 0; i < 30000; i++) pick(pool, &request);
+    for (int i = 0; i < 3; i++) assert_in_range(proxy_of(pool, ids[i]).started, 10000 - 4 * 82, 10000 + 4 * 82);
+    gyre_pool_close(pool);
+}
+
 /* Above 31 in flight all share one bitmap; the least of them is still found. */
 static void test_many_in_flight(void **state)
 {
@@ -391,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_round_robin_filtered),
         cmocka_unit_test(test_round_robin_of_two_countries),
         cmocka_unit_test(test_least_active),
+        cmocka_unit_test(test_random_ties_of_the_idle),
         cmocka_unit_test(test_many_in_flight),
         cmocka_unit_test(test_least_active_in_threads),
     };
