@@ -75,7 +75,7 @@ complaints() {
         grep -E -A 8 '\[  (ERROR|FAILED)  \]|ERROR: |WARNING: ThreadSanitizer|runtime error|Assertion' "$1" | head -n 40
         sed -n '/^The following tests FAILED/,/^$/p' "$1"
     else
-        grep -v '^ok ' "$1" | tail -n 40
+        grep -vE '^ok |^seed:|^\[ +(RUN|OK|PASSED) +\]|^\[=' "$1" | tail -n 40
     fi
 }
 
@@ -118,15 +118,20 @@ run_static() {
     each shellcheck shellcheck examples/*.sh tests/*.sh tests/support/*.sh tests/integration/*.sh .ci/run
 }
 
-run_ctest() { build "$1" && ctest --test-dir "build/$1" -V; }
+run_ctest() { build "$1" && ctest --test-dir "build/$1" -V -j "$(nproc)"; }
 
 run_valgrind() {
-    local program
     build debug || return 1
-    for program in build/debug/test_*; do
-        [ -x "$program" ] && each "$program" timeout --foreground -k 5 600 valgrind -q --error-exitcode=99 \
-            --leak-check=full --errors-for-leak-kinds=definite,possible --child-silent-after-fork=yes "$program"
-    done
+    export -f each under_valgrind
+    printf '%s\n' build/debug/test_* | xargs -P "$(nproc)" -I '{}' bash -c 'under_valgrind {}'
+}
+
+# All its output at once: several run at a time.
+under_valgrind() {
+    local output
+    output=$(each "$1" timeout --foreground -k 5 600 valgrind -q --error-exitcode=99 --leak-check=full \
+        --errors-for-leak-kinds=definite,possible --child-silent-after-fork=yes "$1" 2>&1)
+    echo "$output"
 }
 
 run_busted() {
