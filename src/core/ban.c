@@ -31,10 +31,18 @@ bool gyre__ban_holds(const struct gyre_pool *pool, uint64_t host, uint32_t slot)
 
 /* ---- counts at the host ---- */
 
+/* The host that counts the ban, or NO_BIT: none, or it was pushed out of a full table. Caller holds the lock. */
+uint32_t gyre__ban_counted_at(const struct gyre_pool *pool, const struct ban_record *ban)
+{
+    uint32_t host = ban->bits & BAN_COUNTED ? host_find(pool, ban->host) : NO_BIT;
+    return host != NO_BIT && pool->hosts[host].serial == ban->serial ? host : NO_BIT;
+}
+
 static void count_at(struct gyre_pool *pool, struct ban_record *ban, uint32_t host)
 {
     struct host_record *record = &pool->hosts[host];
     ban->bits |= BAN_COUNTED;
+    ban->serial = record->serial;
     store_relaxed(&record->bans, record->bans + 1);
     if (ban->bits & BAN_JUDGED) store_relaxed(&record->judged, record->judged + 1);
     gyre__host_lasts(record, ban->until);
@@ -42,7 +50,7 @@ static void count_at(struct gyre_pool *pool, struct ban_record *ban, uint32_t ho
 
 static void uncount(struct gyre_pool *pool, struct ban_record *ban)
 {
-    uint32_t host = ban->bits & BAN_COUNTED ? host_find(pool, ban->host) : NO_BIT;
+    uint32_t host = gyre__ban_counted_at(pool, ban);
     bool judged = ban->bits & BAN_JUDGED;
     ban->bits &= (uint16_t)~BAN_COUNTED;
     if (host == NO_BIT) return;
@@ -71,12 +79,6 @@ static void drop(struct gyre_pool *pool, uint32_t at)
     store_release(&pool->ban_keys[at], UINT64_C(0));
     memset(&pool->bans[at], 0, sizeof pool->bans[at]);
     if (pool->control->bans) store_relaxed(&pool->control->bans, pool->control->bans - 1);
-}
-
-void gyre__ban_drop_host(struct gyre_pool *pool, uint64_t host)
-{
-    for (uint32_t at = 0; at <= pool->ban_mask; at++)
-        if (pool->ban_keys[at] && pool->bans[at].host == host) drop(pool, at);
 }
 
 static uint32_t soonest(const struct gyre_pool *pool, uint32_t from, uint32_t n)

@@ -274,7 +274,7 @@ static void check_hosts(struct audit *audit)
     for (uint32_t at = 0; at <= pool->ban_mask; at++) {
         const char *why = gyre__ban_fault(pool, at);
         bans += pool->ban_keys[at] != 0;
-        if (pool->ban_keys[at] && pool->bans[at].bits & BAN_COUNTED)
+        if (pool->ban_keys[at] && gyre__ban_counted_at(pool, &pool->bans[at]) != NO_BIT)
             in_force += (uint64_t)(pool->bans[at].bits & BAN_JUDGED ? 1 : 0) << 32 | 1;
         if (why) gyre__finding(audit->report, "entry %u of the bans is %s", at, why);
     }

@@ -59,8 +59,6 @@ static void put_name(struct host_record *record, const char *name)
 
 static void drop(struct gyre_pool *pool, uint32_t at)
 {
-    uint64_t hash = pool->host_keys[at];
-    if (load_relaxed(&pool->hosts[at].bans)) gyre__ban_drop_host(pool, hash);
     store_release(&pool->host_keys[at], UINT64_C(0));
     memset(&pool->hosts[at], 0, sizeof pool->hosts[at]);
     if (pool->control->hosts) store_relaxed(&pool->control->hosts, pool->control->hosts - 1);
@@ -97,6 +95,7 @@ uint32_t gyre__host_make(struct gyre_pool *pool, uint64_t hash, const char *name
             if (!pool->host_keys[at = (home + i) & pool->host_mask]) break;
         if (pool->host_keys[at]) drop(pool, at = soonest(pool, home, WAYS));
         memset(&pool->hosts[at], 0, sizeof pool->hosts[at]);
+        pool->hosts[at].serial = ++pool->control->host_serial;
         store_release(&pool->host_keys[at], hash);
         store_relaxed(&pool->control->hosts, pool->control->hosts + 1);
     }

@@ -10,7 +10,7 @@
 #include "pool.h"
 
 #define WAYS 16u
-#define SAMPLE 4096u /* so many entries at most are compared for the one that ends soonest */
+#define SAMPLE 1024u /* so many entries at most are compared for the one that ends soonest */
 #define MAX_HOST_NAME 255u
 #define MAX_WAIT 604800.0 /* seconds: longest ban and throttle, a week */
 
@@ -44,8 +44,8 @@ static inline uint32_t host_find(const struct gyre_pool *pool, uint64_t hash)
 
 /* For these the caller holds the segment lock. */
 uint32_t gyre__host_make(struct gyre_pool *pool, uint64_t hash, const char *name); /* found or made */
+uint32_t gyre__ban_counted_at(const struct gyre_pool *pool, const struct ban_record *ban);
 void gyre__host_lasts(struct host_record *record, uint32_t until);
-void gyre__ban_drop_host(struct gyre_pool *pool, uint64_t host);
 
 /* Key of the pair in the table of bans; never 0. */
 static inline uint64_t ban_key(uint64_t host, uint64_t id)

@@ -117,7 +117,7 @@ struct ban_record {
     uint32_t forget; /* stamp at which the proxy's row of bans is forgotten */
     uint16_t strikes; /* bans in a row */
     uint16_t bits;    /* enum ban_bit */
-    uint32_t reserved;
+    uint32_t serial;  /* with BAN_COUNTED: of the host record that counts it */
 };
 
 /* A host that has bans or is throttled, at the index where its hash stands in REGION_HOST_KEYS. */
@@ -130,7 +130,7 @@ struct host_record {
     uint32_t refused;  /* bans that max_benched forbade */
     uint16_t size;     /* of the name; 0: not known yet */
     char text[HOST_TEXT];
-    uint32_t reserved;
+    uint32_t serial; /* of its making: a host that was pushed out and comes back counts no ban of its first time */
 };
 
 /* A lease in flight. word = serial << 32 | slot << 12 | verdict << 8 | bits; see lease.c for its life. */
@@ -297,6 +297,7 @@ struct segment_control {
     uint32_t labels;          /* used entries of REGION_LABELS, the empty one included */
     uint32_t tombstones;      /* removed entries of REGION_INDEX */
     uint32_t bans, hosts;     /* used entries of the two tables */
+    uint32_t host_serial;     /* of the last host record made */
     uint32_t ban_refused;     /* bans of a proxy by a host that max_benched forbade */
     uint32_t text_free[TEXT_CLASSES]; /* first free extent of each size, block + 1 */
     OWN_LINE uint64_t session_hits;   /* what threads have handed in; see session.c */

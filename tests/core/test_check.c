@@ -150,7 +150,11 @@ DAMAGE(text_shared) { pool->identity[slot_at(PLAIN)] = pool->identity[slot_at(PL
 DAMAGE(text_long) { pool->identity[slot_at(PLAIN)].user_size = 60000; }
 DAMAGE(scheme_unknown) { pool->identity[slot_at(PLAIN)].scheme = 77; }
 DAMAGE(hash_wrong) { pool->identity[slot_at(PLAIN)].hash ^= 1; }
-DAMAGE(text_changed) { pool->text[(size_t)pool->identity[slot_at(PLAIN)].text * TEXT_BLOCK] ^= 1; }
+DAMAGE(text_changed)
+{
+    uint32_t text = pool->identity[slot_at(PLAIN)].text;
+    if (text < pool->header->text_blocks) pool->text[(size_t)text * TEXT_BLOCK] ^= 1;
+}
 DAMAGE(free_text_in_use) { pool->control->text_free[1] = pool->identity[slot_at(PLAIN)].text + 1; }
 DAMAGE(free_text_wild) { pool->control->text_free[4] = UINT32_MAX; }
 DAMAGE(free_text_cycle)
