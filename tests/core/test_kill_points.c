@@ -193,7 +193,7 @@ static int run_victim(struct world *world, const struct scenario *scenario, uint
     child = fork();
     assert_true(child >= 0);
     if (!child) {
-        alarm(30);
+        alarm(300); /* slow, step by step */
         if (scenario->before) scenario->before(world);
         step_through(act_nothing, NULL, 0); /* binds what the stepping itself calls */
         *shared_count = step_through(scenario->act, world, kill_at);
@@ -230,7 +230,7 @@ static void kill_at(const struct scenario *scenario, uint64_t point, struct rng 
     make_world(&world, scenario, first);
     started = stats_of(world.pool).started;
     run_victim(&world, scenario, point);
-    alarm(20);
+    alarm(60);
     check_world(&world, rng_below(rng, 2), started);
     alarm(0);
     gyre_pool_close(world.pool);
