@@ -175,7 +175,8 @@ void gyre__lease_finish(struct gyre_pool *pool, struct lease_entry *entry, const
     }
     fetch_sub(&hot->use, 1);
     lease_moved(pool, slot, 1, 0);
-    if (unlikely(flags & SLOT_LIMITED)) gyre__health_refresh(pool, slot);
+    /* looked at after the subtraction: a limit that was set before it has seen this lease in flight */
+    if (unlikely(load_acquire(&hot->flags) & SLOT_LIMITED)) gyre__health_refresh(pool, slot);
 }
 
 static int check_outcome(const struct ending *ending)
@@ -210,6 +211,7 @@ static inline bool complete_simply(struct gyre_pool *pool, const struct gyre_lea
     if (has_ms) add_sample(pool, slot, ms);
     fetch_sub(&hot->use, 1);
     lease_moved(pool, slot, 1, 0);
+    if (unlikely(load_acquire(&hot->flags) & SLOT_LIMITED)) gyre__health_refresh(pool, slot); /* set meanwhile */
     store_release(&entry->word, lease_word(lease->serial + 1, 0, 0, LEASE_FREE));
     struct thread *thread = cache->thread;
     thread->entry[thread->entries++] = index;

@@ -57,16 +57,16 @@ static int64_t put_level(struct gyre_pool *pool, uint32_t slot, int64_t least)
     return used(pool, slot, base);
 }
 
-static bool append(struct level *level, uint32_t slot)
+static bool append(struct level *level, uint32_t slot, int64_t n)
 {
     if (level->count == level->capacity) {
         uint32_t capacity = level->capacity ? 2 * level->capacity : 64;
-        uint32_t *grown = realloc(level->list, capacity * sizeof *grown);
+        struct least *grown = realloc(level->list, capacity * sizeof *grown);
         if (!grown) return false;
         level->list = grown;
         level->capacity = capacity;
     }
-    level->list[level->count++] = slot;
+    level->list[level->count++] = (struct least){slot, n};
     return true;
 }
 
@@ -75,64 +75,82 @@ static void look(struct gyre_pool *pool, struct pick *pick)
 {
     struct level *level = &pick->view->level;
     int64_t least = find_least(pool, pick->view);
-    level->used = (uint64_t)least;
     level->next = level->count = 0;
     for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1))
-        if (put_level(pool, slot, least) == least && !append(level, slot)) return;
+        if (put_level(pool, slot, least) == least && !append(level, slot, least)) return;
 }
 
-static uint32_t condition(struct gyre_pool *pool, struct pick *pick, uint32_t slot, int64_t count)
+/* All on the list are excluded from this request, and stay on it for others: adds the least used of the rest. So a request
+ * that always excludes the same few costs no look a pick, either. */
+static void look_beyond(struct gyre_pool *pool, struct pick *pick)
 {
-    pick->commit.mask = ~ACTIVE_MASK;
-    pick->commit.value = (uint64_t)(count + (load_relaxed(&pool->base[slot]) >> 1)) << ACTIVE_BITS;
-    return slot;
+    struct level *level = &pick->view->level;
+    int64_t least = INT64_MAX;
+    uint32_t kept = 0;
+    for (uint32_t i = level->next; i < level->count; i++)
+        if (level->list[i].slot != NO_BIT) level->list[kept++] = level->list[i];
+    level->next = 0;
+    level->count = kept;
+    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1)) {
+        int64_t base = load_relaxed(&pool->base[slot]), n = used(pool, slot, base);
+        if (n < least && !(base & 1) && pick_takes(pool, pick, slot)) least = n;
+    }
+    if (least == INT64_MAX) return;
+    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1))
+        if (put_level(pool, slot, least) == least && pick_takes(pool, pick, slot) && !append(level, slot, least)) return;
+}
+
+static void swap(struct least *a, struct least *b)
+{
+    struct least old = *a;
+    *a = *b;
+    *b = old;
+}
+
+/* One of those from i on that have the same count as i, at random, comes to i. */
+static void shuffle(struct level *level, uint32_t i, uint64_t *random)
+{
+    uint32_t j = i + random_below(random, level->count - i);
+    if (level->list[j].used == level->list[i].used) swap(&level->list[i], &level->list[j]);
 }
 
 /* One of the list that is still at its count; those that are not fall out, the excluded stay. */
 static uint32_t work_off(struct gyre_pool *pool, struct pick *pick)
 {
     struct level *level = &pick->view->level;
-    while (level->next < level->count && level->list[level->next] == NO_BIT) level->next++;
+    while (level->next < level->count && level->list[level->next].slot == NO_BIT) level->next++;
     for (uint32_t i = level->next; i < level->count; i++) {
-        if (pick->request && pick->request->random_ties) {
-            uint32_t j = i + random_below(pick->thread->random, level->count - i), slot = level->list[j];
-            level->list[j] = level->list[i];
-            level->list[i] = slot;
-        }
-        uint32_t slot = level->list[i];
-        if (slot == NO_BIT) continue;
+        if (pick->request && pick->request->random_ties) shuffle(level, i, pick->thread->random);
+        struct least *at = &level->list[i];
+        if (at->slot == NO_BIT) continue;
+        uint32_t slot = at->slot;
         int64_t base = load_relaxed(&pool->base[slot]);
-        bool here = view_has(pool, pick->view, slot) && !(base & 1) && used(pool, slot, base) == (int64_t)level->used;
+        bool here = view_has(pool, pick->view, slot) && !(base & 1) && used(pool, slot, base) == at->used;
         if (here && !pick_takes(pool, pick, slot)) continue;
-        level->list[i] = NO_BIT; /* taken now, or moved on */
+        at->slot = NO_BIT; /* taken now, or moved on */
         if (i == level->next) level->next++;
-        if (here) return condition(pool, pick, slot, (int64_t)level->used);
+        if (!here) continue;
+        pick->commit.mask = ~ACTIVE_MASK;
+        pick->commit.value = (uint64_t)(at->used + (base >> 1)) << ACTIVE_BITS;
+        return slot;
     }
     return NO_BIT;
 }
 
-/* Everybody at the least count is excluded: the least of the others. O(n). */
-static uint32_t least_of_others(struct gyre_pool *pool, struct pick *pick)
-{
-    uint32_t best = NO_BIT;
-    int64_t least = INT64_MAX;
-    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1)) {
-        int64_t n = used(pool, slot, load_relaxed(&pool->base[slot]));
-        if (n >= least || !pick_takes(pool, pick, slot)) continue;
-        least = n;
-        best = slot;
-    }
-    return best == NO_BIT ? NO_BIT : condition(pool, pick, best, least);
-}
-
+/* Looks until something is found or nobody is left; other threads may take all that was seen before we come to it. */
 uint32_t gyre__pick_least_used(struct gyre_pool *pool, struct pick *pick)
 {
+    struct level *level = &pick->view->level;
     uint32_t slot = work_off(pool, pick);
-    if (likely(slot != NO_BIT)) return slot;
-    if (pick->view->level.next < pick->view->level.count) return least_of_others(pool, pick);
-    look(pool, pick);
-    slot = work_off(pool, pick);
-    return slot != NO_BIT ? slot : least_of_others(pool, pick);
+    while (unlikely(slot == NO_BIT)) {
+        uint32_t left = level->count - level->next;
+        if (left) look_beyond(pool, pick);
+        else look(pool, pick);
+        uint32_t found = level->count - level->next;
+        slot = work_off(pool, pick);
+        if (slot == NO_BIT && found <= left && left == level->count - level->next) break;
+    }
+    return slot;
 }
 
 /* ---- least-active ---- */

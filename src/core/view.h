@@ -13,10 +13,14 @@ struct filter {
     size_t country_size, region_size, tags_size;
 };
 
-/* Members of least-used's current level; see pick_least.c. */
+/* Those who were the least used, with the count they had then, in rising order; see pick_least.c. */
+struct least {
+    uint32_t slot; /* NO_BIT: done with */
+    int64_t used;
+};
+
 struct level {
-    uint64_t used;
-    uint32_t *list;
+    struct least *list;
     uint32_t next, count, capacity;
 };
 

@@ -95,7 +95,7 @@ enum gyre_picker {
     GYRE_PICK_ROUND_ROBIN = 1,  /* the next eligible slot after the view's shared cursor */
     GYRE_PICK_RANDOM = 2,       /* uniform over the eligible proxies */
     GYRE_PICK_LEAST_USED = 3,   /* fewest leases started since it joined; exact: max - min <= 1 */
-    GYRE_PICK_LEAST_ACTIVE = 4, /* fewest leases in flight */
+    GYRE_PICK_LEAST_ACTIVE = 4, /* fewest leases in flight; once used, every lease of the pool costs two bit changes more */
     GYRE_PICK_BEST = 5,         /* best of request.choices random ones by latency, load, success and weight */
     GYRE_PICK_WEIGHTED = 6,     /* random, proportional to weight */
     GYRE_PICK_HASH = 7          /* by request.key: multi-probe jump hash with bounded load */
