@@ -222,6 +222,12 @@ bool gyre__health_wanted(struct gyre_pool *pool, uint32_t slot);
 /* All eligible bits made anew, after a process may have died between a look and a write. Lock-free. */
 void gyre__health_refresh_all(struct gyre_pool *pool);
 
+/* proxy.c. Counters of one moment that agree with each other; lock-free. */
+struct counters {
+    uint64_t started, completed, succeeded, failed, aborted, active;
+};
+void gyre__proxy_counters(const struct gyre_slot *hot, struct counters *counters);
+
 /* proxy.c. Takes a living proxy out of the pool. Caller holds the segment lock. */
 void gyre__proxy_withdraw(struct gyre_pool *pool, uint32_t slot);
 

@@ -156,21 +156,30 @@ static uint32_t state_of(uint32_t flags)
     return flags & SLOT_HALF ? GYRE_HALF_OPEN : GYRE_CLOSED;
 }
 
-static uint64_t minus(uint64_t a, uint64_t b)
+/* The counters of one slot so that they agree: a lease counted as failed or aborted is completed, if not yet in `use`. */
+void gyre__proxy_counters(const struct gyre_slot *hot, struct counters *counters)
 {
-    return a > b ? a - b : 0;
+    uint64_t failed = load_acquire(&hot->failed), aborted = load_acquire(&hot->aborted), use = load_acquire(&hot->use);
+    uint64_t completed = use_started(use) - use_active(use);
+    if (completed < failed + aborted) completed = failed + aborted;
+    counters->started = use_started(use) > completed ? use_started(use) : completed;
+    counters->completed = completed;
+    counters->active = counters->started - completed;
+    counters->failed = failed;
+    counters->aborted = aborted;
+    counters->succeeded = completed - failed - aborted;
 }
 
-/* Failures are read before `use`: what is counted as failed is then counted as completed or, for a moment, active. */
 static void read_counters(const struct gyre_slot *hot, struct gyre_proxy *proxy)
 {
-    proxy->failed = load_acquire(&hot->failed);
-    proxy->aborted = load_acquire(&hot->aborted);
-    uint64_t use = load_acquire(&hot->use);
-    proxy->started = use_started(use);
-    proxy->active = use_active(use);
-    proxy->completed = proxy->started - proxy->active;
-    proxy->succeeded = minus(proxy->completed, proxy->failed + proxy->aborted);
+    struct counters counters;
+    gyre__proxy_counters(hot, &counters);
+    proxy->started = counters.started;
+    proxy->completed = counters.completed;
+    proxy->succeeded = counters.succeeded;
+    proxy->failed = counters.failed;
+    proxy->aborted = counters.aborted;
+    proxy->active = (uint32_t)counters.active;
 }
 
 /* Caller holds the lock. */

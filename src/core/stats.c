@@ -15,19 +15,19 @@ GYRE_API int gyre_pool_stats(struct gyre_pool *pool, struct gyre_stats *stats)
                                  .ban_refused = load_relaxed(&pool->control->ban_refused)};
     for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1)) {
         const struct gyre_slot *hot = &pool->slots[slot];
-        uint64_t failed = load_acquire(&hot->failed), aborted = load_acquire(&hot->aborted);
-        uint64_t use = load_acquire(&hot->use), completed = use_started(use) - use_active(use);
+        struct counters counters;
         uint32_t flags = load_relaxed(&hot->flags);
         if (flags & SLOT_DISABLED) stats->disabled++;
         else if (flags & SLOT_DRAINING) stats->draining++;
         else if (flags & SLOT_OPEN) stats->benched++;
         else if (flags & SLOT_HALF) stats->half_open++;
-        stats->started += use_started(use);
-        stats->active += use_active(use);
-        stats->completed += completed;
-        stats->failed += failed;
-        stats->aborted += aborted;
-        stats->succeeded += completed > failed + aborted ? completed - failed - aborted : 0;
+        gyre__proxy_counters(hot, &counters);
+        stats->started += counters.started;
+        stats->completed += counters.completed;
+        stats->succeeded += counters.succeeded;
+        stats->failed += counters.failed;
+        stats->aborted += counters.aborted;
+        stats->active += counters.active;
     }
     return 0;
 }
