@@ -86,6 +86,9 @@ unsigned long rounds(unsigned long small)
 #ifdef __SANITIZE_THREAD__
     small /= 5;
 #endif
+#ifdef GYRE_PREEMPT
+    small /= 3;
+#endif
     if (under_valgrind()) small /= 50;
     return small ? small : 1;
 }

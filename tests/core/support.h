@@ -52,12 +52,18 @@ double rng_unit(struct rng *rng);
  * how to repeat it. */
 uint64_t test_seed(uint64_t usual);
 
-/* How much work to do: `small` as it is, more under GYRE_LONG=1, less under tsan and valgrind. */
+/* How much work to do: `small` as it is, more under GYRE_LONG=1, less where all is slow (tsan, preempt, valgrind). */
 unsigned long rounds(unsigned long small);
 int under_valgrind(void);
+#ifdef __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define UNDER_SANITIZER 1
+#endif
+#endif
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define UNDER_SANITIZER 1
-#else
+#endif
+#ifndef UNDER_SANITIZER
 #define UNDER_SANITIZER 0
 #endif
 

@@ -23,8 +23,13 @@ struct plan {
 
 static struct gyre_options shared_options(const char *path)
 {
-    return (struct gyre_options){
-        .size = sizeof(struct gyre_options), .path = path, .max_proxies = 128, .max_leases = 1024, .seed = 1};
+    return (struct gyre_options){.size = sizeof(struct gyre_options),
+                                 .path = path,
+                                 .max_proxies = 128,
+                                 .max_leases = 1024,
+                                 .max_sessions = 64,
+                                 .max_bans = 64,
+                                 .seed = 1};
 }
 
 static struct gyre_pool *attach(const struct plan *plan)
@@ -171,7 +176,7 @@ static void test_many_processes_come_and_go(void **state)
     uint64_t ids[N];
     struct plan plan = {.path = options.path, .ids = ids};
     struct gyre_pool *pool = pool_of(N, ids, &options);
-    unsigned long n = rounds(1500);
+    unsigned long n = rounds(1100);
 
     (void)state;
     for (unsigned long i = 0; i < n; i++) reap(spawn(leave_without_closing, &plan));
@@ -263,7 +268,7 @@ static void test_killed_anywhere(void **state)
     (void)state;
     options.breaker_failures = 1000000000; /* so that there always is somebody to acquire */
     pool = pool_of(N, ids, &options);
-    for (unsigned long round = rounds(100); round; round--) {
+    for (unsigned long round = rounds(60); round; round--) {
         struct plan plan = {.path = options.path, .ids = ids, .seed = rng_next(&rng)};
         pid_t children[2];
 
@@ -304,7 +309,7 @@ static void test_killed_while_creating(void **state)
     struct plan plan = {.path = options.path};
 
     (void)state;
-    for (unsigned long round = rounds(200); round; round--) {
+    for (unsigned long round = rounds(100); round; round--) {
         uint64_t ids[N];
         struct gyre_pool *pool;
         pid_t child = spawn(open_and_close, &plan);

@@ -23,6 +23,7 @@ static struct gyre_options options_here(void)
     options.path = path;
     options.max_proxies = 64;
     options.max_leases = 64;
+    options.max_sessions = options.max_bans = 64; /* a small image has its flips where they matter */
     return options;
 }
 

@@ -188,6 +188,7 @@ static void test_labels_and_update(void **state)
 static void test_urls_out(void **state)
 {
     static const char url[] = "socks5h://cust%3Ao%40mer:p%25%23%2F%3F%20%C3%BC;=+@[2001:db8::7]:3128";
+    static const char zone[] = "http://[fe80::1%25eth0]:3128";
     struct gyre_pool *pool = pool_of(0, NULL, NULL);
     uint64_t id = add_url(pool, url), found;
     char text[4096];
@@ -218,6 +219,8 @@ static void test_urls_out(void **state)
     OK(gyre_pool_remove(pool, id));
     EXPECT(GYRE_ENOT_FOUND, gyre_pool_url(pool, id, text, sizeof text));
     EXPECT(GYRE_ENOT_FOUND, gyre_pool_url_with_credentials(pool, id, text, sizeof text));
+    assert_int_equal(gyre_pool_url(pool, add_url(pool, zone), text, sizeof text), strlen(zone));
+    assert_string_equal(text, zone);
     gyre_pool_close(pool);
 }
 
@@ -323,13 +326,13 @@ static void test_long_strings_everywhere(void **state)
     for (int cycle = 0; cycle < 3; cycle++) { /* what removal frees can be used again */
         for (int i = 0; i < 64; i++) {
             snprintf(url, sizeof url, "http://%s:%s@host%d", user, password, i);
-            snprintf(region, sizeof region, "region-%054d-%d", i, cycle);
+            snprintf(region, sizeof region, "region-%054u-%c", (unsigned)i, 'a' + cycle);
             assert_int_equal(strlen(region), 63);
             OK(gyre_pool_add(pool, &spec, &ids[i]));
         }
         for (int i = 0; i < 64; i++) {
             snprintf(url, sizeof url, "http://%s:%s@host%d:80", user, password, i);
-            snprintf(region, sizeof region, "region-%054d-%d", i, cycle);
+            snprintf(region, sizeof region, "region-%054u-%c", (unsigned)i, 'a' + cycle);
             assert_true(gyre_pool_url_with_credentials(pool, ids[i], text, sizeof text) > 0);
             assert_int_equal(strncmp(text, url, strlen(text)), 0);
             assert_string_equal(proxy_of(pool, ids[i]).tags, tags);

@@ -17,6 +17,7 @@ static struct gyre_options shared_options(const char *path)
     options.path = path;
     options.max_proxies = 128;
     options.max_leases = 256;
+    options.max_sessions = options.max_bans = 64; /* a file is reserved whole */
     return options;
 }
 

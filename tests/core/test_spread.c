@@ -148,8 +148,12 @@ static void processes(struct gyre_pool *pool, const uint64_t *ids, const char *p
 
 static void test_processes_by_path(void **state)
 {
-    struct gyre_options options = {
-        .size = sizeof options, .seed = 1, .path = temp_path("spread"), .max_proxies = 128};
+    struct gyre_options options = {.size = sizeof options,
+                                   .seed = 1,
+                                   .path = temp_path("spread"),
+                                   .max_proxies = 128,
+                                   .max_sessions = 64,
+                                   .max_bans = 64};
     uint64_t ids[N];
 
     (void)state;

@@ -66,6 +66,7 @@ static void test_hosts(void **state)
     assert_string_equal(parsed("socks5://[::1]").host, "::1");
     assert_int_equal(parsed("socks5://[::1]").port, 1080);
     assert_string_equal(parsed("http://u:p@[::1]:9").host, "::1");
+    assert_string_equal(parsed("http://[FE80::1%25eth0]:80").host, "fe80::1%eth0"); /* RFC 6874 */
     assert_string_equal(parsed("http://a-b.c_d.example").host, "a-b.c_d.example");
     assert_string_equal(parsed("http://ex%61mple.com").host, "example.com");
     assert_int_equal(parsed("http://h:65535").port, 65535);
@@ -174,7 +175,9 @@ static void test_refusals(void **state)
         "http://u:hunter2@::1:80", "http://u:hunter2@[::1", "http://u:hunter2@::1]", "http://u:hunter2@[]",
         "http://u:hunter2@[::g]", "http://u:hunter2@[::1]x", "http://u:hunter2@[::1]80",
         "http://u:hunter2@[1.2.3.4]", "http://u:hunter2@[h]", "http://u:hunter2@x[::1]",
-        "http://u:hunter2@[1:2:3:4:5:6:7:8:9]",
+        "http://u:hunter2@[1:2:3:4:5:6:7:8:9]", "http://u:hunter2@[::%65]", "http://u:hunter2@[::1%25]",
+        "http://u:hunter2@[::1%25a%2fb]", "http://u:hunter2@[::1%25a%5db]", "http://u:hunter2@[::1%25a%20]",
+        "http://u:hunter2@[::1%eth0]", "http://u:hunter2@h%25x",
         /* percent signs that encode nothing */
         "http://u:hunter2%@h", "http://u:hunter2%4@h", "http://u:hunter2%zz@h", "http://u:hunter2%4g@h",
         "http://u:hunter2%-1@h", "http://u:hunter2% 1@h", "http://u%:hunter2@h", "http://u:hunter2@h%",
