@@ -42,8 +42,9 @@ static int start_in_view(struct gyre_pool *pool, struct pick *pick, uint32_t pic
         if (unlikely(slot == NO_BIT) && gyre__limit_recheck(pool)) continue;
         if (unlikely(slot == NO_BIT)) break;
         if (likely(lease_start_simple(pool, pick->thread, slot, stamp, &pick->commit, lease))) return 0;
-        result = gyre__lease_start(pool, pick->thread, slot, stamp, &pick->commit, lease);
-        if (likely(result == 0) || result == GYRE_EFULL) break;
+        int last = gyre__lease_start(pool, pick->thread, slot, stamp, &pick->commit, lease);
+        if (likely(last == 0) || last == GYRE_EFULL) return last;
+        if (last == GYRE_EBUSY) result = last;
     }
     return result;
 }
@@ -113,7 +114,7 @@ int gyre__acquire_plain(struct gyre_pool *pool, struct thread *thread, const str
     gyre__pick_end(pool, &pick);
     if (likely(result == 0) || result == GYRE_ESYSTEM) return result;
     if (result == GYRE_EFULL) return gyre__fail(GYRE_EFULL, "%u leases are in flight, as many as fit", pool->max_leases);
-    return gyre__pick_failed(pool, request);
+    return gyre__pick_failed(pool, request, result);
 }
 
 static int is_member(struct gyre_pool *pool, struct pick *pick, void *context)
@@ -226,7 +227,7 @@ static int look_for(struct gyre_pool *pool, const struct gyre_request *request, 
     gyre__pick_begin(pool, &pick);
     int result = each_view(pool, &pick, look_here, look);
     gyre__pick_end(pool, &pick);
-    return result == GYRE_ENO_PROXY ? gyre__pick_failed(pool, request) : result;
+    return result == GYRE_ENO_PROXY ? gyre__pick_failed(pool, request, result) : result;
 }
 
 GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id)

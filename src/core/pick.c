@@ -129,7 +129,7 @@ uint32_t gyre__pick(struct gyre_pool *pool, struct pick *pick, uint32_t picker)
 }
 
 struct reasons {
-    uint32_t benched, disabled, draining, excluded, busy, banned;
+    uint32_t filtered, benched, disabled, draining, excluded, busy, banned;
 };
 
 /* Why each proxy is out. What nothing speaks against had reached its limit when it was tried. O(proxies). */
@@ -139,7 +139,8 @@ static void count_reasons(struct gyre_pool *pool, const struct gyre_request *req
     uint64_t host = request && request->host ? gyre__host_banning(pool, request->host) : 0;
     for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1)) {
         uint32_t flags = load_relaxed(&pool->slots[slot].flags);
-        if (flags & SLOT_DISABLED) reasons->disabled++;
+        if (!gyre__view_admits(pool, request, slot)) reasons->filtered++;
+        else if (flags & SLOT_DISABLED) reasons->disabled++;
         else if (flags & SLOT_DRAINING) reasons->draining++;
         else if (flags & (SLOT_OPEN | SLOT_HALF)) reasons->benched++;
         else if (host && gyre__ban_holds(pool, host, slot)) reasons->banned++;
@@ -148,15 +149,16 @@ static void count_reasons(struct gyre_pool *pool, const struct gyre_request *req
     }
 }
 
-int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request)
+int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request, int result)
 {
     struct reasons r = {0};
     uint32_t live = load_relaxed(&pool->control->live);
     if (!live) return gyre__fail(GYRE_ENO_PROXY, "the pool is empty");
     count_reasons(pool, request, &r);
-    char banned[96] = "";
+    char filtered[48] = "", banned[96] = "";
+    if (r.filtered) snprintf(filtered, sizeof filtered, "%u not in the filter, ", r.filtered);
     if (r.banned) snprintf(banned, sizeof banned, ", %u banned by %.60s", r.banned, request->host);
-    return gyre__fail(r.busy ? GYRE_EBUSY : GYRE_ENO_PROXY,
-                      "none of %u proxies can be used: %u benched, %u disabled, %u draining, %u excluded, %u at their limit%s",
-                      live, r.benched, r.disabled, r.draining, r.excluded, r.busy, banned);
+    return gyre__fail(r.busy || result == GYRE_EBUSY ? GYRE_EBUSY : GYRE_ENO_PROXY,
+                      "none of %u proxies can be used: %s%u benched, %u disabled, %u draining, %u excluded, %u at their limit%s",
+                      live, filtered, r.benched, r.disabled, r.draining, r.excluded, r.busy, banned);
 }

@@ -28,8 +28,8 @@ void gyre__pick_end(struct gyre_pool *pool, struct pick *pick);
 /* Uniform over the view's eligible slots that are not excluded. */
 uint32_t gyre__pick_random(struct gyre_pool *pool, const struct pick *pick);
 bool gyre__pick_excluded(const struct gyre_pool *pool, const struct pick *pick, uint32_t slot);
-/* Why nothing was picked: sets the detail and returns GYRE_ENO_PROXY or GYRE_EBUSY. */
-int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request);
+/* Why nothing was picked, when trying ended with `result`: sets the detail and returns GYRE_ENO_PROXY or GYRE_EBUSY. */
+int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request, int result);
 
 static inline bool pick_takes(const struct gyre_pool *pool, const struct pick *pick, uint32_t slot)
 {

@@ -70,34 +70,36 @@ static bool append(struct level *level, uint32_t slot, int64_t n)
     return true;
 }
 
-/* Looks at all and lists those with the least count. */
-static void look(struct gyre_pool *pool, struct pick *pick)
+/* Looks at all and lists those with the least count, which others may have taken by then. False when nobody is there. */
+static bool look(struct gyre_pool *pool, struct pick *pick)
 {
     struct level *level = &pick->view->level;
     int64_t least = find_least(pool, pick->view);
     level->next = level->count = 0;
     for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1))
-        if (put_level(pool, slot, least) == least && !append(level, slot, least)) return;
+        if (put_level(pool, slot, least) == least && !append(level, slot, least)) break;
+    return least != INT64_MAX;
 }
 
 /* All on the list are excluded from this request, and stay on it for others: adds the least used of the rest. So a request
- * that always excludes the same few costs no look a pick, either. */
-static void look_beyond(struct gyre_pool *pool, struct pick *pick)
+ * that always excludes the same few costs no look a pick, either. False when there is no rest. */
+static bool look_beyond(struct gyre_pool *pool, struct pick *pick)
 {
     struct level *level = &pick->view->level;
-    int64_t least = INT64_MAX;
+    int64_t least = INT64_MAX, floor = find_least(pool, pick->view);
     uint32_t kept = 0;
     for (uint32_t i = level->next; i < level->count; i++)
         if (level->list[i].slot != NO_BIT) level->list[kept++] = level->list[i];
     level->next = 0;
     level->count = kept;
     for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1)) {
-        int64_t base = load_relaxed(&pool->base[slot]), n = used(pool, slot, base);
-        if (n < least && !(base & 1) && pick_takes(pool, pick, slot)) least = n;
+        int64_t n = put_level(pool, slot, floor);
+        if (n < least && pick_takes(pool, pick, slot)) least = n;
     }
-    if (least == INT64_MAX) return;
+    if (least == INT64_MAX) return false;
     for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1))
-        if (put_level(pool, slot, least) == least && pick_takes(pool, pick, slot) && !append(level, slot, least)) return;
+        if (put_level(pool, slot, least) == least && pick_takes(pool, pick, slot) && !append(level, slot, least)) break;
+    return true;
 }
 
 static void swap(struct least *a, struct least *b)
@@ -137,18 +139,16 @@ static uint32_t work_off(struct gyre_pool *pool, struct pick *pick)
     return NO_BIT;
 }
 
-/* Looks until something is found or nobody is left; other threads may take all that was seen before we come to it. */
+/* Looks until something is found or nobody is there: other threads may take all that was seen before we come to it. */
 uint32_t gyre__pick_least_used(struct gyre_pool *pool, struct pick *pick)
 {
     struct level *level = &pick->view->level;
     uint32_t slot = work_off(pool, pick);
     while (unlikely(slot == NO_BIT)) {
-        uint32_t left = level->count - level->next;
-        if (left) look_beyond(pool, pick);
-        else look(pool, pick);
-        uint32_t found = level->count - level->next;
+        bool somebody = level->next < level->count ? look_beyond(pool, pick) : look(pool, pick);
+        if (!somebody && level->next == level->count) break;
         slot = work_off(pool, pick);
-        if (slot == NO_BIT && found <= left && left == level->count - level->next) break;
+        if (slot == NO_BIT && !somebody) break;
     }
     return slot;
 }

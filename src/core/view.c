@@ -39,6 +39,22 @@ static bool has_tags(const struct gyre_pool *pool, const struct slot_label *labe
     return true;
 }
 
+bool gyre__view_admits(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot)
+{
+    const struct slot_label *label = &pool->labels[slot];
+    const char *country = request && request->country ? request->country : "";
+    bool here = !*country;
+    while (*country && !here) {
+        size_t size = strcspn(country, ",");
+        here = !size || same_word(pool, label->country, country, size, true);
+        country += size + (country[size] == ',');
+    }
+    if (!here || !request) return here;
+    if (request->region && *request->region &&
+        !same_word(pool, label->region, request->region, strlen(request->region), false)) return false;
+    return !request->tags || has_tags(pool, label, request->tags);
+}
+
 /* text is country, region and tags, each ended by a NUL. */
 static bool belongs(const struct gyre_pool *pool, const struct view *view, uint32_t slot)
 {

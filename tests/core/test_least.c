@@ -155,6 +155,11 @@ static void test_excludes(void **state)
 
         assert_true(id == ids[0] || id == ids[1] || id == ids[2]);
     }
+    OK(gyre_pool_disable(pool, ids[9]));
+    request.exclude_count = 9;
+    EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &request, &lease));
+    OK(gyre_pool_enable(pool, ids[9])); /* the only one left has just come back */
+    EXPECT_COUNT(pick(pool, &request), ids[9], "the one that is not excluded");
     request.exclude_count = 10;
     EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &request, &lease));
     gyre_pool_close(pool);

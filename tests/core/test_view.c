@@ -57,6 +57,15 @@ static void test_filters(void **state)
     for (int i = 0; i < 5; i++) assert_true(pick(pool, &request) != paris);
     request = asks("xx", NULL, NULL);
     EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &request, &lease));
+    assert_non_null(strstr(gyre_detail(), "4 not in the filter"));
+    struct gyre_proxy_spec limit = {.size = sizeof limit, .max_active = 1, .has_max_active = 1};
+    struct gyre_lease held;
+    OK(gyre_pool_update(pool, bonn, &limit));
+    OK(gyre_acquire_id(pool, bonn, &held));
+    EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &request, &lease)); /* who is at a limit outside the filter makes nobody busy */
+    request = asks("de", "Bonn", NULL);
+    EXPECT(GYRE_EBUSY, gyre_acquire(pool, &request, &lease));
+    OK(gyre_complete_ms(pool, &held, GYRE_OK, 1.0));
     request = asks("", "", "");
     EXPECT_COUNT(gyre_pool_eligible(pool, &request), 3, "empty filters let all through");
     gyre_pool_close(pool);
