@@ -60,6 +60,14 @@ test_job_tour() {
     same "answers" $'\t200\nabout\t200\ncontact\t200' "$(sort "$OUT")"
 }
 
+test_request_tour() {
+    clone
+    block lua 3 >tour.lua
+    gyre run tour.lua
+    exits 0
+    same "its output" $'DE\ttrue\t2' "$(cat "$OUT")"
+}
+
 test_c_tour() {
     clone
     block c 1 >tour.c
@@ -68,12 +76,12 @@ test_c_tour() {
 }
 
 test_every_block_is_tested() {
-    same "blocks" "c lua lua sh sh sh" "$(grep -oE '^```[a-z]+' "$README" | tr -d '`' | sort | xargs)"
+    same "blocks" "c lua lua lua sh sh sh" "$(grep -oE '^```[a-z]+' "$README" | tr -d '`' | sort | xargs)"
 }
 
 test_every_path_exists() {
     local path
-    for path in $(grep '^| `' "$README" | cut -d '|' -f 2 | tr -d '`,') $(grep -oE '\]\([^)]*\)' "$README" | tr -d '[]()'); do
+    for path in $(sed '1,/^## What is where/d' "$README" | grep '^| `' | cut -d '|' -f 2 | tr -d '`,') $(grep -oE '\]\([^)]*\)' "$README" | tr -d '[]()'); do
         case $path in http*) continue ;; esac
         [ -e "$ROOT/$path" ] || fail "$path does not exist"
         [ ! -d "$ROOT/$path" ] || [ -n "$(ls "$ROOT/$path")" ] || fail "$path is empty"
