@@ -163,6 +163,7 @@ main() {
     mkdir -p "$logs" && rm -f "$logs"/*
     packages_install "${PACKAGES_BUILD[@]}" "${PACKAGES_PEERS[@]}" "${PACKAGES_TESTS[@]}" || failed=1
     suite static count_ok run_static
+    suite core-release count_ctest run_ctest release
     suite core-debug count_ctest run_ctest debug
     suite core-asan count_ctest run_ctest asan
     suite core-tsan count_ctest run_ctest tsan

@@ -20,6 +20,7 @@ local NAMED_INVALID = 5 -- how many invalid lines a message names; the report ha
 ---@field entries gyre.list.Entry[]
 ---@field lines gyre.list.Line[] what is wrong, in order
 ---@field ignored string[] names of columns or keys that mean nothing here, sorted
+---@field source string? path it was read from
 ---@field unit "line"|"item" what `line` counts
 
 --- A line that added nothing, and why.
@@ -173,8 +174,10 @@ function list.read(source)
   parsed, err = list.parse(text)
   if not parsed then
     err.message = source .. ": " .. err.message
+    return nil, err
   end
-  return parsed, err
+  parsed.source = source
+  return parsed
 end
 
 local function count(number, noun)
@@ -264,7 +267,7 @@ function list.load(handle, parsed)
   report.unit = nil
   if report.loaded + report.known == 0 then
     local empty = report.invalid == 0 and "the list is empty" or "the list holds no usable proxy: " .. report.message
-    return nil, errors.new("invalid", empty)
+    return nil, errors.new("invalid", parsed.source and parsed.source .. ": " .. empty or empty)
   end
   return report
 end

@@ -111,7 +111,7 @@ static void mend_control(struct gyre_pool *pool)
             memcpy(&pool->label_texts[i], &(struct label_text){1, "?"}, sizeof(struct label_text));
     for (uint32_t c = 0; c < pool->max_leases / LEASE_CHUNK; c++)
         if (load_relaxed(&pool->chunks[c])) chunks = c + 1;
-    if (control->chunks > pool->max_leases / LEASE_CHUNK) store_relaxed(&control->chunks, chunks);
+    if (load_relaxed(&control->chunks) > pool->max_leases / LEASE_CHUNK) store_relaxed(&control->chunks, chunks);
     for (uint32_t i = 0; i < MAX_PROCESSES; i++) /* alive or not, that is found out */
         if (load_relaxed(&pool->processes[i].state) > PROCESS_LEAVING) store_relaxed(&pool->processes[i].state, (uint32_t)PROCESS_ALIVE);
 }

@@ -288,8 +288,7 @@ static void check_periods(struct record *record, unsigned count, double period, 
         if (inside > count) fail_msg("%u leases in a period of %.3f s that takes %u", inside, period, count);
     }
     print_message("rate %u/%.3f s: %u leases in %.2f s, allowed are %.0f\n", count, period, n, lasted, count * (lasted / period + 1));
-    assert_true(n >= count);
-    if (!UNDER_SANITIZER && !under_valgrind()) assert_true(n > 0.6 * count * lasted / period); /* nobody sleeps for ever */
+    assert_true(n > count); /* nobody sleeps for ever; how much more depends on the machine */
 }
 
 static struct record *make_record(void)

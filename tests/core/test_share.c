@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -125,6 +126,40 @@ static void test_race_to_create(void **state)
         for (size_t i = 0; i < COUNT(children); i++) reap(children[i]);
         pool = open_pool(&options);
         assert_int_equal(gyre_pool_count(pool), COUNT(children));
+        gyre_pool_close(pool);
+        unlink(options.path);
+    }
+}
+
+static void *open_and_add_as_thread(void *path)
+{
+    static atomic_uint number;
+    struct gyre_options options = shared_options(*(const char **)path);
+    struct gyre_pool *pool;
+    char url[64];
+    uint64_t id;
+
+    REQUIRE(gyre_pool_open(&options, &pool) == 0);
+    snprintf(url, sizeof url, "http://thread-%u", atomic_fetch_add(&number, 1));
+    REQUIRE(gyre_pool_add(pool, &(struct gyre_proxy_spec){.size = sizeof(struct gyre_proxy_spec), .url = url},
+                          &id) == 0);
+    gyre_pool_close(pool);
+    return NULL;
+}
+
+/* So do the threads of one process, which share a pid. */
+static void test_race_of_threads_to_create(void **state)
+{
+    (void)state;
+    for (unsigned long round = rounds(100); round; round--) {
+        struct gyre_options options = shared_options(temp_path("race"));
+        const char *paths[6];
+        struct gyre_pool *pool;
+
+        for (size_t i = 0; i < COUNT(paths); i++) paths[i] = options.path;
+        run_threads(COUNT(paths), open_and_add_as_thread, paths, sizeof *paths);
+        pool = open_pool(&options);
+        assert_int_equal(gyre_pool_count(pool), COUNT(paths));
         gyre_pool_close(pool);
         unlink(options.path);
     }
@@ -289,10 +324,11 @@ static void test_other_owner(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_handles),        cmocka_unit_test(test_two_processes),
-        cmocka_unit_test(test_race_to_create),     cmocka_unit_test(test_warm_restart),
-        cmocka_unit_test(test_time_counts_on),     cmocka_unit_test(test_file_mode),
-        cmocka_unit_test(test_what_is_no_segment), cmocka_unit_test(test_other_owner),
+        cmocka_unit_test(test_two_handles),    cmocka_unit_test(test_two_processes),
+        cmocka_unit_test(test_race_to_create), cmocka_unit_test(test_race_of_threads_to_create),
+        cmocka_unit_test(test_warm_restart),   cmocka_unit_test(test_time_counts_on),
+        cmocka_unit_test(test_file_mode),      cmocka_unit_test(test_what_is_no_segment),
+        cmocka_unit_test(test_other_owner),
     };
 
     return cmocka_run_group_tests(tests, NULL, remove_temp);
