@@ -248,7 +248,8 @@ static int fill_file(int fd, const struct plan *plan, const char *name)
 static int make_file(const struct plan *plan)
 {
     char name[4096];
-    if ((size_t)snprintf(name, sizeof name, "%s.%ld.new", plan->path, (long)getpid()) >= sizeof name)
+    unsigned long long serial = gyre__thread_serial(); /* threads of one process may be at this at once */
+    if ((size_t)snprintf(name, sizeof name, "%s.%ld-%llu.new", plan->path, (long)getpid(), serial) >= sizeof name)
         return gyre__fail(GYRE_EINVALID, "the path is too long");
     unlink(name); /* of a process with our pid that was killed at this */
     int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
