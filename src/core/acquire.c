@@ -32,15 +32,21 @@ static int check_request(const struct gyre_pool *pool, const struct gyre_request
     return 0;
 }
 
+#define EMPTY_LOOKS 8 /* a look is no snapshot: while others come and go, one may see nobody though somebody is always there */
+
 /* Picks and starts until one start succeeds. */
 static int start_in_view(struct gyre_pool *pool, struct pick *pick, uint32_t picker, uint32_t stamp,
                          struct gyre_lease *lease)
 {
     int result = GYRE_ENO_PROXY;
+    uint32_t empty = 0;
     for (uint32_t tries = 0; tries < 2 * pool->max_proxies; tries++) {
         uint32_t slot = gyre__pick(pool, pick, picker);
         if (unlikely(slot == NO_BIT) && gyre__limit_recheck(pool)) continue;
-        if (unlikely(slot == NO_BIT)) break;
+        if (unlikely(slot == NO_BIT)) {
+            if (++empty < EMPTY_LOOKS && view_next(pool, pick->view, 0) != NO_BIT) continue;
+            break;
+        }
         if (likely(lease_start_simple(pool, pick->thread, slot, stamp, &pick->commit, lease))) return 0;
         int last = gyre__lease_start(pool, pick->thread, slot, stamp, &pick->commit, lease);
         if (likely(last == 0) || last == GYRE_EFULL) return last;

@@ -216,6 +216,19 @@ static uint32_t at_level(struct gyre_pool *pool, struct pick *pick, uint32_t lev
     return best;
 }
 
+/* All moved from level to level while they were looked for: the least by looking at each. O(n). */
+static uint32_t least_by_walk(struct gyre_pool *pool, struct pick *pick)
+{
+    uint32_t best = NO_BIT, least = UINT32_MAX;
+    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1)) {
+        uint32_t active = use_active(load_acquire(&pool->slots[slot].use));
+        if (active >= least || !pick_takes(pool, pick, slot)) continue;
+        least = active;
+        best = slot;
+    }
+    return best; /* without a condition: what was seen is past */
+}
+
 uint32_t gyre__pick_least_active(struct gyre_pool *pool, struct pick *pick)
 {
     uint32_t start = 0, slot = NO_BIT;
@@ -226,5 +239,5 @@ uint32_t gyre__pick_least_active(struct gyre_pool *pool, struct pick *pick)
         slot = at_level(pool, pick, level, start, NO_BIT);
         if (slot == NO_BIT && start) slot = at_level(pool, pick, level, 0, start);
     }
-    return slot;
+    return likely(slot != NO_BIT) ? slot : least_by_walk(pool, pick);
 }
