@@ -76,9 +76,10 @@ static bool look(struct gyre_pool *pool, struct pick *pick)
     struct level *level = &pick->view->level;
     int64_t least = find_least(pool, pick->view);
     level->next = level->count = 0;
+    if (least == INT64_MAX) return false;
     for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1))
         if (put_level(pool, slot, least) == least && !append(level, slot, least)) break;
-    return least != INT64_MAX;
+    return true;
 }
 
 /* All on the list are excluded from this request, and stay on it for others: adds the least used of the rest. So a request
@@ -92,6 +93,7 @@ static bool look_beyond(struct gyre_pool *pool, struct pick *pick)
         if (level->list[i].slot != NO_BIT) level->list[kept++] = level->list[i];
     level->next = 0;
     level->count = kept;
+    if (floor == INT64_MAX) return false;
     for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1)) {
         int64_t n = put_level(pool, slot, floor);
         if (n < least && pick_takes(pool, pick, slot)) least = n;
