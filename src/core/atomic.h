@@ -40,6 +40,13 @@ void gyre__preempt(void);
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* Zeroes whole words that others may be reading. */
+static inline void wipe_words(void *memory, uint64_t bytes)
+{
+    uint64_t *word = (uint64_t *)memory;
+    for (uint64_t i = 0; i < bytes / sizeof *word; i++) store_relaxed(&word[i], UINT64_C(0));
+}
+
 static inline void cpu_relax(void)
 {
 #if defined(__x86_64__)

@@ -77,7 +77,7 @@ static void drop(struct gyre_pool *pool, uint32_t at)
 {
     uncount(pool, &pool->bans[at]);
     store_release(&pool->ban_keys[at], UINT64_C(0));
-    memset(&pool->bans[at], 0, sizeof pool->bans[at]);
+    wipe_words(&pool->bans[at], sizeof pool->bans[at]);
     if (pool->control->bans) store_relaxed(&pool->control->bans, pool->control->bans - 1);
 }
 
@@ -112,7 +112,9 @@ static struct ban_record *make(struct gyre_pool *pool, uint64_t host, uint64_t i
     for (uint32_t i = 0; i < WAYS; i++)
         if (!pool->ban_keys[at = (home + i) & pool->ban_mask]) break;
     if (pool->ban_keys[at]) drop(pool, at = soonest(pool, home, WAYS));
-    pool->bans[at] = (struct ban_record){.host = host, .id = id};
+    wipe_words(&pool->bans[at], sizeof pool->bans[at]);
+    store_relaxed(&pool->bans[at].host, host);
+    store_relaxed(&pool->bans[at].id, id);
     store_release(&pool->ban_keys[at], key);
     store_relaxed(&pool->control->bans, pool->control->bans + 1);
     return &pool->bans[at];

@@ -60,7 +60,7 @@ static void put_name(struct host_record *record, const char *name)
 static void drop(struct gyre_pool *pool, uint32_t at)
 {
     store_release(&pool->host_keys[at], UINT64_C(0));
-    memset(&pool->hosts[at], 0, sizeof pool->hosts[at]);
+    wipe_words(&pool->hosts[at], sizeof pool->hosts[at]);
     if (pool->control->hosts) store_relaxed(&pool->control->hosts, pool->control->hosts - 1);
 }
 
@@ -94,7 +94,7 @@ uint32_t gyre__host_make(struct gyre_pool *pool, uint64_t hash, const char *name
         for (uint32_t i = 0; i < WAYS; i++)
             if (!pool->host_keys[at = (home + i) & pool->host_mask]) break;
         if (pool->host_keys[at]) drop(pool, at = soonest(pool, home, WAYS));
-        memset(&pool->hosts[at], 0, sizeof pool->hosts[at]);
+        wipe_words(&pool->hosts[at], sizeof pool->hosts[at]);
         pool->hosts[at].serial = ++pool->control->host_serial;
         store_release(&pool->host_keys[at], hash);
         store_relaxed(&pool->control->hosts, pool->control->hosts + 1);
@@ -286,7 +286,7 @@ void gyre__host_repair(struct gyre_pool *pool)
         pool->hosts[at].bans = pool->hosts[at].judged = 0;
         if (gyre__host_fault(pool, at)) {
             store_release(&pool->host_keys[at], UINT64_C(0));
-            memset(&pool->hosts[at], 0, sizeof pool->hosts[at]);
+            wipe_words(&pool->hosts[at], sizeof pool->hosts[at]);
             continue;
         }
         uint32_t limit = clock_stamp(pool) + (uint32_t)(MAX_WAIT * 10) + 1;
