@@ -283,7 +283,7 @@ void gyre__ban_repair(struct gyre_pool *pool)
         ban->bits = (ban->bits & BAN_JUDGED) | BAN_COUNTED;
         if (gyre__ban_fault(pool, at)) {
             store_release(&pool->ban_keys[at], UINT64_C(0));
-            memset(ban, 0, sizeof *ban);
+            wipe_words(ban, sizeof *ban);
             continue;
         }
         ban->bits &= BAN_JUDGED;
