@@ -1,10 +1,11 @@
-# Writes the Lua files under ROOT/lua and ROOT/strategies into the C file OUT, as the tables of verbs.h.
-# cmake -D ROOT=... -D OUT=... -P embed.cmake
+# Writes the Lua files under ROOT/lua and ROOT/strategies, and the file ARGPARSE, into the C file OUT, as the tables of verbs.h.
+# cmake -D ROOT=... -D ARGPARSE=... -D OUT=... -P embed.cmake
 cmake_minimum_required(VERSION 3.25)
 
 # Appends to ${text} an array with the file's bytes, and to ${table} its line in a table.
 function(embed name file index text table)
-    file(READ ${ROOT}/${file} bytes HEX)
+    cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY ${ROOT} OUTPUT_VARIABLE path)
+    file(READ ${path} bytes HEX)
     string(LENGTH "${bytes}" digits)
     math(EXPR size "${digits} / 2")
     string(REGEX REPLACE "(................................)" "\\1\n" bytes "${bytes}")
@@ -26,6 +27,9 @@ foreach(file IN LISTS files)
     embed(${name} ${file} ${index} arrays modules)
     math(EXPR index "${index} + 1")
 endforeach()
+
+embed(argparse ${ARGPARSE} ${index} arrays modules)
+math(EXPR index "${index} + 1")
 
 file(GLOB files RELATIVE ${ROOT} ${ROOT}/strategies/*.lua)
 foreach(file IN LISTS files)

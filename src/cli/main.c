@@ -1,5 +1,5 @@
 /*
- * main.c: finds the verb and prepares the process for it.
+ * main.c: prepares the process and starts the verb.
  * Everything a verb prints for programs goes to stdout, everything for people to stderr.
  */
 #include <signal.h>
@@ -10,14 +10,6 @@
 #include <sys/resource.h>
 
 #include "verbs.h"
-
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-} verbs[] = {
-    {"run", gyre__cli_run},         {"help", gyre__cli_help},           {"--help", gyre__cli_help},
-    {"-h", gyre__cli_help},         {"--version", gyre__cli_version},   {"version", gyre__cli_version},
-};
 
 /*
  * Proxy credentials are in this process's memory, in Lua strings among other places. Not dumpable means no core file,
@@ -45,10 +37,11 @@ int main(int argc, char **argv)
     raise_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a peer that hangs up is an error of one request */
 
-    const char *name = argc > 1 ? argv[1] : NULL;
-    for (size_t i = 0; name && i < sizeof verbs / sizeof *verbs; i++)
-        if (strcmp(name, verbs[i].name) == 0) return verbs[i].run(argc - 1, argv + 1);
-    if (name) fprintf(stderr, "gyre: no verb '%s'; gyre help lists them\n", name);
-    else fputs("gyre: no verb given; gyre help lists them\n", stderr);
-    return EXIT_USAGE;
+    const char *verb = argc > 1 ? argv[1] : "";
+    if (strcmp(verb, "--version") == 0 || strcmp(verb, "version") == 0) {
+        printf("gyre %s (abi %d)\n", gyre_version(), gyre_abi());
+        return EXIT_ALL_GOOD;
+    }
+    if (strcmp(verb, "run") == 0) return gyre__cli_run(argc - 1, argv + 1);
+    return gyre__cli_verb(argc - 1, argv + 1);
 }

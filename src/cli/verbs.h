@@ -1,10 +1,10 @@
-/* verbs.h: the verbs of the program, one file each. */
+/* verbs.h: how main.c starts what was asked for. Every verb but `run` is a Lua module: lua/gyre/cli/init.lua. */
 #ifndef GYRE_CLI_VERBS_H
 #define GYRE_CLI_VERBS_H
 
 #include <gyre/host.h>
 
-/* Exit codes, the same for every verb. */
+/* Exit codes, the same for every verb; lua/gyre/cli/exit.lua has them too. */
 enum {
     EXIT_ALL_GOOD = 0,
     EXIT_SOME_FAILED = 1,
@@ -13,10 +13,14 @@ enum {
     EXIT_INTERRUPTED = 4,
 };
 
-/* argv[0] is the verb. Each returns an exit code. */
+/* gyre run FILE: argv[0] is "run". Returns an exit code. */
 int gyre__cli_run(int argc, char **argv);
-int gyre__cli_help(int argc, char **argv);
-int gyre__cli_version(int argc, char **argv);
+
+/* Any other verb, argv[0]; argc may be 0. Returns an exit code. */
+int gyre__cli_verb(int argc, char **argv);
+
+/* lua-cjson, linked into the program. */
+int luaopen_cjson(struct lua_State *L);
 
 /* lua/ and strategies/ as they were when the program was built; made by embed.cmake. */
 extern const struct gyre_source gyre__cli_modules[];

@@ -1,6 +1,6 @@
 /*
- * run.c: gyre run JOB.lua.
- * The job is the main task of a net. Owns the signals while it runs.
+ * script.c: runs Lua as a program: a file (gyre run) or one of the modules inside (all other verbs).
+ * The script is the main task of a net, so that its calls may wait. Owns the signals while it runs.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -61,8 +61,9 @@ static int report(struct gyre_host *host)
 }
 
 struct script {
+    int is_verb; /* argv goes to the module gyre.cli; otherwise argv[0] is a file */
     int argc;
-    char **argv; /* argv[0] is the file */
+    char **argv;
 };
 
 /* Sets the global `arg` as the luajit program does. stack: script -> - */
@@ -78,14 +79,23 @@ static int set_arguments(lua_State *L)
     return 0;
 }
 
+/* stack: - -> function | message; returns the status of luaL_load* */
+static int load_chunk(lua_State *L, const struct script *script)
+{
+    static const char start[] = "return require('gyre.cli').main(...)";
+    if (script->is_verb) return luaL_loadbuffer(L, start, sizeof start - 1, "=gyre");
+    return luaL_loadfile(L, script->argv[0]);
+}
+
 /* Puts the script and its arguments on the stack of the main state. stack: - -> function args...; returns how many
  * arguments, or -1 with the host's error set. */
 static int load(struct gyre_host *host, struct script *script)
 {
     lua_State *L = gyre_host_state(host);
+    int first = script->is_verb ? 0 : 1;
 
     if (gyre__host_protect(host, set_arguments, script) < 0) return -1;
-    if (luaL_loadfile(L, script->argv[0]) != 0) { /* stack: message */
+    if (load_chunk(L, script) != 0) { /* stack: message */
         gyre__host_fail(host, lua_tostring(L, -1));
         lua_pop(L, 1);
         return -1;
@@ -94,10 +104,11 @@ static int load(struct gyre_host *host, struct script *script)
         gyre__host_fail(host, "too many arguments");
         return -1;
     }
-    for (int i = 1; i < script->argc; i++) lua_pushstring(L, script->argv[i]);
-    return script->argc - 1; /* stack: function args... */
+    for (int i = first; i < script->argc; i++) lua_pushstring(L, script->argv[i]);
+    return script->argc - first; /* stack: function args... */
 }
 
+/* A file that was interrupted ends with EXIT_INTERRUPTED whatever it says; a verb knows by itself what it is then. */
 static int run(struct gyre_host *host, struct gyre__net *net, struct script *script)
 {
     int arguments = load(host, script);
@@ -110,7 +121,7 @@ static int run(struct gyre_host *host, struct gyre__net *net, struct script *scr
     if (gyre__net_drop(net) < 0 && code == EXIT_ALL_GOOD) code = report(host);
     release_signals();
     if (code != EXIT_ALL_GOOD) return code;
-    if (status == GYRE_EBUSY || net->draining) return EXIT_INTERRUPTED;
+    if (status == GYRE_EBUSY || (net->draining && !script->is_verb)) return EXIT_INTERRUPTED;
 
     code = gyre__net_result(net);
     if (code >= 0) return code;
@@ -125,7 +136,7 @@ static const char *setting(const char *name)
     return value && *value ? value : NULL;
 }
 
-int gyre__cli_run(int argc, char **argv)
+static int start(struct script *script)
 {
     struct gyre_host_options options = {
         .size = sizeof options,
@@ -135,23 +146,33 @@ int gyre__cli_run(int argc, char **argv)
         .strategies = gyre__cli_strategies,
         .strategy_count = gyre__cli_strategy_count,
     };
-    struct script script = {argc - 1, argv + 1};
     struct gyre_host *host = NULL;
     struct gyre__net *net = NULL;
     int code = EXIT_USAGE;
 
-    if (argc < 2) {
-        fputs("usage: gyre run JOB.lua [ARGUMENT...]\n", stderr);
-        return EXIT_USAGE;
-    }
     curl_global_init(CURL_GLOBAL_DEFAULT);
     if (gyre_host_open(&options, &host) < 0 || gyre__net_open(host, max_running(), &net) < 0 ||
-        gyre__job_open(host) < 0)
+        gyre__job_open(host) < 0 || gyre_host_preload(host, "cjson", luaopen_cjson) < 0)
         fputs("gyre: not enough memory to start\n", stderr);
     else
-        code = run(host, net, &script);
+        code = run(host, net, script);
     gyre_host_close(host);
     gyre__net_close(net);
     curl_global_cleanup();
     return code;
+}
+
+int gyre__cli_verb(int argc, char **argv)
+{
+    struct script script = {1, argc, argv};
+    return start(&script);
+}
+
+int gyre__cli_run(int argc, char **argv)
+{
+    if (argc >= 2 && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0) {
+        struct script script = {0, argc - 1, argv + 1};
+        return start(&script);
+    }
+    return gyre__cli_verb(argc, argv); /* its usage is said in Lua, as every verb's */
 }

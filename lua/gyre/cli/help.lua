@@ -1,0 +1,24 @@
+-- gyre help [VERB]
+local exit = require "gyre.cli.exit"
+local output = require "gyre.cli.output"
+
+local help = { about = "what verbs there are, or what one of them takes" }
+
+function help.options(parser)
+  parser:argument("verb", "One of them."):args "?"
+end
+
+function help.run(args)
+  local cli = require "gyre.cli"
+  if not args.verb then
+    output.write(cli.help())
+    return
+  end
+  local verb = cli.verb(args.verb)
+  if not verb then
+    exit.usage(("no verb '%s'; gyre help lists them"):format(args.verb))
+  end
+  output.write(cli.parser(args.verb, verb):get_help(), "\n")
+end
+
+return help

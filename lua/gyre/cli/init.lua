@@ -1,0 +1,127 @@
+-- The verbs of the gyre program. src/cli/script.c calls main().
+--
+-- A verb is a module gyre.cli.NAME that returns
+--   about    one line for `gyre help`
+--   options  function(parser): adds its options and arguments to an argparse parser (lua-argparse is part of the
+--            program); more words on it by parser:epilog
+--   run      function(args, argv) -> exit code, or nothing for 0. A task, so calls that wait may be made. It gets out
+--            from anywhere by gyre.cli.exit
+-- and a line in VERBS. Letters mean what they mean in curl; what verbs share has the same long name everywhere:
+-- --proxies --pool --strategy --session --country --concurrency --per-host --tries --timeout --out --state.
+local argparse = require "argparse"
+local exit = require "gyre.cli.exit"
+local output = require "gyre.cli.output"
+
+local debug, ipairs, tostring, xpcall = debug, ipairs, tostring, xpcall
+
+local VERBS = { "run", "help" }
+
+local FOOTER = [[
+
+Exit status: 0 all good, 1 some failed, 2 usage or script error, 3 no usable proxy, 4 interrupted, state saved.
+Ctrl-C lets requests in flight finish; a second one stops at once.
+
+Environment
+  GYRE_LUA_PATH       directory of Lua modules to use instead of the built-in ones
+  GYRE_STRATEGY_PATH  directory of strategies, likewise
+  GYRE_COREDUMP=1     allow core dumps and debuggers; a dump may hold credentials
+  NO_COLOR            no colours]]
+
+local cli = {}
+
+--- The verb with this name, or nil.
+---@param name string
+---@return table?
+function cli.verb(name)
+  for _, known in ipairs(VERBS) do
+    if known == name then
+      return require("gyre.cli." .. name)
+    end
+  end
+  return nil
+end
+
+--- The text of `gyre help`.
+---@return string
+function cli.help()
+  local lines = { "usage: gyre VERB [OPTION]... [ARGUMENT]...", "       gyre help VERB", "       gyre --version", "" }
+  for _, name in ipairs(VERBS) do
+    lines[#lines + 1] = ("  %-12s %s"):format(name, cli.verb(name).about)
+  end
+  return table.concat(lines, "\n") .. "\n" .. FOOTER .. "\n"
+end
+
+--- The parser of a verb's command line.
+---@param name string
+---@param verb table
+---@return table
+function cli.parser(name, verb)
+  local parser = argparse("gyre " .. name, verb.about)
+  parser:add_help(false) -- argparse's own ends the process
+  parser:flag("-h --help", "This text.")
+  verb.options(parser)
+  return parser
+end
+
+local function wants_help(argv)
+  for _, argument in ipairs(argv) do
+    if argument == "--" then
+      return false
+    elseif argument == "--help" or argument == "-h" then
+      return true
+    end
+  end
+  return false
+end
+
+local function run(name, verb, argv)
+  local parser = cli.parser(name, verb)
+  if wants_help(argv) then -- before parsing: what is required is not when one asks for help
+    output.write(parser:get_help(), "\n")
+    return exit.ALL_GOOD
+  end
+  local known, args = parser:pparse(argv)
+  if not known then
+    exit.usage(args .. "\n" .. parser:get_usage())
+  end
+  local code = verb.run(args, argv)
+  output.flush()
+  return code
+end
+
+-- Mistakes in the program keep their traceback.
+local function handler(raised)
+  return exit.of(raised) and raised or debug.traceback(tostring(raised), 2)
+end
+
+--- Runs a verb.
+---@param name? string
+---@return integer code
+function cli.main(name, ...)
+  if name == nil then
+    output.say "gyre: no verb given; gyre help lists them"
+    return exit.USAGE
+  end
+  if name == "--help" or name == "-h" then
+    name = "help"
+  end
+  local verb = cli.verb(name)
+  if not verb then
+    output.say(("gyre: no verb '%s'; gyre help lists them"):format(name))
+    return exit.USAGE
+  end
+  local ran, result = xpcall(run, handler, name, verb, { ... })
+  if ran then
+    return result or exit.ALL_GOOD
+  end
+  local code, message = exit.of(result)
+  if not code then
+    error(result, 0)
+  end
+  if message then
+    output.say("gyre ", name, ": ", message)
+  end
+  return code
+end
+
+return cli

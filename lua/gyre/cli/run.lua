@@ -1,0 +1,15 @@
+-- gyre run JOB.lua: what it takes. The program runs the file itself (src/cli/script.c): the arguments are the script's.
+local exit = require "gyre.cli.exit"
+
+local run = { about = "run a job: a Lua script that makes requests through a pool" }
+
+function run.options(parser)
+  parser:argument("job", "A Lua file; it may return an exit code."):args "?"
+  parser:argument("argument", "The script finds these in `arg`."):args "*"
+end
+
+function run.run()
+  exit.usage "no script given\nusage: gyre run JOB.lua [ARGUMENT]..."
+end
+
+return run
