@@ -79,6 +79,7 @@ struct gyre_options {
     double breaker_base;
     double breaker_max;
     double max_benched;
+    const char *group;
 };
 
 struct gyre_proxy_spec {

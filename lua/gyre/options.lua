@@ -4,12 +4,14 @@ local ffi = require "ffi"
 local C = require "gyre.clib"
 local errors = require "gyre.error"
 
-local error, pairs, tostring, type = error, pairs, tostring, type
+local error, pairs, tonumber, tostring, type = error, pairs, tonumber, tostring, type
 
 --- How to open a pool. With `shared`, an existing file is attached, and its capacities and settings apply.
 ---@class gyre.Options
 ---@field proxies? string|table path of a list, or a list of URLs and tables of fields
 ---@field shared? string path of a segment file, usually on /dev/shm
+---@field mode? string permission bits of a new segment file, octal as for chmod ["0600"]
+---@field group? string its group, by name or number in text [the process's own]
 ---@field strategy? string|gyre.Strategy name, path or table ["round-robin"]
 ---@field max_proxies? integer capacity [65536]
 ---@field max_leases? integer capacity for leases in flight [65536]
@@ -52,7 +54,9 @@ local BREAKER = {
 local CLOCKS = { system = C.GYRE_CLOCK_SYSTEM, manual = C.GYRE_CLOCK_MANUAL }
 local LARGEST = { seed = 2 ^ 53 }
 local SOURCES = { proxies = "a path or a list", strategy = "a name, a path or a table" }
-local ELSEWHERE = { proxies = true, strategy = true, shared = true, breaker = true, clock = true }
+local ELSEWHERE = {
+  proxies = true, strategy = true, shared = true, mode = true, group = true, breaker = true, clock = true,
+}
 
 local options = {}
 
@@ -85,7 +89,7 @@ end
 
 -- Levels of errors are counted from gyre.open()'s caller.
 local function check_types(given)
-  local breaker, clock, shared = given.breaker, given.clock, given.shared
+  local breaker, clock, shared, group = given.breaker, given.clock, given.shared, given.group
   if breaker ~= nil and type(breaker) ~= "table" then
     error("option 'breaker' must be a table", 4)
   end
@@ -95,12 +99,37 @@ local function check_types(given)
   if shared ~= nil and type(shared) ~= "string" then
     error("option 'shared' must be a path", 4)
   end
+  if group ~= nil and type(group) ~= "string" then
+    error("option 'group' must be the name or the number of a group, as text", 4)
+  end
   for name, meaning in pairs(SOURCES) do
     local source = given[name]
     if source ~= nil and type(source) ~= "string" and type(source) ~= "table" then
       error(("option '%s' must be %s"):format(name, meaning), 4)
     end
   end
+end
+
+local function nul_byte(name)
+  return errors.new("invalid", ("option '%s' holds a NUL byte"):format(name))
+end
+
+-- Where the segment is, and who else may use it.
+local function set_file(made, given)
+  local shared, mode, group = given.shared, given.mode, given.group
+  if mode ~= nil then
+    if type(mode) ~= "string" or not mode:find "^0?[0-7][0-7][0-7]$" then
+      error("option 'mode' must be octal digits in text, like \"0660\"", 4)
+    end
+    made.mode = tonumber(mode, 8)
+  end
+  if shared and shared:find("%z") then
+    return nul_byte "shared"
+  elseif group and group:find("%z") then
+    return nul_byte "group"
+  end
+  made.path, made.group = shared, group
+  return nil
 end
 
 --- The core's options. The result holds pointers into strings of `given`: it must not outlive it.
@@ -115,11 +144,9 @@ function options.read(given)
     return nil, err
   end
   made.clock = CLOCKS[given.clock or "system"]
-  if given.shared then
-    if given.shared:find("%z") then
-      return nil, errors.new("invalid", "option 'shared' holds a NUL byte")
-    end
-    made.path = given.shared
+  err = set_file(made, given)
+  if err then
+    return nil, err
   end
   return made
 end

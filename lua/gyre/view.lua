@@ -15,6 +15,7 @@ local registry = require "gyre.registry"
 local error, tostring, type = error, tostring, type
 local enter, count, listed, chosen, pick, new_face = faces.enter, faces.count, faces.listed, faces.chosen, faces.pick,
   faces.new
+local random_of = faces.random
 local by_number, ids, pools = faces.by_number, faces.ids, registry.pools
 local MAX_SAMPLE, UNLISTED, OVER = faces.MAX_SAMPLE, faces.UNLISTED, faces.OVER
 
@@ -102,7 +103,7 @@ function View.weighted(self, by)
     local candidate = listed(state, face.slots, i)
     local weight = weight_by(by, candidate)
     sum = sum + weight
-    if weight > 0 and face.root.random:unit() * sum < weight then
+    if weight > 0 and random_of(face):unit() * sum < weight then
       picked = candidate
     end
   end
@@ -113,7 +114,7 @@ end
 local function sample_listed(face, handle, k)
   local n, sample, taken = count(face, handle), {}, {}
   for top = (k < n and n - k or 0) + 1, n do
-    local i = face.root.random:upto(top)
+    local i = random_of(face):upto(top)
     if taken[i] then
       i = top
     end

@@ -46,6 +46,20 @@ describe("gyre.open", function()
     os.remove(path)
   end)
 
+  it("gives a new file a mode and a group", function()
+    local path = os.tmpname()
+    os.remove(path)
+    local own = io.popen "id -g":read "*l"
+    assert(gyre.open { shared = path, max_proxies = 64, max_sessions = 64, mode = "0640", group = own }):close()
+    assert.equal("640 " .. own, io.popen("stat -c '%a %g' " .. path):read "*l")
+    os.remove(path)
+    local err = fails { shared = path, group = "no-such-group" }
+    assert.equal("invalid", err.kind)
+    assert.truthy(err.message:find("no-such-group", 1, true))
+    assert.equal("invalid", fails({ shared = path, group = "a\0b" }).kind)
+    assert.equal("invalid", fails({ shared = path, mode = "0700" }).kind)
+  end)
+
   it("says what is wrong with a segment file", function()
     local path = os.tmpname()
     local file = io.open(path, "wb")
@@ -160,6 +174,9 @@ describe("gyre.open", function()
       function() gyre.open { proxies = 17 } end,
       function() gyre.open { alpha = "0.2" } end,
       function() gyre.open { shared = 17 } end,
+      function() gyre.open { mode = 600 } end,
+      function() gyre.open { mode = "rw" } end,
+      function() gyre.open { group = 0 } end,
       function() gyre.open { clock = "sundial" } end,
       function() gyre.open { breaker = 5 } end,
       function() gyre.open { breaker = { faults = 5 } } end,

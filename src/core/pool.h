@@ -76,6 +76,7 @@ struct gyre_pool {
     uint32_t ban_mask, host_mask;
     /* This process's own. */
     size_t size;
+    struct mapping *mapping; /* of a file; NULL: the memory is this handle's alone */
     uint32_t guard; /* spin lock over what follows */
     struct thread *threads;
     uint32_t *spare; /* lease entries no thread keeps */
@@ -92,6 +93,13 @@ uint64_t gyre__thread_serial(void);
 void gyre__thread_free_all(struct gyre_pool *pool);
 void gyre__guard_lock(struct gyre_pool *pool);
 void gyre__guard_unlock(struct gyre_pool *pool);
+
+/* mapping.c. The files this process has mapped, once each. */
+struct stat;
+struct mapping *gyre__mapping_find(const struct stat *st);
+struct mapping *gyre__mapping_add(const struct stat *st, void *memory, size_t size);
+void *gyre__mapping_memory(const struct mapping *mapping, size_t *size);
+void gyre__mapping_drop(struct mapping *mapping);
 
 struct thread_cache {
     uint64_t serial;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,9 @@ struct plan {
     struct segment_header header;
     const char *path;
     mode_t mode;
+    gid_t group; /* of a new file; NO_GROUP: as the system does it */
 };
+#define NO_GROUP ((gid_t)-1)
 
 static uint32_t round_up(uint32_t n, uint32_t unit)
 {
@@ -66,6 +69,25 @@ static int plan_times(const struct gyre_options *o, struct segment_config *confi
     return 0;
 }
 
+/* A group by name or number. Looked up here, for a name may be the only thing that is the same on two machines. */
+static int plan_group(const char *name, gid_t *group)
+{
+    struct group entry, *found = NULL;
+    char buffer[4096], *end;
+    *group = NO_GROUP;
+    if (!name || !*name) return 0;
+    errno = 0;
+    unsigned long number = strtoul(name, &end, 10);
+    if (!*end && !errno && number < NO_GROUP && *name != '-') {
+        *group = (gid_t)number;
+        return 0;
+    }
+    int error = getgrnam_r(name, &entry, buffer, sizeof buffer, &found);
+    if (!found) return gyre__fail(GYRE_EINVALID, "option group: %.100s: %s", name, error ? strerror(error) : "no such group");
+    *group = entry.gr_gid;
+    return 0;
+}
+
 static int plan_segment(const struct gyre_options *options, struct plan *plan)
 {
     static const struct gyre_options defaults = {.size = sizeof defaults};
@@ -82,6 +104,7 @@ static int plan_segment(const struct gyre_options *options, struct plan *plan)
     if (o->clock > GYRE_CLOCK_MANUAL) return gyre__fail(GYRE_EINVALID, "option clock: %u is none", o->clock);
     if (o->mode & ~0666u) return gyre__fail(GYRE_EINVALID, "option mode: %o has more than read and write bits", o->mode);
     int bad = plan_times(o, config);
+    if (!bad) bad = plan_group(o->group, &plan->group);
     if (bad) return bad;
     memcpy(header->magic, magic, sizeof magic);
     header->abi = GYRE_ABI;
@@ -182,7 +205,8 @@ static int map_handle(void *memory, size_t size, struct gyre_pool **out)
 static void free_handle(struct gyre_pool *pool)
 {
     gyre__thread_free_all(pool);
-    munmap(pool->header, pool->size);
+    if (pool->mapping) gyre__mapping_drop(pool->mapping);
+    else munmap(pool->header, pool->size);
     munmap(pool->here, 4096);
     free(pool);
 }
@@ -230,6 +254,8 @@ static int make_private(const struct plan *plan, void **memory)
 /* Fills a new file completely; its blocks are reserved, since a full /dev/shm would be a SIGBUS later. */
 static int fill_file(int fd, const struct plan *plan, const char *name)
 {
+    /* The group first: changing it would take bits off the mode. */
+    if (plan->group != NO_GROUP && fchown(fd, (uid_t)-1, plan->group) < 0) return system_error("changing the group of", plan->path);
     if (fchmod(fd, plan->mode) < 0) return system_error("chmod of", plan->path);
     int error = posix_fallocate(fd, 0, (off_t)plan->header.size);
     if (error) {
@@ -266,8 +292,8 @@ static int check_owner(int fd, const char *path, struct stat *st)
 {
     if (fstat(fd, st) < 0) return system_error("looking at", path);
     if (!S_ISREG(st->st_mode)) return gyre__fail(GYRE_ECORRUPT, "%.200s is no regular file", path);
-    if (st->st_uid != geteuid())
-        return gyre__fail(GYRE_ESYSTEM, "%.200s belongs to user %u, not to %u", path, st->st_uid, geteuid());
+    if (st->st_uid != geteuid() && st->st_uid != 0)
+        return gyre__fail(GYRE_ESYSTEM, "%.200s belongs to user %u, not to %u or root", path, st->st_uid, geteuid());
     return 0;
 }
 
@@ -293,7 +319,8 @@ static int check_header(const struct segment_header *header, uint64_t file_size,
     return 0;
 }
 
-static int map_file(int fd, const char *path, void **memory, size_t *size)
+/* The file's mapping, for one handle: the one there is in this process, or a new one. */
+static int map_file(int fd, const char *path, struct mapping **mapping)
 {
     union {
         struct segment_header header;
@@ -302,13 +329,27 @@ static int map_file(int fd, const char *path, void **memory, size_t *size)
     struct stat st;
     int bad = check_owner(fd, path, &st);
     if (bad) return bad;
+    if ((*mapping = gyre__mapping_find(&st))) return 0;
     if (pread(fd, &first, sizeof first, 0) != (ssize_t)sizeof first)
         return gyre__fail(GYRE_ECORRUPT, "%.200s is no gyre segment: only %lld bytes", path, (long long)st.st_size);
     bad = check_header(&first.header, (uint64_t)st.st_size, path);
     if (bad) return bad;
-    *size = first.header.size;
-    *memory = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    return *memory == MAP_FAILED ? system_error("mapping", path) : 0;
+    size_t size = first.header.size;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) return system_error("mapping", path);
+    *mapping = gyre__mapping_add(&st, memory, size);
+    if (*mapping) return 0;
+    munmap(memory, size);
+    return system_error("allocating for", path);
+}
+
+/* A process that may not open the file, but has inherited its mapping by fork, can attach all the same: an nginx worker of
+ * user nobody whose master, root, opened a file of mode 0600. */
+static struct mapping *inherited(const char *path)
+{
+    struct stat st;
+    if (errno != EACCES || lstat(path, &st) < 0) return NULL;
+    return gyre__mapping_find(&st);
 }
 
 /* After a reboot no pid in the file means anything: everybody in it is dead, and so is the holder of the lock. */
@@ -359,10 +400,25 @@ static int open_private(const struct plan *plan, struct gyre_pool **out)
     return bad ? bad : enter(*out, true);
 }
 
+/* A handle on a mapping that was taken for it. */
+static int open_mapping(struct mapping *mapping, bool fresh, struct gyre_pool **out)
+{
+    size_t size;
+    void *memory = gyre__mapping_memory(mapping, &size);
+    int bad = map_handle(memory, size, out);
+    if (bad) {
+        gyre__mapping_drop(mapping);
+        return bad;
+    }
+    (*out)->mapping = mapping;
+    bad = enter(*out, fresh);
+    if (bad) free_handle(*out);
+    return bad;
+}
+
 static int open_shared(const struct plan *plan, struct gyre_pool **out)
 {
-    void *memory = NULL;
-    size_t size = 0;
+    struct mapping *mapping = NULL;
     int fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), bad = 0, made = 0;
     if (fd < 0 && errno == ENOENT) {
         made = make_file(plan);
@@ -370,11 +426,16 @@ static int open_shared(const struct plan *plan, struct gyre_pool **out)
         fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     }
     if (fd < 0 && errno == ELOOP) return gyre__fail(GYRE_ESYSTEM, "%.200s is a symbolic link", plan->path);
-    if (fd < 0) return system_error("opening", plan->path);
+    if (fd < 0) {
+        int error = errno;
+        mapping = inherited(plan->path);
+        if (mapping) return open_mapping(mapping, false, out);
+        errno = error;
+        return system_error("opening", plan->path);
+    }
     if (flock(fd, LOCK_EX) < 0) bad = system_error("locking", plan->path);
-    if (!bad) bad = map_file(fd, plan->path, &memory, &size);
-    if (!bad && (bad = map_handle(memory, size, out))) munmap(memory, size);
-    if (!bad && (bad = enter(*out, made))) free_handle(*out);
+    if (!bad) bad = map_file(fd, plan->path, &mapping);
+    if (!bad) bad = open_mapping(mapping, made, out);
     flock(fd, LOCK_UN); /* closing would not do it: the mapping keeps the file open */
     close(fd);
     return bad;
@@ -394,6 +455,6 @@ GYRE_API int gyre_pool_open(const struct gyre_options *options, struct gyre_pool
 GYRE_API void gyre_pool_close(struct gyre_pool *pool)
 {
     if (!pool) return;
-    if (thread_get(pool)) gyre__process_leave(pool);
+    if (*pool->here) gyre__process_leave(pool); /* a forked child that never used the handle has nothing to give back */
     free_handle(pool);
 }

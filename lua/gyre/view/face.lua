@@ -120,10 +120,21 @@ function module.new(state, Handle, root)
   face.root = root or face
   if not root then
     face.picked = ffi.new("uint64_t[?]", MAX_SAMPLE)
-    face.random = random.new(state.seed)
   end
   faces[last_number], face.type = face, Handle
   return face
+end
+
+--- The generator of a view. Made when it is first needed: nginx opens its pools before it forks, and its workers shall
+--- not all draw the same.
+---@param face gyre.view.Face
+---@return gyre.Random
+function module.random(face)
+  local root = face.root
+  if not root.random then
+    root.random = random.new(root.state.seed)
+  end
+  return root.random
 end
 
 --- Begins a choice: what is known of the last one is forgotten.

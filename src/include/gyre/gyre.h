@@ -137,6 +137,8 @@ struct gyre_options {
     double breaker_base;      /* first bench is random in (0, base], seconds [30]; doubles with each */
     double breaker_max;       /* upper end of that range, seconds [3600] */
     double max_benched;       /* largest share of the pool on the bench, (0, 1] [0.8] */
+    const char *group;        /* group of a new file, by name or number; NULL: the process's own. With mode 0660 for
+                               * other users' processes; who may write the file is trusted with everything in it */
 };
 
 /* A proxy as it is added or updated. */
@@ -359,7 +361,10 @@ GYRE_API int gyre_url_parse(const char *text, struct gyre_url *url);
 /*
  * Opens a pool; `options` may be NULL. On success *pool is the caller's until gyre_pool_close(). Errors: INVALID
  * (an option), ABI or CORRUPT (the file is something else, another version, or damaged), SYSTEM, FULL (too many
- * processes). A file that is a symbolic link or belongs to another user is refused.
+ * processes). A file that is a symbolic link, or belongs to neither this user nor root, is refused.
+ * Takes nothing from those who have the file open. However often one process opens a file it is mapped once; each
+ * handle has leases of its own. A handle may be used on after fork(), in the child too, which is a process of its own from its
+ * first use on; and a child that may not open the file itself can still attach to what it inherited, by path.
  */
 GYRE_API int gyre_pool_open(const struct gyre_options *options, struct gyre_pool **pool);
 
