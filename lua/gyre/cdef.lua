@@ -289,6 +289,8 @@ int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint
 int gyre_list(struct gyre_pool *pool, const struct gyre_request *request, uint32_t *slots, int capacity);
 int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request);
 int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);
+int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_request *request, uint64_t id,
+                                 struct gyre_lease *lease);
 int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, const struct gyre_outcome *outcome);
 int gyre_complete_ms(struct gyre_pool *pool, struct gyre_lease *lease, int verdict, double ms);
 int gyre_session_get(struct gyre_pool *pool, const char *session, uint64_t *proxy);
@@ -299,6 +301,7 @@ int gyre_session_close(struct gyre_pool *pool, const char *session);
 int gyre_session_close_all(struct gyre_pool *pool);
 int gyre_session_cleanup(struct gyre_pool *pool);
 int gyre_session_next(struct gyre_pool *pool, uint64_t *cursor, struct gyre_session *session);
+int gyre_session_info(struct gyre_pool *pool, const char *id, struct gyre_session *session);
 int gyre_session_stats(struct gyre_pool *pool, struct gyre_session_stats *stats);
 int gyre_counter_add(struct gyre_pool *pool, const char *name, double delta, double *value);
 int gyre_counter_get(struct gyre_pool *pool, const char *name, double *value);

@@ -19,11 +19,19 @@ static inline bool is_plain(const struct gyre_request *request)
            !request->exclude_count;
 }
 
-static int check_request(const struct gyre_pool *pool, const struct gyre_request *request)
+/* What every call with a request wants of it. */
+static int check_wishes(const struct gyre_request *request)
 {
     if (request->size < sizeof *request) return gyre__fail(GYRE_EINVALID, "request.size is not set");
-    if (request->picker > GYRE_PICK_HASH) return gyre__fail(GYRE_EINVALID, "%u is no picker", request->picker);
     if (request->exclude_count && !request->exclude) return gyre__fail(GYRE_EINVALID, "request.exclude is NULL");
+    return 0;
+}
+
+static int check_request(const struct gyre_pool *pool, const struct gyre_request *request)
+{
+    int bad = check_wishes(request);
+    if (bad) return bad;
+    if (request->picker > GYRE_PICK_HASH) return gyre__fail(GYRE_EINVALID, "%u is no picker", request->picker);
     if (request->choices > MAX_CHOICES)
         return gyre__fail(GYRE_EINVALID, "request.choices %u is above %u", request->choices, MAX_CHOICES);
     uint32_t picker = request->picker ? request->picker : pool->picker;
@@ -189,18 +197,63 @@ GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *req
     return acquire_any(pool, request, lease);
 }
 
-GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease)
+/* ---- by id ---- */
+
+int gyre__acquire_id(struct gyre_pool *pool, struct thread *thread, uint64_t id, uint32_t stamp, struct gyre_lease *lease)
 {
-    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
-    struct thread *thread = thread_get(pool);
-    if (unlikely(!thread)) return GYRE_ESYSTEM;
-    uint32_t stamp = clock_stamp(pool), slot = slot_of_id(pool, id);
-    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
-    if (slot == NO_BIT) return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id);
+    uint32_t slot = slot_of_id(pool, id);
+    if (unlikely(slot == NO_BIT)) return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id);
+    if (likely(lease_start_simple(pool, thread, slot, stamp, &always, lease))) return 0;
     int result = gyre__lease_start(pool, thread, slot, stamp, &always, lease);
     if (likely(result == 0)) return 0;
     const char *why = result == GYRE_EBUSY ? "is at its limit" : result == GYRE_EFULL ? "finds no free lease" : "is not eligible";
     return gyre__fail(result, "proxy %llu %s", (unsigned long long)id, why);
+}
+
+int gyre__acquire_chosen(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
+                         uint32_t stamp, struct gyre_lease *lease)
+{
+    uint32_t slot = slot_of_id(pool, id);
+    if (slot != NO_BIT && !gyre__acquire_allows(pool, thread, request, slot))
+        return gyre__fail(GYRE_ENO_PROXY, "proxy %llu is not one that the request lets through", (unsigned long long)id);
+    return gyre__acquire_id(pool, thread, id, stamp, lease);
+}
+
+/* What both calls by id begin with: the thread, the time. */
+static int begin_by_id(struct gyre_pool *pool, const struct gyre_lease *lease, struct thread **thread, uint32_t *stamp)
+{
+    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
+    *thread = thread_get(pool);
+    if (unlikely(!*thread)) return GYRE_ESYSTEM;
+    *stamp = clock_stamp(pool);
+    if (unlikely(load_relaxed(&pool->control->tick) != *stamp)) gyre__tick(pool, *stamp);
+    return 0;
+}
+
+GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease)
+{
+    struct thread *thread;
+    uint32_t stamp;
+    int bad = begin_by_id(pool, lease, &thread, &stamp);
+    return unlikely(bad) ? bad : gyre__acquire_id(pool, thread, id, stamp, lease);
+}
+
+GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_request *request, uint64_t id,
+                                 struct gyre_lease *lease)
+{
+    struct thread *thread;
+    uint32_t stamp;
+    uint64_t host = 0;
+    int result = begin_by_id(pool, lease, &thread, &stamp);
+    if (unlikely(result)) return result;
+    if (!request) return gyre__acquire_id(pool, thread, id, stamp, lease);
+    result = check_wishes(request);
+    if (!result && request->host) result = gyre__host_enter(pool, request->host, &host);
+    if (result) return result;
+    result = request->session ? gyre__session_chosen(pool, thread, request, id, stamp, lease)
+                              : gyre__acquire_chosen(pool, thread, request, id, stamp, lease);
+    if (!result) lease->host = host;
+    return result;
 }
 
 /* ---- choosing without leasing, for strategies ---- */

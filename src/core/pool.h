@@ -293,6 +293,10 @@ struct ending;
 struct commit;
 int gyre__acquire_plain(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
                         struct gyre_lease *lease); /* acquire.c */
+/* A lease of this proxy, sets the detail on failure; the second if the request lets it through. acquire.c */
+int gyre__acquire_id(struct gyre_pool *pool, struct thread *thread, uint64_t id, uint32_t stamp, struct gyre_lease *lease);
+int gyre__acquire_chosen(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
+                         uint32_t stamp, struct gyre_lease *lease);
 int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,
                       const struct commit *commit, struct gyre_lease *lease);
 /* Counts an entry that is ENDING and takes it out of `active`; the caller frees the entry. */
@@ -305,9 +309,11 @@ void gyre__lease_expire(struct gyre_pool *pool, uint32_t stamp, uint32_t chunks)
 bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                           uint32_t slot);
 
-/* session.c. What gyre__acquire_plain does, for a request with a session. */
+/* session.c. What gyre__acquire_plain and gyre__acquire_chosen do, for a request with a session. */
 int gyre__session_acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                           uint32_t stamp, struct gyre_lease *lease);
+int gyre__session_chosen(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
+                         uint32_t stamp, struct gyre_lease *lease);
 uint64_t gyre__session_hash(const struct gyre_pool *pool, const char *id); /* 0 for none */
 void gyre__session_hand_in(struct gyre_pool *pool, struct thread *thread);
 /* Tells of damaged entries, or without a report drops them; counter.c likewise. Caller holds the segment lock. */

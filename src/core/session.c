@@ -188,8 +188,8 @@ static int lease_present(struct gyre_pool *pool, struct thread *thread, const st
     return GYRE_ENO_PROXY;
 }
 
-/* Under the locks: another may have assigned it meanwhile, and then that counts. */
-static int acquire_locked(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+/* Under the locks: another may have assigned it meanwhile, and then that counts. id 0: whom the request's picker picks. */
+static int acquire_locked(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
                           const struct session_key *key, uint32_t stamp, struct gyre_lease *lease)
 {
     struct session_seen seen = {0};
@@ -204,9 +204,37 @@ static int acquire_locked(struct gyre_pool *pool, struct thread *thread, const s
             return result;
         }
     }
-    int result = gyre__acquire_plain(pool, thread, request, stamp, lease);
+    int result = id ? gyre__acquire_chosen(pool, thread, request, id, stamp, lease)
+                    : gyre__acquire_plain(pool, thread, request, stamp, lease);
     if (result == 0) assign(pool, at, key, &seen, lease->id, stamp);
     thread->how = lives ? DECIDED_SESSION_MOVED : DECIDED_SESSION_NEW;
+    return result;
+}
+
+/* Leases the proxy that the session has: 0, or GYRE_ENOT_FOUND (it has none), GYRE_ENO_PROXY (it must get another), and
+ * other errors. Lock-free. */
+static inline int acquire_present(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                                  const struct session_key *key, uint32_t stamp, struct gyre_lease *lease)
+{
+    struct session_seen seen;
+    uint32_t at = session_find(pool, key, &seen);
+    if (unlikely(at == NO_SESSION || session_is_over(pool, &seen, stamp))) return GYRE_ENOT_FOUND;
+    int result = lease_present(pool, thread, request, seen.proxy, stamp, lease);
+    if (unlikely(result == GYRE_ENO_PROXY)) return result;
+    session_touch(pool, at, &seen, stamp);
+    if (likely(result == 0)) count_hit(pool, thread);
+    thread->how = DECIDED_SESSION_HIT;
+    return result;
+}
+
+static int acquire_anew(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
+                        const struct session_key *key, uint32_t stamp, struct gyre_lease *lease)
+{
+    int bad = gyre__session_check_id(request->session);
+    if (bad) return bad;
+    lock_key(pool, key);
+    int result = acquire_locked(pool, thread, request, id, key, stamp, lease);
+    unlock_key(pool, key);
     return result;
 }
 
@@ -214,24 +242,23 @@ int gyre__session_acquire(struct gyre_pool *pool, struct thread *thread, const s
                           uint32_t stamp, struct gyre_lease *lease)
 {
     struct session_key key;
-    struct session_seen seen;
     if (unlikely(!session_key_make(pool, request->session, &key))) return gyre__session_check_id(request->session);
-    uint32_t at = session_find(pool, &key, &seen);
-    if (likely(at != NO_SESSION && !session_is_over(pool, &seen, stamp))) {
-        int result = lease_present(pool, thread, request, seen.proxy, stamp, lease);
-        if (likely(result != GYRE_ENO_PROXY)) {
-            session_touch(pool, at, &seen, stamp);
-            if (likely(result == 0)) count_hit(pool, thread);
-            thread->how = DECIDED_SESSION_HIT;
-            return result;
-        }
-    }
+    int result = acquire_present(pool, thread, request, &key, stamp, lease);
+    if (likely(result != GYRE_ENOT_FOUND && result != GYRE_ENO_PROXY)) return result;
+    return acquire_anew(pool, thread, request, 0, &key, stamp, lease);
+}
+
+int gyre__session_chosen(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
+                         uint32_t stamp, struct gyre_lease *lease)
+{
+    struct session_key key;
+    if (unlikely(!session_key_make(pool, request->session, &key))) return gyre__session_check_id(request->session);
+    int result = acquire_present(pool, thread, request, &key, stamp, lease);
+    if (likely(result != GYRE_ENOT_FOUND && result != GYRE_ENO_PROXY)) return result;
+    if (id) return acquire_anew(pool, thread, request, id, &key, stamp, lease);
     int bad = gyre__session_check_id(request->session);
     if (bad) return bad;
-    lock_key(pool, &key);
-    int result = acquire_locked(pool, thread, request, &key, stamp, lease);
-    unlock_key(pool, &key);
-    return result;
+    return gyre__fail(result, result == GYRE_ENOT_FOUND ? "no such session" : "the session's proxy cannot be used");
 }
 
 /* ---- for strategies that pick themselves ---- */

@@ -37,6 +37,16 @@ static bool copy(const struct gyre_pool *pool, uint32_t at, struct session_seen 
     return true;
 }
 
+/* Everything but the id. */
+static void show(const struct gyre_pool *pool, const struct session_seen *seen, struct gyre_session *session)
+{
+    double idle = stamp_after(seen->last, pool->session_ttl), life = stamp_after(seen->created, pool->session_lifetime);
+    session->proxy = seen->proxy;
+    session->created = stamp_seconds(seen->created);
+    session->last_used = stamp_seconds(seen->last);
+    session->expires = pool->session_lifetime == UINT32_MAX || idle < life ? idle : life;
+}
+
 GYRE_API int gyre_session_next(struct gyre_pool *pool, uint64_t *cursor, struct gyre_session *session)
 {
     struct session_seen seen;
@@ -49,15 +59,28 @@ GYRE_API int gyre_session_next(struct gyre_pool *pool, uint64_t *cursor, struct 
         uint32_t i = (uint32_t)at;
         if (!load_acquire(session_tag(pool, i)) || !copy(pool, i, &seen, session->id)) continue;
         if (session_is_over(pool, &seen, stamp)) continue;
-        double idle = stamp_after(seen.last, pool->session_ttl), life = stamp_after(seen.created, pool->session_lifetime);
-        session->proxy = seen.proxy;
-        session->created = stamp_seconds(seen.created);
-        session->last_used = stamp_seconds(seen.last);
-        session->expires = pool->session_lifetime == UINT32_MAX || idle < life ? idle : life;
+        show(pool, &seen, session);
         *cursor = at + 1;
         return 1;
     }
     *cursor = 0;
+    return 0;
+}
+
+GYRE_API int gyre_session_info(struct gyre_pool *pool, const char *id, struct gyre_session *session)
+{
+    struct session_key key;
+    struct session_seen seen;
+    int bad = check_pool(pool);
+    if (bad || (bad = gyre__session_check_id(id)) != 0) return bad;
+    if (!session || session->size < sizeof *session)
+        return gyre__fail(GYRE_EINVALID, "no session, or its size is not set");
+    session_key_make(pool, id, &key);
+    if (session_find(pool, &key, &seen) == NO_SESSION || session_is_over(pool, &seen, clock_stamp(pool)))
+        return gyre__fail(GYRE_ENOT_FOUND, "no such session");
+    show(pool, &seen, session);
+    memcpy(session->id, key.word, key.size);
+    session->id[key.size] = 0;
     return 0;
 }
 

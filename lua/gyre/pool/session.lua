@@ -32,14 +32,10 @@ local function take_times(session)
   session.created, session.last_used, session.expires = info.created, info.last_used, info.expires
 end
 
--- The core finds the proxy of a session at once; the times only by going through all of them.
 local function find_times(session)
   local pool = registry.pools[session.pool]
-  cursor_cell[0] = 0
-  while pool and C.gyre_session_next(pool.handle, cursor_cell, info) == 1 do
-    if ffi.string(info.id) == session.id then
-      return take_times(session)
-    end
+  if pool and C.gyre_session_info(pool.handle, session.id, info) == 0 then
+    take_times(session)
   end
 end
 

@@ -494,6 +494,20 @@ GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_reques
 GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);
 
 /*
+ * The same for a request, in one call: BUSY while request.host is throttled; NO_PROXY when the request's filters or excludes
+ * or its host's bans do not let the proxy through; the lease knows its host. picker, key and choices are not looked at.
+ *
+ * With request.session the session's own proxy goes before `id`: it is leased if it can be used (lease->id says which one it
+ * became); else `id` is leased and sticks. Get-or-assign is one step, as with gyre_acquire(). So a strategy need not choose
+ * for nothing: call with id 0 first, which only tries the session's own. 0: leased. NOT_FOUND: there is no such session,
+ * or NO_PROXY: its proxy cannot be used any more; then choose, and call with the choice. BUSY: the session's proxy is at
+ * its limit, which is no reason to move. When the choice was taken meanwhile (NO_PROXY, BUSY, NOT_FOUND), exclude it and
+ * choose again. INVALID, FULL. Lock-free but for a session that gets a proxy.
+ */
+GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_request *request, uint64_t id,
+                                 struct gyre_lease *lease);
+
+/*
  * Ends a lease, in the process that took it. Errors: CLOSED (it has ended already, or its deadline passed), INVALID;
  * an error counts nothing. Lock-free on GYRE_OK; other verdicts may take a short lock.
  */
@@ -541,6 +555,9 @@ GYRE_API int gyre_session_cleanup(struct gyre_pool *pool);
 /* Iteration: set *cursor to 0 and session->size, call until it returns 0; 1 means *session is the next. In no order; one
  * made or ended meanwhile may be seen or not. Lock-free. */
 GYRE_API int gyre_session_next(struct gyre_pool *pool, uint64_t *cursor, struct gyre_session *session);
+
+/* One session by its id: fills *session (set its size); it is not used by that. NOT_FOUND (none, or over), INVALID. Lock-free. */
+GYRE_API int gyre_session_info(struct gyre_pool *pool, const char *id, struct gyre_session *session);
 
 /* Fills *stats (set its size). O(max_sessions), lock-free. */
 GYRE_API int gyre_session_stats(struct gyre_pool *pool, struct gyre_session_stats *stats);
