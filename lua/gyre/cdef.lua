@@ -160,6 +160,20 @@ struct gyre_request {
     const char *tags;
     uint32_t random_ties;
     uint32_t reserved;
+    double min_success;
+    double max_ms;
+};
+
+struct gyre_strategy {
+    uint32_t size;
+    uint32_t generation;
+    uint32_t picker;
+    uint32_t choices;
+    uint32_t random_ties;
+    uint32_t scripted;
+    char name[256];
+    char fallback[64];
+    char options[3072];
 };
 
 struct gyre_lease {
@@ -283,6 +297,9 @@ int gyre_pool_repair(struct gyre_pool *pool);
 const struct gyre_slot *gyre_pool_slots(struct gyre_pool *pool);
 double gyre_pool_time(struct gyre_pool *pool);
 int gyre_pool_set_time(struct gyre_pool *pool, double seconds);
+int gyre_strategy_set(struct gyre_pool *pool, const struct gyre_strategy *strategy, uint32_t *generation);
+int gyre_strategy_get(struct gyre_pool *pool, struct gyre_strategy *strategy);
+const uint32_t *gyre_strategy_generation(struct gyre_pool *pool);
 int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease);
 int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id);
 int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want);
@@ -314,7 +331,7 @@ int gyre_log_read(struct gyre_pool *pool, uint64_t *cursor, struct gyre_decision
 end
 
 return {
-  abi = 1,
+  abi = 2,
   -- gyre_struct_size() must agree with ffi.sizeof() about each of these.
   structs = {
     "options",
@@ -323,6 +340,7 @@ return {
     "proxy",
     "stats",
     "request",
+    "strategy",
     "lease",
     "ban",
     "check",

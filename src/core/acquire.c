@@ -16,7 +16,7 @@ static inline bool is_plain(const struct gyre_request *request)
     uintptr_t said = (uintptr_t)request->session | (uintptr_t)request->host | (uintptr_t)request->country |
                      (uintptr_t)request->region | (uintptr_t)request->tags;
     return request->size == sizeof *request && request->picker <= GYRE_PICK_ROUND_ROBIN && !said &&
-           !request->exclude_count;
+           !request->exclude_count && request->min_success == 0 && request->max_ms == 0;
 }
 
 /* What every call with a request wants of it. */
@@ -24,19 +24,28 @@ static int check_wishes(const struct gyre_request *request)
 {
     if (request->size < sizeof *request) return gyre__fail(GYRE_EINVALID, "request.size is not set");
     if (request->exclude_count && !request->exclude) return gyre__fail(GYRE_EINVALID, "request.exclude is NULL");
+    if (!(request->min_success >= 0 && request->min_success <= 1))
+        return gyre__fail(GYRE_EINVALID, "request.min_success %g is not between 0 and 1", request->min_success);
+    if (!(request->max_ms >= 0)) return gyre__fail(GYRE_EINVALID, "request.max_ms %g is no latency", request->max_ms);
     return 0;
 }
 
-static int check_request(const struct gyre_pool *pool, const struct gyre_request *request)
+static int check_request(const struct gyre_request *request)
 {
     int bad = check_wishes(request);
     if (bad) return bad;
     if (request->picker > GYRE_PICK_HASH) return gyre__fail(GYRE_EINVALID, "%u is no picker", request->picker);
     if (request->choices > MAX_CHOICES)
         return gyre__fail(GYRE_EINVALID, "request.choices %u is above %u", request->choices, MAX_CHOICES);
-    uint32_t picker = request->picker ? request->picker : pool->picker;
-    if (picker == GYRE_PICK_HASH && !request->key)
-        return gyre__fail(GYRE_EINVALID, "request.key is needed for the consistent hash");
+    return 0;
+}
+
+/* The picker of a request that is sound, or 0 and a detail. */
+static uint32_t picker_of(const struct gyre_pool *pool, const struct gyre_request *request)
+{
+    uint32_t picker = request && request->picker ? request->picker : strategy_picker(pool);
+    if (likely(picker != GYRE_PICK_HASH) || pick_key(request)) return picker;
+    gyre__fail(GYRE_EINVALID, "the consistent hash needs request.key, or else host or session");
     return 0;
 }
 
@@ -122,7 +131,8 @@ int gyre__acquire_plain(struct gyre_pool *pool, struct thread *thread, const str
                         struct gyre_lease *lease)
 {
     struct pick pick = {.request = request, .thread = thread};
-    struct start start = {request && request->picker ? request->picker : pool->picker, stamp, lease};
+    struct start start = {picker_of(pool, request), stamp, lease};
+    if (unlikely(!start.picker)) return GYRE_EINVALID;
     gyre__pick_begin(pool, &pick);
     int result = each_view(pool, &pick, start_here, &start);
     gyre__pick_end(pool, &pick);
@@ -140,8 +150,9 @@ static int is_member(struct gyre_pool *pool, struct pick *pick, void *context)
 bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                           uint32_t slot)
 {
-    if (likely(!request->host && !request->exclude_count && !is_filtered(request))) return true;
-    struct pick pick = {.request = request, .thread = thread};
+    bool choosy = request->host || request->exclude_count || request->min_success > 0 || request->max_ms > 0;
+    if (likely(!choosy && !is_filtered(request))) return true;
+    struct pick pick = {.request = request, .thread = thread, .choosy = choosy};
     if (request->host) pick.host = gyre__host_banning(pool, request->host);
     return pick_takes(pool, &pick, slot) && each_view(pool, &pick, is_member, &slot) == 0;
 }
@@ -173,7 +184,7 @@ static __attribute__((noinline)) int acquire_any(struct gyre_pool *pool, const s
     if (!pool || !lease) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
     struct thread *thread = thread_get(pool);
     if (!thread) return GYRE_ESYSTEM;
-    int bad = request ? check_request(pool, request) : 0;
+    int bad = request ? check_request(request) : 0;
     if (bad) return bad;
     uint32_t stamp = clock_stamp(pool);
     if (load_relaxed(&pool->control->tick) != stamp) gyre__tick(pool, stamp);
@@ -187,7 +198,7 @@ GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *req
     if (unlikely(!pool || !lease || (request && !is_plain(request)))) return acquire_any(pool, request, lease);
     const struct thread_cache *cache = thread_cache_of(pool);
     const struct segment_control *control = pool->control;
-    if (unlikely(!thread_is_known(pool, cache) || pool->picker != GYRE_PICK_ROUND_ROBIN || load_relaxed(&control->log_sample)))
+    if (unlikely(!thread_is_known(pool, cache) || strategy_picker(pool) != GYRE_PICK_ROUND_ROBIN || load_relaxed(&control->log_sample)))
         return acquire_any(pool, request, lease);
     uint32_t stamp = clock_stamp(pool), slot;
     if (unlikely(load_relaxed(&control->tick) != stamp) || unlikely((slot = pick_round_robin(pool)) == NO_BIT))
@@ -281,7 +292,7 @@ static int look_here(struct gyre_pool *pool, struct pick *pick, void *context)
 static int look_for(struct gyre_pool *pool, const struct gyre_request *request, struct look *look)
 {
     struct pick pick = {.request = request, .thread = thread_get(pool)};
-    int bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(pool, request) : 0;
+    int bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(request) : 0;
     if (bad) return bad;
     gyre__pick_begin(pool, &pick);
     int result = each_view(pool, &pick, look_here, look);
@@ -292,8 +303,8 @@ static int look_for(struct gyre_pool *pool, const struct gyre_request *request, 
 GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id)
 {
     if (!pool || !id) return gyre__fail(GYRE_EINVALID, "no pool, or no place for an id");
-    struct look look = {.picker = request && request->picker ? request->picker : pool->picker, .ids = id};
-    return look_for(pool, request, &look);
+    struct look look = {.picker = picker_of(pool, request), .ids = id};
+    return look.picker ? look_for(pool, request, &look) : GYRE_EINVALID;
 }
 
 GYRE_API int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want)
@@ -314,7 +325,7 @@ static int count_here(struct gyre_pool *pool, struct pick *pick, void *context)
 GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request)
 {
     struct pick pick = {.request = request, .thread = thread_get(pool)};
-    int count = 0, bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(pool, request) : 0;
+    int count = 0, bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(request) : 0;
     if (bad) return bad;
     int result = each_view(pool, &pick, count_here, &count);
     return result == GYRE_ESYSTEM ? result : count;
@@ -339,7 +350,7 @@ GYRE_API int gyre_list(struct gyre_pool *pool, const struct gyre_request *reques
     if (!pool || !slots || capacity < 0) return gyre__fail(GYRE_EINVALID, "no pool, or no place for slots");
     struct pick pick = {.request = request, .thread = thread_get(pool)};
     struct list list = {slots, 0, capacity};
-    int bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(pool, request) : 0;
+    int bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(request) : 0;
     if (bad) return bad;
     gyre__pick_begin(pool, &pick);
     int result = each_view(pool, &pick, list_here, &list);

@@ -308,6 +308,7 @@ static int check_all(struct gyre_pool *pool, struct gyre_check *report)
     check_hosts(&audit);
     gyre__session_audit(pool, report);
     gyre__counter_audit(pool, report);
+    gyre__strategy_audit(pool, report);
     int bad = check_texts(&audit);
     return bad ? bad : gyre__audit_leases(pool, report);
 }

@@ -133,8 +133,9 @@ static void note(struct gyre_pool *pool, const struct thread *thread, const stru
     decision.session = gyre__session_hash(pool, request ? request->session : NULL);
     int candidates = gyre_pool_eligible(pool, request);
     decision.candidates = candidates > 0 ? (uint32_t)candidates : 0;
-    copy_text(decision.strategy, sizeof decision.strategy,
-              picker_name(request && request->picker ? request->picker : pool->picker));
+    if (request && request->picker) copy_text(decision.strategy, sizeof decision.strategy, picker_name(request->picker));
+    else decision.generation = gyre__strategy_name(pool, decision.strategy, sizeof decision.strategy);
+    if (!*decision.strategy) copy_text(decision.strategy, sizeof decision.strategy, picker_name(strategy_picker(pool)));
     copy_text(decision.reason, sizeof decision.reason, reason(thread->how, result));
     append(pool, &decision);
 }

@@ -27,6 +27,7 @@ ABI_SIZE(struct session_entry, 64);
 ABI_SIZE(struct session_tail, 88);
 ABI_SIZE(struct counter_entry, 64);
 ABI_SIZE(struct decision_entry, 192);
+ABI_SIZE(struct strategy_entry, 3424);
 ABI_SIZE(struct view_cursor, 128);
 _Static_assert(offsetof(struct gyre_slot, use) == 0, "gyre_slot.use moved: bump GYRE_ABI in segment.h");
 _Static_assert(offsetof(struct gyre_slot, generation) == 32, "gyre_slot moved: bump GYRE_ABI in segment.h");
@@ -70,6 +71,7 @@ static uint64_t region_bytes(const struct segment_header *header, enum region re
     case REGION_SESSION_LOCKS: return buckets * sizeof(uint32_t);
     case REGION_COUNTERS: return COUNTER_PLACES * sizeof(struct counter_entry);
     case REGION_DECISIONS: return DECISIONS * sizeof(struct decision_entry);
+    case REGION_STRATEGY: return 2 * sizeof(struct strategy_entry);
     case REGION_COUNT: break;
     }
     return 0;

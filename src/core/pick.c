@@ -25,6 +25,7 @@ void gyre__pick_begin(struct gyre_pool *pool, struct pick *pick)
 {
     if (likely(!pick->request)) return;
     if (unlikely(pick->request->host)) pick->host = gyre__host_banning(pool, pick->request->host);
+    pick->choosy = pick->host || pick->request->exclude_count || pick->request->min_success > 0 || pick->request->max_ms > 0;
     if (likely(pick->request->exclude_count <= FEW)) return;
     if (!pick->thread->excluded) pick->thread->excluded = calloc(pool->max_proxies / 64, sizeof(uint64_t));
     if (!pick->thread->excluded) return; /* compare one by one, then */
@@ -37,11 +38,20 @@ void gyre__pick_end(struct gyre_pool *pool, struct pick *pick)
     if (unlikely(pick->marked)) mark(pool, pick, false);
 }
 
+bool gyre__pick_unfit(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot)
+{
+    const struct gyre_slot *hot = &pool->slots[slot];
+    if (request->min_success > 0 && load_float(&hot->success_rate) < request->min_success) return true;
+    return request->max_ms > 0 && load_double(&hot->ema_ms) > request->max_ms; /* NaN, unknown, is not above */
+}
+
 bool gyre__pick_excluded(const struct gyre_pool *pool, const struct pick *pick, uint32_t slot)
 {
     const struct gyre_request *request = pick->request;
     if (pick->host && gyre__ban_holds(pool, pick->host, slot)) return true;
-    if (!request || !request->exclude_count) return false;
+    if (!request) return false;
+    if (gyre__pick_unfit(pool, request, slot)) return true;
+    if (!request->exclude_count) return false;
     if (pick->marked) return pick->thread->excluded[slot / 64] >> (slot % 64) & 1;
     uint64_t id = make_id(load_relaxed(&pool->slots[slot].generation), slot);
     for (uint32_t i = 0; i < request->exclude_count; i++)
@@ -129,7 +139,7 @@ uint32_t gyre__pick(struct gyre_pool *pool, struct pick *pick, uint32_t picker)
 }
 
 struct reasons {
-    uint32_t filtered, benched, disabled, draining, excluded, busy, banned;
+    uint32_t filtered, benched, disabled, draining, excluded, busy, banned, unfit;
 };
 
 /* Why each proxy is out. What nothing speaks against had reached its limit when it was tried. O(proxies). */
@@ -144,6 +154,7 @@ static void count_reasons(struct gyre_pool *pool, const struct gyre_request *req
         else if (flags & SLOT_DRAINING) reasons->draining++;
         else if (flags & (SLOT_OPEN | SLOT_HALF)) reasons->benched++;
         else if (host && gyre__ban_holds(pool, host, slot)) reasons->banned++;
+        else if (request && gyre__pick_unfit(pool, request, slot)) reasons->unfit++;
         else if (gyre__pick_excluded(pool, &pick, slot)) reasons->excluded++;
         else if (flags & SLOT_LIMITED) reasons->busy++;
     }
@@ -155,10 +166,11 @@ int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request
     uint32_t live = load_relaxed(&pool->control->live);
     if (!live) return gyre__fail(GYRE_ENO_PROXY, "the pool is empty");
     count_reasons(pool, request, &r);
-    char filtered[48] = "", banned[96] = "";
+    char filtered[48] = "", banned[96] = "", unfit[64] = "";
     if (r.filtered) snprintf(filtered, sizeof filtered, "%u not in the filter, ", r.filtered);
+    if (r.unfit) snprintf(unfit, sizeof unfit, ", %u too slow or failing too often", r.unfit);
     if (r.banned) snprintf(banned, sizeof banned, ", %u banned by %.60s", r.banned, request->host);
     return gyre__fail(r.busy || result == GYRE_EBUSY ? GYRE_EBUSY : GYRE_ENO_PROXY,
-                      "none of %u proxies can be used: %s%u benched, %u disabled, %u draining, %u excluded, %u at their limit%s",
-                      live, filtered, r.benched, r.disabled, r.draining, r.excluded, r.busy, banned);
+                      "none of %u proxies can be used: %s%u benched, %u disabled, %u draining, %u excluded, %u at their limit%s%s",
+                      live, filtered, r.benched, r.disabled, r.draining, r.excluded, r.busy, unfit, banned);
 }

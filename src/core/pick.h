@@ -18,6 +18,7 @@ struct pick {
     struct view *view;
     struct commit commit;
     uint64_t host; /* hash of the request's host, 0 without one or when it has no bans */
+    bool choosy;   /* the request leaves out some of the view: by host, excludes, success or latency */
     bool marked;   /* excludes are in thread->excluded */
 };
 
@@ -28,13 +29,32 @@ void gyre__pick_end(struct gyre_pool *pool, struct pick *pick);
 /* Uniform over the view's eligible slots that are not excluded. */
 uint32_t gyre__pick_random(struct gyre_pool *pool, const struct pick *pick);
 bool gyre__pick_excluded(const struct gyre_pool *pool, const struct pick *pick, uint32_t slot);
+/* Does it fall short of what the request asks of success or latency? */
+bool gyre__pick_unfit(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot);
+/* What the request says, or else the segment's strategy where the request leaves the picker to it. */
+static inline uint32_t pick_choices(const struct gyre_pool *pool, const struct gyre_request *request)
+{
+    uint32_t said = request ? request->choices : 0;
+    if (!said && (!request || !request->picker)) said = strategy_choices(strategy_bits(pool));
+    return said ? said : 3;
+}
+static inline bool pick_random_ties(const struct gyre_pool *pool, const struct gyre_request *request)
+{
+    if (request && (request->random_ties || request->picker)) return request->random_ties;
+    return strategy_bits(pool) & STRATEGY_TIES;
+}
+/* The key of the consistent hash: without one it sticks to the host, so that each target sees the same few proxies. */
+static inline const char *pick_key(const struct gyre_request *request)
+{
+    if (!request) return NULL;
+    return request->key ? request->key : request->host ? request->host : request->session;
+}
 /* Why nothing was picked, when trying ended with `result`: sets the detail and returns GYRE_ENO_PROXY or GYRE_EBUSY. */
 int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request, int result);
 
 static inline bool pick_takes(const struct gyre_pool *pool, const struct pick *pick, uint32_t slot)
 {
-    if (likely(!pick->host && (!pick->request || !pick->request->exclude_count))) return true;
-    return !gyre__pick_excluded(pool, pick, slot);
+    return likely(!pick->choosy) || !gyre__pick_excluded(pool, pick, slot);
 }
 
 /* pick_least.c */

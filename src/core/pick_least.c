@@ -122,9 +122,10 @@ static void shuffle(struct level *level, uint32_t i, uint64_t *random)
 static uint32_t work_off(struct gyre_pool *pool, struct pick *pick)
 {
     struct level *level = &pick->view->level;
+    bool random = pick_random_ties(pool, pick->request);
     while (level->next < level->count && level->list[level->next].slot == NO_BIT) level->next++;
     for (uint32_t i = level->next; i < level->count; i++) {
-        if (pick->request && pick->request->random_ties) shuffle(level, i, pick->thread->random);
+        if (random) shuffle(level, i, pick->thread->random);
         struct least *at = &level->list[i];
         if (at->slot == NO_BIT) continue;
         uint32_t slot = at->slot;
@@ -235,7 +236,7 @@ uint32_t gyre__pick_least_active(struct gyre_pool *pool, struct pick *pick)
 {
     uint32_t start = 0, slot = NO_BIT;
     if (unlikely(!load_acquire(&pool->control->levels_on))) switch_on(pool);
-    if (pick->request && pick->request->random_ties)
+    if (pick_random_ties(pool, pick->request))
         start = random_below(pick->thread->random, load_relaxed(&pool->control->high));
     for (uint32_t level = 0; level < ACTIVE_LEVELS && slot == NO_BIT; level++) {
         slot = at_level(pool, pick, level, start, NO_BIT);

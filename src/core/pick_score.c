@@ -61,7 +61,7 @@ static double cost(const struct gyre_pool *pool, uint32_t slot, uint32_t stamp, 
 
 uint32_t gyre__pick_best(struct gyre_pool *pool, struct pick *pick)
 {
-    uint32_t slots[MAX_CHOICES], want = pick->request && pick->request->choices ? pick->request->choices : 3, best = NO_BIT;
+    uint32_t slots[MAX_CHOICES], want = pick_choices(pool, pick->request), best = NO_BIT;
     uint32_t members = pick->view->all ? load_relaxed(&pool->control->live) : pick->view->count;
     uint32_t n = members <= FEW_PROXIES ? all_of_few(pool, pick, slots) : gyre__pick_distinct(pool, pick, want, slots);
     double prior = load_double(&pool->control->prior), least = INFINITY;
@@ -217,7 +217,7 @@ uint32_t gyre__pick_hash(struct gyre_pool *pool, struct pick *pick)
 {
     uint32_t high = load_relaxed(&pool->control->high), members = pick->view->all ? load_relaxed(&pool->control->live) : pick->view->count;
     uint32_t slots[PROBES], n = 0, total = 0;
-    uint64_t hash = hash_key(pick->request->key);
+    uint64_t hash = hash_key(pick_key(pick->request));
     if (!members || !high || high > pool->max_proxies) return NO_BIT;
     uint32_t tries = high / members < 32 ? PROBES * (high / members + 1) : 32 * PROBES;
     for (uint32_t i = 0; i < tries && n < PROBES; i++) {

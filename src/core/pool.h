@@ -41,7 +41,7 @@ struct gyre_pool {
     uint32_t process; /* index of this process in the table */
     uint32_t lock_word; /* what stands in control->lock while this process holds it */
     uint32_t bucket_width, lease_timeout;
-    uint32_t clock, picker;
+    uint32_t clock;
     uint32_t keep; /* lease entries a thread may keep */
     double alpha;
     struct bits eligible;
@@ -55,6 +55,7 @@ struct gyre_pool {
     uint32_t *session_locks;
     struct counter_entry *counters;
     struct decision_entry *decisions;
+    struct strategy_entry *strategies;
     int64_t *base;
     uint32_t *changes;
     struct bits level[ACTIVE_LEVELS];
@@ -324,6 +325,25 @@ void gyre__counter_audit(struct gyre_pool *pool, struct gyre_check *report);
 enum decided_how { DECIDED_PICK, DECIDED_SESSION_HIT, DECIDED_SESSION_NEW, DECIDED_SESSION_MOVED };
 int gyre__decision_acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                            uint32_t stamp, struct gyre_lease *lease);
+
+/* strategy.c. control->strategy: generation << 32 | bits. */
+enum strategy_bit { STRATEGY_PICKER = 0xffu, STRATEGY_CHOICES_AT = 8, STRATEGY_TIES = 1u << 16, STRATEGY_SCRIPTED = 1u << 17 };
+static inline uint32_t strategy_bits(const struct gyre_pool *pool)
+{
+    return (uint32_t)load_relaxed(&pool->control->strategy);
+}
+static inline uint32_t strategy_picker(const struct gyre_pool *pool)
+{
+    return strategy_bits(pool) & STRATEGY_PICKER;
+}
+static inline uint32_t strategy_choices(uint32_t bits)
+{
+    return bits >> STRATEGY_CHOICES_AT & 0xffu;
+}
+/* The first bytes of its name, cut where they do not fit, and its generation. */
+uint32_t gyre__strategy_name(struct gyre_pool *pool, char *name, size_t size);
+/* Tells of a damaged record, or without a report puts the segment back to a native picker. Caller holds the segment lock. */
+void gyre__strategy_audit(struct gyre_pool *pool, struct gyre_check *report);
 
 /* entry.c. Free lease entries, dealt in chunks to processes and one by one to threads. */
 bool gyre__entry_refill(struct gyre_pool *pool, struct thread *thread);

@@ -154,6 +154,7 @@ void gyre__repair(struct gyre_pool *pool)
     drop_doubles(pool);
     gyre__session_audit(pool, NULL);
     gyre__counter_audit(pool, NULL);
+    gyre__strategy_audit(pool, NULL);
     gyre__host_repair(pool);
     gyre__ban_repair(pool);
 }

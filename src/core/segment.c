@@ -155,7 +155,6 @@ static int map_handle(void *memory, size_t size, struct gyre_pool **out)
     pool->lease_timeout = header->config.lease_timeout;
     pool->keep = header->max_leases >= 4096 ? THREAD_ENTRIES : 0;
     pool->clock = header->config.clock;
-    pool->picker = header->config.picker;
     pool->alpha = header->config.alpha;
     pool->slots = region(pool, REGION_SLOTS);
     pool->leases = region(pool, REGION_LEASES);
@@ -180,6 +179,7 @@ static int map_handle(void *memory, size_t size, struct gyre_pool **out)
     pool->session_seed = random_mix(&pool->session_seed);
     pool->counters = region(pool, REGION_COUNTERS);
     pool->decisions = region(pool, REGION_DECISIONS);
+    pool->strategies = region(pool, REGION_STRATEGY);
     pool->rates = region(pool, REGION_RATE);
     pool->ban_keys = region(pool, REGION_BAN_KEYS);
     pool->bans = region(pool, REGION_BANS);
@@ -240,6 +240,7 @@ static void initialise(void *memory, const struct segment_header *header)
     gyre__clock_attach(control, boot, true, header->config.clock == GYRE_CLOCK_MANUAL);
     random_seed(control->random, header->config.seed, 0);
     control->labels = 1;
+    control->strategy = header->config.picker;
     control->due = control->due_paced = control->due_mortal = UINT32_MAX;
 }
 

@@ -10,7 +10,7 @@
 
 #include <gyre/gyre.h>
 
-#define GYRE_ABI 1
+#define GYRE_ABI 2
 
 #define SLOT_BITS 20u
 #define SLOT_MASK ((1u << SLOT_BITS) - 1u)
@@ -40,6 +40,7 @@
 #define COUNTER_NAME 48u /* with its NUL */
 #define DECISIONS 4096u
 #define DECISION_WORDS 24u
+#define STRATEGY_WORDS 427u
 #define TEXT_CLASSES 57u /* an extent has 1 to 56 blocks: host 255 + user 511 + password 1023 bytes */
 
 /* gyre_slot.use: started above, in flight below, so that one read shows both and one atomic add counts both. */
@@ -191,6 +192,12 @@ struct decision_entry {
     uint64_t word[DECISION_WORDS];
 };
 
+/* Room for a struct gyre_strategy, as words; which of the two counts, strategy.c says. */
+struct strategy_entry {
+    uint64_t checksum;
+    uint64_t word[STRATEGY_WORDS];
+};
+
 /* Settings fixed when the segment is made. */
 struct segment_config {
     double alpha;
@@ -241,6 +248,7 @@ enum region {
     REGION_SESSION_LOCKS,
     REGION_COUNTERS,
     REGION_DECISIONS,
+    REGION_STRATEGY,
     REGION_COUNT
 };
 
@@ -282,6 +290,7 @@ struct segment_control {
     uint32_t due_mortal;      /* and of the next whose TTL passes */
     uint32_t ban_sweep, host_sweep; /* next entries to look at for what is over */
     uint32_t log_sample;      /* share of decisions to log, of 2^32 - 1; 0: the log is off */
+    uint64_t strategy;        /* generation << 32 | how to pick; strategy.c */
     OWN_LINE uint64_t manual_ms; /* time of GYRE_CLOCK_MANUAL */
     int64_t clock_offset_ms;     /* pool time - CLOCK_MONOTONIC, a multiple of 100 */
     uint64_t seen_ms, seen_realtime_ms;

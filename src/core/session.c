@@ -166,7 +166,8 @@ static bool was_quiet(struct gyre_pool *pool, uint32_t slot)
 
 static inline bool has_wishes(const struct gyre_request *request)
 {
-    return request->host || request->exclude_count || request->country || request->region || request->tags;
+    return request->host || request->exclude_count || request->country || request->region || request->tags ||
+           request->min_success > 0 || request->max_ms > 0;
 }
 
 /* Leases the proxy of a session. GYRE_ENO_PROXY when it has to be another. */

@@ -180,6 +180,15 @@ static void act_counter(void *argument)
     gyre_counter_add(world->pool, "pages", 1.0, NULL);
 }
 
+/* Long enough that most of its instructions are the copying of the record. */
+static void act_strategy(void *argument)
+{
+    struct world *world = argument;
+    struct gyre_strategy strategy = {.size = sizeof strategy, .picker = GYRE_PICK_RANDOM, .name = "random"};
+
+    gyre_strategy_set(world->pool, &strategy, NULL);
+}
+
 static void act_repair(void *argument)
 {
     struct world *world = argument;
@@ -314,6 +323,13 @@ static void die_inside(struct world *world)
     assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
+static void set_strategy(struct world *world)
+{
+    struct gyre_strategy strategy = {.size = sizeof strategy, .picker = GYRE_PICK_LEAST_USED, .name = "least-used"};
+
+    OK(gyre_strategy_set(world->pool, &strategy, NULL));
+}
+
 static const struct scenario scenarios[] = {
     {"acquire, first call of a process", 0, GYRE_PICK_ROUND_ROBIN, NULL, NULL, act_acquire, 4400},
     {"acquire round-robin", 0, GYRE_PICK_ROUND_ROBIN, NULL, touch, act_acquire, 700},
@@ -366,6 +382,8 @@ static const struct scenario scenarios[] = {
     {"unban", 0, 0, ban_first, touch, act_unban, 1900},
     {"throttled by a host", GYRE_THROTTLED, 0, NULL, hold_for_host, act_complete, 700},
     {"a new counter", 0, 0, NULL, touch, act_counter, 13000},
+    {"the first strategy", 0, 0, NULL, touch, act_strategy, 14000},
+    {"another strategy", 0, 0, set_strategy, touch, act_strategy, 14000},
     {"tick ends a TTL", 0, 0, limit_life, touch, act_tick, 20000},
     {"repair", 0, 0, leave_leases, touch, act_repair, 60000},
 };

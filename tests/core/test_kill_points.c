@@ -111,6 +111,18 @@ static void check_tables(struct gyre_pool *pool)
     assert_true(value == 1.0 || value == 2.0);
 }
 
+/* The segment follows one strategy whole: the one that was there, or the victim's. */
+static void check_strategy(struct gyre_pool *pool)
+{
+    struct gyre_strategy strategy = {.size = sizeof strategy};
+    static const char *const names[] = {"", "", "random", "least-used"};
+
+    OK(gyre_strategy_get(pool, &strategy));
+    if (strategy.picker > GYRE_PICK_LEAST_USED || strcmp(strategy.name, names[strategy.picker]))
+        fail_msg("'%s' with picker %u", strategy.name, strategy.picker);
+    EXPECT_COUNT(*gyre_strategy_generation(pool), strategy.generation, "generation");
+}
+
 /* No lease entry and no slot is lost: as many as ever can be had. */
 static void check_capacity(struct gyre_pool *pool)
 {
@@ -163,6 +175,7 @@ static void check_world(struct world *world, uint32_t way, uint64_t started)
         check_picks(world->pool, ids, n, picker);
     }
     check_tables(world->pool);
+    check_strategy(world->pool);
     check_capacity(world->pool);
 }
 

@@ -124,7 +124,7 @@ struct gyre_options {
                                * one that is over, or else of the least recently used; at most 4194304 [131072] */
     uint32_t max_bans;        /* capacity for proxy x host bans, rounded up to a multiple of 64; a quarter as many hosts may ban
                                * or throttle at once [65536]. Full: what has ended goes first, then what ends soonest */
-    uint32_t picker;          /* enum gyre_picker [GYRE_PICK_ROUND_ROBIN] */
+    uint32_t picker;          /* enum gyre_picker, until a strategy is set [GYRE_PICK_ROUND_ROBIN] */
     uint32_t clock;           /* enum gyre_clock */
     uint64_t seed;            /* of every random choice; 0: from the system */
     double alpha;             /* weight of a new latency sample in ema_ms, (0, 1] [0.2] */
@@ -219,18 +219,36 @@ struct gyre_stats {
  */
 struct gyre_request {
     uint32_t size;
-    uint32_t picker;          /* enum gyre_picker; 0: the pool's */
+    uint32_t picker;          /* enum gyre_picker; 0: the segment's, with its choices and ties where these are 0 here */
     const uint64_t *exclude;  /* ids not to choose, any number; unknown ids are ignored */
     uint32_t exclude_count;
     uint32_t choices;         /* of GYRE_PICK_BEST, 1 to 64 [3; all when 8 or fewer are eligible] */
     const char *session;      /* sticky: the same proxy for the same id; 1 to 128 bytes of [A-Za-z0-9._:@-] */
     const char *host;         /* the target's host name: proxies banned by it are left out */
-    const char *key;          /* of GYRE_PICK_HASH */
+    const char *key;          /* of GYRE_PICK_HASH [host, or else session] */
     const char *country;      /* ISO code; several, comma separated, in order of preference */
     const char *region;
     const char *tags;         /* comma separated: the proxy has all of them */
     uint32_t random_ties;     /* least-used and least-active: 1 breaks ties at random [0: by slot] */
     uint32_t reserved;
+    double min_success;       /* leaves out whose success_rate is lower, 0 to 1 [0: nobody] */
+    double max_ms;            /* leaves out whose ema_ms is higher; who has none yet may serve [0: nobody] */
+};
+
+/*
+ * How a segment chooses, for everybody on it at once: what gyre_acquire() follows where a request names no picker, and what
+ * Lua states load. Kept in the segment; see gyre_strategy_set().
+ */
+struct gyre_strategy {
+    uint32_t size;
+    uint32_t generation;      /* how often it has been changed; set by the library. 0: still options.picker, without a name */
+    uint32_t picker;          /* enum gyre_picker that gyre_acquire() follows */
+    uint32_t choices;         /* of GYRE_PICK_BEST, 1 to 64 [3] */
+    uint32_t random_ties;     /* of least-used and least-active: 1 breaks ties at random [0] */
+    uint32_t scripted;        /* 1: a strategy in Lua decides; picker is only for those without Lua */
+    char name[256];           /* of a strategy, or a path of one */
+    char fallback[64];        /* name of the strategy that serves when it cannot [""] */
+    char options[3072];       /* of the strategy, JSON ["": none] */
 };
 
 /*
@@ -466,6 +484,19 @@ GYRE_API const struct gyre_slot *gyre_pool_slots(struct gyre_pool *pool);
  * less than now, or the clock is the system's). */
 GYRE_API double gyre_pool_time(struct gyre_pool *pool);
 GYRE_API int gyre_pool_set_time(struct gyre_pool *pool, double seconds);
+
+/*
+ * Changes how the segment chooses, in one step: from the next acquire on, in every thread of every process. A process that
+ * is killed in here leaves the old or the new. Stores the new generation in *generation (may be NULL). INVALID (no name, no
+ * picker, a text without its end). Takes the lock; survives restarts of a segment in a file.
+ */
+GYRE_API int gyre_strategy_set(struct gyre_pool *pool, const struct gyre_strategy *strategy, uint32_t *generation);
+
+/* Fills *strategy (set its size). Lock-free; O(1). INVALID, CORRUPT. */
+GYRE_API int gyre_strategy_get(struct gyre_pool *pool, struct gyre_strategy *strategy);
+
+/* Where the generation stands, for a look at it before each acquire without a call; valid until close. Read-only. */
+GYRE_API const uint32_t *gyre_strategy_generation(struct gyre_pool *pool);
 
 /*
  * Picks a proxy and leases it: `started` and `active` are counted before it returns. Errors: NO_PROXY (detail
