@@ -2,10 +2,12 @@
 local ffi = require "ffi"
 local C = require "gyre.clib"
 local errors = require "gyre.error"
+local registry = require "gyre.registry"
 local strategy = require "gyre.strategy"
 local view = require "gyre.view"
 
 local ipairs, tonumber = ipairs, tonumber
+local states = registry.states
 
 local id_cell = ffi.new "uint64_t[1]"
 local info = ffi.new("struct gyre_proxy", { size = ffi.sizeof "struct gyre_proxy" })
@@ -104,6 +106,19 @@ function active.named(handle, state, source)
   at_work, err = active.new(handle, state, made)
   state.named[source] = at_work
   return at_work, err
+end
+
+--- The judge of the strategy that picks for a request, as gyre.judge takes it; nil: it has none.
+---@param pool gyre.Pool
+---@param source? string|gyre.Strategy what the request names
+---@return function?
+function active.judge(pool, source)
+  local state = states[pool.number]
+  local at_work = state and (source ~= nil and state.named[source] or state.strategy)
+  local made = at_work and at_work.strategy
+  return made and made.judge and function(...)
+    return made:judge(...)
+  end
 end
 
 return active

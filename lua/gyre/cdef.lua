@@ -142,7 +142,7 @@ struct gyre_stats {
     uint32_t benched, half_open, disabled, draining;
     uint32_t bench_refused;
     uint32_t ban_refused;
-    uint32_t reserved;
+    uint32_t ban_blamed;
     uint64_t started, completed, succeeded, failed, aborted, active;
 };
 
@@ -292,6 +292,7 @@ int gyre_host_next(struct gyre_pool *pool, uint32_t *cursor, struct gyre_ban *ba
 int gyre_host_throttle(struct gyre_pool *pool, const char *host, double seconds);
 int gyre_lease_host(struct gyre_lease *lease, const char *host);
 double gyre_host_delay(struct gyre_pool *pool, const char *host);
+double gyre_host_blamed(struct gyre_pool *pool, const char *host);
 int gyre_pool_check(struct gyre_pool *pool, struct gyre_check *report);
 int gyre_pool_repair(struct gyre_pool *pool);
 const struct gyre_slot *gyre_pool_slots(struct gyre_pool *pool);

@@ -7,6 +7,7 @@
 local errors = require "gyre.error"
 local histogram = require "gyre.histogram"
 local html = require "gyre.html"
+local judge = require "gyre.judge"
 local net = require "gyre.net"
 local progress = require "gyre.progress"
 local summary = require "gyre.summary"
@@ -17,7 +18,7 @@ local error, io, pairs, pcall, setmetatable, tostring, type = error, io, pairs, 
 local Job = {}
 Job.__index = Job
 
-local FIELDS = { pool = true, out = true, name = true, interval = true }
+local FIELDS = { pool = true, out = true, name = true, interval = true, judge = true }
 
 local job = {
   --- Title and links of a page: gyre.html(body, base_url) -> { title =, links = { absolute, each once, in order } }.
@@ -31,6 +32,12 @@ local function check(options)
   for name in pairs(options) do
     if not FIELDS[name] then
       error(("unknown option '%s'"):format(tostring(name)), 3)
+    end
+  end
+  if options.judge ~= nil then
+    local made, fault = judge.compile(options.judge)
+    if not made then
+      error("option 'judge': " .. fault, 3)
     end
   end
   if options.out ~= nil and type(options.out) ~= "string" then
@@ -48,14 +55,16 @@ local function open_output(path)
 end
 
 --- Starts a job. An output that cannot be written raises.
----@param options { pool: gyre.Pool, out?: string, name?: string, interval?: number } out: path of the output, which is
---- overwritten [stdout]
+---@param options { pool: gyre.Pool, out?: string, name?: string, interval?: number, judge?: gyre.Judge } out: path of
+--- the output, which is overwritten [stdout]; judge: of the requests that are given this job and have none of their own
 ---@return gyre.Job
 function job.job(options)
   check(options)
   return setmetatable({
     pool = options.pool,
     out = options.out,
+    judge = options.judge ~= nil and judge.compile(options.judge) or nil,
+    blamed = {},
     output = options.out and open_output(options.out) or io.stdout,
     line = progress.new { name = options.name, interval = options.interval },
     started = net.now(),
@@ -88,6 +97,12 @@ function Job:record(response, err)
     self.latencies[id] = own
     own:add(response.ms)
   end
+end
+
+--- Remembers a host that refused most of the pool at once, for the summary. pool:get() calls this.
+---@param host string
+function Job:blame(host)
+  self.blamed[host] = true
 end
 
 --- Shows how far the job is.

@@ -34,6 +34,7 @@ local outcome = ffi.new("struct gyre_outcome", { size = ffi.sizeof "struct gyre_
 ---@field ms? number latency, milliseconds
 ---@field bytes? number in both directions
 ---@field retry_after? number with banned and throttled: seconds the target asked for
+---@field host? string the host that answered, when that is another than the request's: bans and throttles are its own
 
 local VERDICTS = {
   ok = C.GYRE_OK,
@@ -43,7 +44,7 @@ local VERDICTS = {
   target_bad = C.GYRE_TARGET_BAD,
   aborted = C.GYRE_ABORTED,
 }
-local OUTCOME_FIELDS = { verdict = true, ms = true, bytes = true, retry_after = true }
+local OUTCOME_FIELDS = { verdict = true, ms = true, bytes = true, retry_after = true, host = true }
 local NO_LATENCY = -1 -- what gyre_complete_ms() takes for "not known"
 
 local methods = {}
@@ -141,6 +142,13 @@ local function fill_outcome(ended)
   end
 end
 
+local function answered_by(self, host)
+  if type(host) ~= "string" then
+    error("host must be text, not a " .. type(host), 3)
+  end
+  return C.gyre_lease_host(self.raw, host)
+end
+
 --- Ends the lease.
 ---@param ended gyre.Outcome
 ---@return true? ended
@@ -154,7 +162,10 @@ function methods.complete(self, ended)
   if not pool then
     return closed()
   end
-  local code = C.gyre_complete(pool.handle, self.raw, outcome)
+  local code = ended.host ~= nil and answered_by(self, ended.host) or 0
+  if code == 0 then
+    code = C.gyre_complete(pool.handle, self.raw, outcome)
+  end
   if code ~= 0 then
     return nil, status.error(code)
   end

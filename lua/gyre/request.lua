@@ -1,8 +1,12 @@
 -- The options of a request: read once per pool:get(), into what the native side, the pool and the retry loop need.
+local judge = require "gyre.judge"
+
 local error, pairs, tostring, type = error, pairs, tostring, type
+local lower, match = string.lower, string.match
 
 local DEFAULT_TRIES = 3
 local MAX_REDIRECTS = 10
+local MAX_HOST = 255
 
 --- Options of pool:get(). What is not listed here is a field of the pool's request: exclude, strategy, metadata.
 ---@class gyre.GetOptions : gyre.Request
@@ -14,7 +18,8 @@ local MAX_REDIRECTS = 10
 ---@field tries? integer attempts in all, each through another proxy [3]
 ---@field max_body? integer bytes after decompression [32 MiB]
 ---@field follow? boolean redirects, at most 10 [true]
----@field judge? fun(request: table, response?: gyre.Response, err?: gyre.Error): gyre.Verdict? nil: the default verdict
+---@field judge? gyre.Judge whose word the verdict is, before the job's, the strategy's and the default [none]
+---@field wait? number seconds to wait for a proxy that is free, or a host that asks for patience [timeout]
 ---@field verify? boolean the target's certificate [true]
 ---@field verify_proxy? boolean an https proxy's certificate [true]
 ---@field cacert? string file of certificates to trust, for both
@@ -29,7 +34,8 @@ local TYPES = {
   tries = "number",
   max_body = "number",
   follow = "boolean",
-  judge = "function",
+  judge = "judge",
+  wait = "number",
   verify = "boolean",
   verify_proxy = "boolean",
   cacert = "string",
@@ -45,6 +51,9 @@ local request = {}
 
 local function check(name, value, level)
   local wanted = TYPES[name]
+  if wanted == "judge" then
+    return -- compile() looks at it
+  end
   if type(value) ~= wanted then
     error(("option '%s' must be a %s, not a %s"):format(name, wanted, type(value)), level + 1)
   end
@@ -105,6 +114,27 @@ local function native_options(options, level)
   return native
 end
 
+local function compiled(value, level)
+  if value == nil then
+    return nil
+  end
+  local made, fault = judge.compile(value)
+  return made or error("option 'judge': " .. fault, level + 1)
+end
+
+--- The host of a URL, in lower case and without brackets; nil when it has none that the pool could take.
+---@param url string
+---@return string?
+function request.host(url)
+  local authority = match(url, "^%a[%w+.-]*://([^/?#]*)")
+  if not authority then
+    return nil
+  end
+  authority = match(authority, "@([^@]*)$") or authority
+  local host = lower(match(authority, "^%[([^%]]*)%]") or match(authority, "^[^:]*"))
+  return #host > 0 and #host <= MAX_HOST and host or nil
+end
+
 --- Checks the arguments of a request; misuse raises `level` calls up.
 ---@param url string
 ---@param options? gyre.GetOptions
@@ -129,6 +159,9 @@ function request.plan(url, options, level)
   if fields.exclude == nil or type(fields.exclude) == "table" then
     fields.exclude = copy_list(fields.exclude) -- it grows with every failed attempt
   end
+  if fields.host == nil then
+    fields.host = request.host(url)
+  end
   local method = options.method or "GET"
   return {
     url = url,
@@ -138,8 +171,10 @@ function request.plan(url, options, level)
     fields = fields,
     tries = options.tries or DEFAULT_TRIES,
     timeout = options.timeout or 30,
-    judge = options.judge,
+    wait = options.wait or options.timeout or 30,
+    judge = compiled(options.judge, level + 1),
     job = options.job,
+    host = fields.host,
   }
 end
 

@@ -1,5 +1,5 @@
 -- What a job prints at its end: a table per proxy, then totals. Proxies are shown without their credentials.
-local ipairs, tostring = ipairs, tostring
+local ipairs, pairs, tostring = ipairs, pairs, tostring
 local concat = table.concat
 
 local HEAD = { "proxy", "requests", "share", "failed", "mean ms", "ema ms" }
@@ -82,9 +82,18 @@ function summary.of(pool, options)
   return align(lines)
 end
 
+local function sorted(set)
+  local list = {}
+  for key in pairs(set) do
+    list[#list + 1] = key
+  end
+  table.sort(list)
+  return list
+end
+
 --- The totals of a job.
 ---@param totals { responses: integer, errors: integer, attempts: integer, bytes: number, elapsed: number, latency:
---- gyre.Histogram }
+--- gyre.Histogram, blamed?: table<string, boolean> }
 ---@return string text without a line end
 function summary.totals(totals)
   local latency = totals.latency
@@ -97,7 +106,11 @@ function summary.totals(totals)
     milliseconds(latency:percentile(0.50)), milliseconds(latency:percentile(0.95)),
     milliseconds(latency:percentile(0.99))
   )
-  return first .. "\n" .. second
+  local lines = { first, second }
+  for _, host in ipairs(sorted(totals.blamed or {})) do
+    lines[#lines + 1] = host .. " refused most of the pool at once: it refuses everybody, or the judge is wrong"
+  end
+  return concat(lines, "\n")
 end
 
 return summary

@@ -179,7 +179,7 @@ void gyre__ban_verdict(struct gyre_pool *pool, uint32_t slot, uint64_t hash, dou
         return;
     }
     if (at != NO_BIT) uncount(pool, &pool->bans[at]);
-    if (too_many(pool, hash, host, stamp)) {
+    if (gyre__blame(pool, hash, host, stamp) || too_many(pool, hash, host, stamp)) {
         store_relaxed(&pool->control->ban_refused, pool->control->ban_refused + 1);
         store_relaxed(&pool->hosts[host].refused, pool->hosts[host].refused + 1);
         return;
@@ -189,6 +189,12 @@ void gyre__ban_verdict(struct gyre_pool *pool, uint32_t slot, uint64_t hash, dou
     uint32_t until = stamp + bench_for(pool, ban, retry_after);
     if (ban->strikes < UINT16_MAX) ban->strikes++;
     set(pool, ban, gyre__host_make(pool, hash, NULL), until, until + MEMORY, BAN_JUDGED);
+}
+
+void gyre__ban_lift_judged(struct gyre_pool *pool, uint64_t host)
+{
+    for (uint32_t at = 0; at <= pool->ban_mask; at++)
+        if (pool->ban_keys[at] && pool->bans[at].host == host && pool->bans[at].bits & BAN_JUDGED) drop(pool, at);
 }
 
 static int check_host(const struct gyre_pool *pool, const char *host, uint64_t *hash)

@@ -12,6 +12,7 @@
 #define WAYS 16u
 #define SAMPLE 1024u /* so many entries at most are compared for the one that ends soonest */
 #define MAX_HOST_NAME 255u
+#define BLAMED 600u /* stamps for which a host is blamed */
 #define MAX_WAIT 604800.0 /* seconds: longest ban and throttle, a week */
 
 enum ban_bit {
@@ -46,6 +47,11 @@ static inline uint32_t host_find(const struct gyre_pool *pool, uint64_t hash)
 uint32_t gyre__host_make(struct gyre_pool *pool, uint64_t hash, const char *name); /* found or made */
 uint32_t gyre__ban_counted_at(const struct gyre_pool *pool, const struct ban_record *ban);
 void gyre__host_lasts(struct host_record *record, uint32_t until);
+void gyre__ban_lift_judged(struct gyre_pool *pool, uint64_t host); /* O(max_bans) */
+
+/* Counts a ban by a verdict of the host at index `at`, and says whether it is the host's fault, or the rule's: then the
+ * ban must not be. Caller holds the segment lock. */
+bool gyre__blame(struct gyre_pool *pool, uint64_t host, uint32_t at, uint32_t stamp);
 
 /* Key of the pair in the table of bans; never 0. */
 static inline uint64_t ban_key(uint64_t host, uint64_t id)

@@ -26,7 +26,7 @@
 #define WINDOW_BUCKETS 8u
 #define RATE_MARKS 6u
 #define MAX_BANS (1u << 22)
-#define HOST_TEXT 94u
+#define HOST_TEXT 78u
 #define LEASE_CHUNK 64u
 #define TEXT_BLOCK 32u
 #define MAX_SESSIONS (1u << 22)
@@ -128,7 +128,9 @@ struct host_record {
     uint32_t judged;   /* those of them that verdicts made */
     uint32_t recount;  /* stamp of the last exact count */
     uint32_t until;    /* stamp by which all its bans and throttles have ended */
-    uint32_t refused;  /* bans that max_benched forbade */
+    uint32_t refused;  /* bans that max_benched or blame forbade */
+    uint32_t burst_bucket, burst, burst_before; /* bans by verdicts, of late; see blame.c */
+    uint32_t blamed;   /* stamp until which no verdict of it benches anybody */
     uint16_t size;     /* of the name; 0: not known yet */
     char text[HOST_TEXT];
     uint32_t serial; /* of its making: a host that was pushed out and comes back counts no ban of its first time */
@@ -307,7 +309,8 @@ struct segment_control {
     uint32_t tombstones;      /* removed entries of REGION_INDEX */
     uint32_t bans, hosts;     /* used entries of the two tables */
     uint32_t host_serial;     /* of the last host record made */
-    uint32_t ban_refused;     /* bans of a proxy by a host that max_benched forbade */
+    uint32_t ban_refused;     /* bans of a proxy by a host that max_benched or blame forbade */
+    uint32_t ban_blamed;      /* how often a host was blamed */
     uint32_t text_free[TEXT_CLASSES]; /* first free extent of each size, block + 1 */
     OWN_LINE uint64_t session_hits;   /* what threads have handed in; see session.c */
     uint64_t session_assigned, session_moved, session_evicted, session_expired, session_closed;

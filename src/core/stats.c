@@ -12,7 +12,8 @@ GYRE_API int gyre_pool_stats(struct gyre_pool *pool, struct gyre_stats *stats)
                                  .proxies = load_relaxed(&pool->control->live),
                                  .eligible = gyre__bits_count(&pool->eligible),
                                  .bench_refused = load_relaxed(&pool->control->bench_refused),
-                                 .ban_refused = load_relaxed(&pool->control->ban_refused)};
+                                 .ban_refused = load_relaxed(&pool->control->ban_refused),
+                                 .ban_blamed = load_relaxed(&pool->control->ban_blamed)};
     for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1)) {
         const struct gyre_slot *hot = &pool->slots[slot];
         struct counters counters;

@@ -240,7 +240,16 @@ static void test_retry_after(void **state)
     gyre_pool_close(pool);
 }
 
-/* failures.md 16: a rule that takes every page for a ban. Four fifths at most are out for that host; it is counted. */
+/* Asks the host `n` times, each time ended as a ban for `seconds`; a gap that is long enough and nobody is blamed. */
+static void ban_slowly(struct gyre_pool *pool, const char *host, int n, double seconds, double gap)
+{
+    for (int i = 0; i < n; i++) {
+        ask(pool, host, GYRE_BANNED, seconds);
+        pass_time(pool, gap);
+    }
+}
+
+/* failures.md 16: a rule that takes every page for a ban, slowly. Four fifths at most are out for that host; it is counted. */
 static void test_guard(void **state)
 {
     struct gyre_options options = manual_options();
@@ -248,16 +257,17 @@ static void test_guard(void **state)
     struct gyre_pool *pool = pool_of(20, ids, &options);
 
     (void)state;
-    for (int i = 0; i < 200; i++) ask(pool, "wrong.example", GYRE_BANNED, 50);
+    ban_slowly(pool, "wrong.example", 200, 500, 1);
     assert_int_equal(count_bans(pool), 16);
     assert_int_equal(stats_of(pool).ban_refused, 200 - 16);
+    assert_int_equal(stats_of(pool).ban_blamed, 0);
     assert_int_equal(stats_of(pool).eligible, 20);
     for (int i = 0; i < 40; i++) ask(pool, "wrong.example", GYRE_OK, 0);
-    for (int i = 0; i < 40; i++) ask(pool, "other.example", GYRE_BANNED, 1000); /* each host has its own share */
+    ban_slowly(pool, "other.example", 40, 1000, 1); /* each host has its own share */
     assert_int_equal(count_bans(pool), 32);
-    pass_time(pool, 51);
+    pass_time(pool, 500 - 200 - 40 + 16);
     assert_int_equal(count_bans(pool), 16);
-    for (int i = 0; i < 40; i++) ask(pool, "wrong.example", GYRE_BANNED, 50); /* those that ended count no more */
+    ban_slowly(pool, "wrong.example", 40, 500, 1); /* those that ended count no more */
     assert_int_equal(count_bans(pool), 32);
     for (int i = 0; i < 20; i++) OK(gyre_host_ban(pool, ids[i], "wrong.example", 50)); /* an operator may */
     EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &(struct gyre_request){.size = sizeof(struct gyre_request), .host = "wrong.example"}, &(struct gyre_lease){0}));
@@ -275,21 +285,72 @@ static void test_guard_follows_the_pool(void **state)
 
     (void)state;
     for (int i = 0; i < 5; i++) OK(gyre_pool_remove(pool, ids[i]));
-    for (int i = 0; i < 30; i++) ask(pool, "h", GYRE_BANNED, 100);
+    ban_slowly(pool, "h", 30, 1000, 6);
     assert_int_equal(count_bans(pool), 4);
-    for (int i = 0; i < 30; i++) ask(single, "h", GYRE_BANNED, 100);
+    ban_slowly(single, "h", 30, 1000, 6);
     assert_int_equal(count_bans(single), 0);
     /* Bans of removed proxies make room for others'. */
     for (int i = 5; i < 10; i++)
         if (banned_for(pool, ids[i], "h", NULL) > 0) OK(gyre_pool_remove(pool, ids[i]));
     add_numbered(pool, 100, 4, ids);
     pass_time(pool, 1);
-    for (int i = 0; i < 30; i++) ask(pool, "h", GYRE_BANNED, 100);
+    ban_slowly(pool, "h", 30, 1000, 6);
     n = count_bans(pool);
     assert_int_equal(n, 4);
     gyre_pool_close(pool);
     gyre_pool_close(single);
 }
+
+/* Most of the pool banned within seconds: nobody is, the host is blamed, once however long it goes on. */
+static void test_blame(void **state)
+{
+    struct gyre_options options = manual_options();
+    uint64_t ids[20];
+    struct gyre_pool *pool = pool_of(20, ids, &options);
+
+    (void)state;
+    ban_slowly(pool, "fair.example", 10, 100, 0.1); /* half of them is not most */
+    assert_int_equal(count_bans(pool), 10);
+    OK(gyre_host_ban(pool, ids[0], "wrong.example", 500));
+    ban_slowly(pool, "wrong.example", 10, 100, 0.1);
+    assert_int_equal(count_bans(pool), 21);
+    assert_true(gyre_host_blamed(pool, "wrong.example") == 0);
+    ask(pool, "wrong.example", GYRE_BANNED, 100);
+    assert_true(fabs(gyre_host_blamed(pool, "WRONG.example") - 60) < 0.11);
+    assert_int_equal(count_bans(pool), 11); /* what an operator banned stays */
+    assert_true(banned_for(pool, ids[0], "wrong.example", NULL) > 0);
+    assert_true(gyre_host_blamed(pool, "fair.example") == 0);
+    ban_slowly(pool, "wrong.example", 120, 100, 1);
+    assert_int_equal(stats_of(pool).ban_blamed, 1);
+    assert_true(gyre_host_blamed(pool, "wrong.example") < 61);
+    assert_int_equal(gyre_pool_check(pool, NULL), 0);
+    pass_time(pool, 61);
+    assert_true(gyre_host_blamed(pool, "wrong.example") == 0);
+    ask(pool, "wrong.example", GYRE_BANNED, 100); /* and is believed again */
+    assert_int_equal(stats_of(pool).ban_blamed, 1);
+    assert_true(gyre_host_blamed(pool, "unknown") == 0 && gyre_host_blamed(pool, NULL) == 0 && gyre_host_blamed(NULL, "h") == 0);
+    gyre_pool_close(pool);
+}
+
+/* A single proxy is most of its pool; three verdicts it takes all the same. With max_benched 1 nobody is blamed. */
+static void test_blame_needs_evidence(void **state)
+{
+    struct gyre_options options = manual_options(), all = any_options();
+    uint64_t ids[8], id;
+    struct gyre_pool *single = pool_of(1, &id, &options), *unguarded = pool_of(8, ids, &all);
+
+    (void)state;
+    ban_slowly(single, "h", 2, 10, 1);
+    assert_true(gyre_host_blamed(single, "h") == 0);
+    ask(single, "h", GYRE_BANNED, 10);
+    assert_true(gyre_host_blamed(single, "h") > 59);
+    for (int i = 0; i < 8; i++) ask(unguarded, "h", GYRE_BANNED, 10);
+    assert_int_equal(count_bans(unguarded), 8);
+    assert_true(gyre_host_blamed(unguarded, "h") == 0);
+    gyre_pool_close(single);
+    gyre_pool_close(unguarded);
+}
+
 
 /* What has ended makes room first, then what ends soonest. */
 static void test_full_table(void **state)
@@ -612,7 +673,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_that_host), cmocka_unit_test(test_reasons),   cmocka_unit_test(test_jitter),
         cmocka_unit_test(test_row_is_forgotten), cmocka_unit_test(test_in_flight), cmocka_unit_test(test_retry_after),
-        cmocka_unit_test(test_guard),  cmocka_unit_test(test_guard_follows_the_pool), cmocka_unit_test(test_full_table),
+        cmocka_unit_test(test_guard),  cmocka_unit_test(test_guard_follows_the_pool), cmocka_unit_test(test_blame),
+        cmocka_unit_test(test_blame_needs_evidence), cmocka_unit_test(test_full_table),
         cmocka_unit_test(test_by_hand), cmocka_unit_test(test_names),  cmocka_unit_test(test_reuse),
         cmocka_unit_test(test_throttle), cmocka_unit_test(test_throttle_retry_after), cmocka_unit_test(test_session),
         cmocka_unit_test(test_restart), cmocka_unit_test(test_many_at_once),

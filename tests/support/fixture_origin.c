@@ -6,6 +6,7 @@
  *   /echo         the request's head            /hang       nothing
  *   /redirect/URL a 302 to URL                  /reset      RST instead of an answer
  *   /eof          ends in mid-body              /endless    headers without end
+ *   /retry/TEXT   a 429 with Retry-After: TEXT, %20 for a space
  *   /bomb         gzip that unpacks without end
  *   /nul          a body with NUL and high bytes; anything else: a small page
  */
@@ -131,6 +132,19 @@ static int answer_badly(struct conn *conn, const char *path)
     return 1;
 }
 
+/* The header, "%20" decoded. */
+static const char *retry_after(const char *text, char *out, size_t size)
+{
+    size_t used = (size_t)snprintf(out, size, "Retry-After: ");
+    while (*text && used + 3 < size) {
+        int space = strncmp(text, "%20", 3) == 0;
+        out[used++] = space ? ' ' : *text;
+        text += space ? 3 : 1;
+    }
+    strcpy(out + used, "\r\n");
+    return out;
+}
+
 int fixture_answer(struct conn *conn, const char *method, const char *path, size_t head_length)
 {
     static const char page[] = "<html><head><title>fixture</title></head><body>hello</body></html>\n";
@@ -140,6 +154,8 @@ int fixture_answer(struct conn *conn, const char *method, const char *path, size
     if (answer_badly(conn, path)) return 0;
     if (is(path, "/status/", &rest)) {
         respond(conn, atoi(rest), "", "", 0);
+    } else if (is(path, "/retry/", &rest)) {
+        respond(conn, 429, retry_after(rest, extra, sizeof extra), "", 0);
     } else if (is(path, "/redirect/", &rest)) {
         snprintf(extra, sizeof extra, "Location: %s\r\n", rest);
         respond(conn, 302, extra, "", 0);

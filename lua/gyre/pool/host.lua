@@ -114,4 +114,17 @@ function Pool.host_delay(self, host)
   return C.gyre_host_delay(self.handle, host)
 end
 
+--- Seconds for which no verdict benches a proxy for this host, because it banned most of the pool within ten seconds:
+--- the rule that reads its responses is wrong, or it refuses everybody. 0: it is not blamed.
+---@param host string
+---@return number? seconds
+---@return gyre.Error? err
+function Pool.host_blamed(self, host)
+  check_text(host, "a host")
+  if self.handle == nil then
+    return closed()
+  end
+  return C.gyre_host_blamed(self.handle, host)
+end
+
 return Pool

@@ -10,14 +10,17 @@ local closed, result = base.closed, base.result
 
 local stats = ffi.new("struct gyre_stats", { size = ffi.sizeof "struct gyre_stats" })
 local report = ffi.new("struct gyre_check", { size = ffi.sizeof "struct gyre_check" })
-local STATS = { "proxies", "eligible", "benched", "half_open", "disabled", "draining", "bench_refused", "ban_refused" }
+local STATS = {
+  "proxies", "eligible", "benched", "half_open", "disabled", "draining", "bench_refused", "ban_refused", "ban_blamed",
+}
 local SUMS = { "started", "completed", "succeeded", "failed", "aborted", "active" }
 
 local Pool = {}
 
 --- Sums over the pool: proxies, eligible; benched, half_open, disabled, draining by state; started, completed,
 --- succeeded, failed, aborted, active. bench_refused and ban_refused: how often max_benched kept a failing proxy in
---- use, or one that a host banned; if they grow, the network or the rule that judges responses is at fault. O(proxies).
+--- use, or one that a host banned; if they grow, the network or the rule that judges responses is at fault. ban_blamed:
+--- how often a host banned most of the pool within seconds, see pool:host_blamed(). O(proxies).
 ---@return table<string, number>? stats
 ---@return gyre.Error? err
 function Pool.stats(self)

@@ -85,4 +85,28 @@ describe("gyre.pool.host", function()
     assert.equal("closed", select(2, pool:throttle("h", 1)).kind)
     assert.equal("closed", select(2, pool:host_delay "h").kind)
   end)
+
+  it("blames a host that bans most of the pool at once", function()
+    local guarded = pools.open(4, {})
+    for i = 1, 3 do
+      assert.equal(0, guarded:host_blamed "shop.example")
+      assert(guarded:acquire { host = "shop.example" }):complete { verdict = "banned", retry_after = 30 }
+      assert.equal(i == 3 and 1 or 0, guarded:stats().ban_blamed)
+    end
+    assert.is_true(guarded:host_blamed "shop.example" > 59)
+    assert.is_nil(guarded:bans()(select(2, guarded:bans())))
+    guarded:close()
+    assert.equal("closed", select(2, guarded:host_blamed "shop.example").kind)
+  end)
+
+  it("says it of the host that answered, when that is another than the one asked", function()
+    local lease = assert(pool:acquire { host = "a.example" })
+    assert(lease:complete { verdict = "throttled", retry_after = 5, host = "b.example" })
+    assert.equal(0, pool:host_delay "a.example")
+    assert.is_true(pool:host_delay "b.example" > 4)
+    lease = assert(pool:acquire { host = "a.example" })
+    assert.has_error(function() lease:complete { verdict = "ok", host = 7 } end)
+    assert.equal("invalid", select(2, lease:complete { verdict = "ok", host = "" }).kind)
+    assert.is_true(lease:ok(1))
+  end)
 end)

@@ -209,7 +209,7 @@ struct gyre_stats {
     uint32_t benched, half_open, disabled, draining; /* by state: GYRE_OPEN and so on */
     uint32_t bench_refused;   /* how often max_benched kept a failing proxy in use: is the rule, or the network, at fault? */
     uint32_t ban_refused;     /* likewise, bans of a proxy by one host: is the rule that reads its responses wrong? */
-    uint32_t reserved;
+    uint32_t ban_blamed;      /* how often a host banned most of the pool within seconds: see gyre_host_blamed() */
     uint64_t started, completed, succeeded, failed, aborted, active;
 };
 
@@ -435,6 +435,7 @@ GYRE_API int gyre_pool_reset_counters(struct gyre_pool *pool);
  * - `banned` benches this proxy for this host: gyre_acquire() with the host leaves it out, with any other host not. For
  *   retry_after, or else a random time in (0, 60 s], doubling with each ban in a row up to (0, 1 h]; an hour without
  *   one ends the row. Never more than max_benched of the proxies by one host: gyre_stats.ban_refused counts the rest.
+ *   A host that bans more than half of them within ten seconds is blamed itself: see gyre_host_blamed().
  * - `throttled` holds back all requests for this host: gyre_acquire() is BUSY until retry_after has passed, or else 1 s,
  *   doubling up to 60 s while throttles go on, halving with each `ok`.
  */
@@ -461,6 +462,15 @@ GYRE_API int gyre_lease_host(struct gyre_lease *lease, const char *host);
 
 /* Seconds until requests for a host may go on; 0 when they may now. Lock-free; O(1). */
 GYRE_API double gyre_host_delay(struct gyre_pool *pool, const char *host);
+
+/*
+ * Seconds for which no verdict benches a proxy for this host; 0: it is not blamed. When more than half of the pool's proxies,
+ * and three verdicts at least, are banned by one host within ten seconds (five at least, the time is counted in two
+ * halves), the rule that reads its responses is wrong, or the host refuses everybody: all its bans by verdicts are lifted,
+ * and for a minute, longer while it goes on so, there are no new ones. Not with max_benched 1: everybody may be
+ * benched then. Lock-free; O(1).
+ */
+GYRE_API double gyre_host_blamed(struct gyre_pool *pool, const char *host);
 
 /*
  * Verifies what must hold between all parts of the segment: flags, bitmaps, counts, index, texts, labels, rates, bans, and,

@@ -1,0 +1,189 @@
+-- One attempt at a request: a transfer, the verdict on it, and the end of its lease, exactly once on every way out.
+local errors = require "gyre.error"
+local judge = require "gyre.judge"
+local net = require "gyre.net"
+local request = require "gyre.request"
+local response = require "gyre.response"
+local strategy_judge = require("gyre.active").judge
+
+local error, io, pairs, pcall, tostring = error, io, pairs, pcall, tostring
+local start, wait, finish = net.start, net.wait, net.finish
+local decide = judge.decide
+
+local VERDICTS = { "ok", "banned", "throttled", "proxy_bad", "target_bad", "aborted" } -- enum gyre_verdict
+-- Another proxy may do better.
+local RETRY = { banned = true, proxy_bad = true }
+-- The target would send the same again.
+local SAME_AGAIN = { too_large = true, redirect = true }
+
+-- Hosts whose blame has been told, by pool.
+local blamed = {}
+
+-- Leases of attempts under way: what is left here when the job is cut short is ended as aborted.
+local open = {}
+
+net.on_close(function()
+  for lease in pairs(open) do
+    open[lease] = nil
+    lease:complete { verdict = "aborted" }
+  end
+end)
+
+-- Ends the attempt's lease. A lease that has ended already (its deadline passed, its pool was closed) is no concern of
+-- the request's. Of a redirect to another host it is that host who refuses the proxy or asks for patience.
+local function complete(lease, verdict, ms, bytes, retry_after, host)
+  open[lease] = nil
+  lease:complete {
+    verdict = verdict,
+    ms = verdict ~= "aborted" and ms or nil,
+    bytes = bytes,
+    retry_after = retry_after,
+    host = host,
+  }
+end
+
+local function failure(proxy, kind, where, message, ms, sent, connect_code, verdict)
+  local text = proxy and ("%s (%s): %s"):format(kind, tostring(proxy), message) or ("%s: %s"):format(kind, message)
+  return errors.new(kind, text, {
+    where = where,
+    verdict = verdict,
+    id = proxy and proxy.id,
+    ms = ms,
+    sent = sent,
+    status = connect_code ~= 0 and connect_code or nil,
+  })
+end
+
+-- One transfer. Returns response | nil, error; and ms, bytes. The error has the verdict of codes and phases.
+local function transfer(plan, proxy_url, proxy)
+  local under_way, why = start(plan.url, proxy_url, plan.native)
+  if not under_way then
+    return nil, failure(nil, "invalid", "local", why, 0, false, 0, "aborted"), 0, 0
+  end
+  wait(under_way)
+  local good, a, b, c, ms, bytes, message, sent, connect_code = finish(under_way)
+  if not good then
+    return nil, failure(proxy, a, b, message, ms, sent, connect_code, VERDICTS[c]), ms, bytes
+  end
+  -- The same places hold status, content, ms, bytes and url.
+  local made = response.new { status = a, content = b, ms = c, bytes = ms, url = bytes, proxy = proxy }
+  return made, nil, c, ms
+end
+
+-- The judges of an attempt, in order; those that are not there are holes. The strategy's is that of when the lease was
+-- taken, whatever is in use when it ends.
+local function judges_of(pool, plan)
+  local job = plan.job
+  return { plan.judge, job and job.judge, pool and strategy_judge(pool, plan.fields.strategy) }
+end
+
+local function asked_of(plan, number, proxy)
+  return {
+    url = plan.url,
+    method = plan.method,
+    host = plan.host,
+    attempt = number,
+    session = plan.fields.session,
+    proxy = proxy,
+  }
+end
+
+-- What the request and everybody else will be told. Returns verdict, retry_after.
+local function judged(judges, asked, got, err)
+  if err and err.verdict == "aborted" then
+    return "aborted" -- by us: says nothing, whoever is asked
+  end
+  return decide(judges, 3, asked, got, err)
+end
+
+local function rejected(got, verdict)
+  local text = ("%s (%s): the judge refused the response, status %d"):format(verdict, tostring(got.proxy), got.status)
+  local err = errors.new(verdict, text, { where = "target", response = got, status = got.status })
+  err.id = got.proxy and got.proxy.id
+  return err
+end
+
+-- A request that may have reached the target is only repeated when that is harmless.
+local function may_try_again(plan, err)
+  return err.where ~= "local" and not SAME_AGAIN[err.kind] and (plan.idempotent or not err.sent)
+end
+
+-- Said once a host: the work goes on, and somebody should look.
+local function warn(pool, plan, host)
+  local key = pool.number .. " " .. host
+  if plan.job then
+    plan.job:blame(host)
+  end
+  if not blamed[key] then
+    blamed[key] = true
+    io.stderr:write("gyre: ", host, " refused most of the pool within seconds: it refuses everybody, or the judge ",
+      "that says so is wrong. No proxy is benched for it.\n")
+  end
+end
+
+-- Who the verdict is about: the host that answered, which after redirects may be another than the one asked.
+local function answering(plan, got)
+  return got and got.url ~= plan.url and request.host(got.url) or plan.host
+end
+
+-- Ends the lease by the verdict; as aborted when a judge raises. Returns the verdict and whether the host is blamed.
+local function settle(lease, pool, plan, judges, asked, got, err, ms, bytes)
+  local called, verdict, retry_after = pcall(judged, judges, asked, got, err)
+  if not called then
+    complete(lease, "aborted")
+    error(verdict, 0)
+  end
+  local host = answering(plan, got)
+  complete(lease, verdict, ms, bytes, retry_after, host ~= plan.host and host or nil)
+  local is_blamed = verdict == "banned" and host and (pool:host_blamed(host) or 0) > 0
+  if is_blamed then
+    warn(pool, plan, host)
+  end
+  return verdict, is_blamed
+end
+
+local attempt = {}
+
+--- One attempt through a lease.
+---@param lease gyre.Lease ends here
+---@param pool gyre.Pool
+---@param plan table of request.plan()
+---@param number integer which attempt it is, from 1 on
+---@return gyre.Response? response
+---@return gyre.Error? err
+---@return boolean? again whether another proxy should try
+function attempt.through(lease, pool, plan, number)
+  open[lease] = true
+  local judges = judges_of(pool, plan)
+  local proxy_url, proxy = lease.url, lease.proxy
+  if not proxy_url then -- removed between acquire and here
+    complete(lease, "aborted")
+    return nil, failure(nil, "no_proxy", "local", "the proxy was removed from the pool", 0, false, 0, "aborted"), true
+  end
+  local got, err, ms, bytes = transfer(plan, proxy_url, proxy)
+  local verdict, blame = settle(lease, pool, plan, judges, asked_of(plan, number, proxy), got, err, ms, bytes)
+  if err then
+    err.verdict = verdict
+    return nil, err, may_try_again(plan, err)
+  end
+  got.verdict, got.attempts = verdict, number
+  if RETRY[verdict] then
+    return nil, rejected(got, verdict), not blame
+  end
+  return got
+end
+
+--- One attempt without a pool. The verdict is told, and nobody's fault.
+---@param plan table
+---@param proxy_url? string nil: direct
+---@return gyre.Response? response
+---@return gyre.Error? err
+function attempt.direct(plan, proxy_url)
+  local got, err = transfer(plan, proxy_url, nil)
+  local outcome = got or err
+  outcome.attempts = 1
+  outcome.verdict = judged(judges_of(nil, plan), asked_of(plan, 1), got, err)
+  return got, err
+end
+
+return attempt
