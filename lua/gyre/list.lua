@@ -37,6 +37,8 @@ local NAMED_INVALID = 5 -- how many invalid lines a message names; the report ha
 ---@field invalid integer
 ---@field lines gyre.list.Line[] the duplicate and invalid ones, in order
 ---@field ignored string[] names of columns or keys that mean nothing here
+---@field ids table<number, integer> ids of the proxies it names, and the line of each
+---@field removed? integer by pool:reload()
 ---@field message string all of it in one line of text
 
 ---@class gyre.list
@@ -265,6 +267,7 @@ function list.load(handle, parsed)
   table.sort(report.lines, by_line)
   report.message = message_of(report, parsed.unit)
   report.unit = nil
+  report.ids = first
   if report.loaded + report.known == 0 then
     local empty = report.invalid == 0 and "the list is empty" or "the list holds no usable proxy: " .. report.message
     return nil, errors.new("invalid", parsed.source and parsed.source .. ": " .. empty or empty)

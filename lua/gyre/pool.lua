@@ -32,6 +32,7 @@ local PARTS = {
   require "gyre.pool.counter",
   require "gyre.pool.host",
   require("gyre.pool.log").methods,
+  require "gyre.pool.reload",
   require "gyre.pool.session",
   require "gyre.pool.upkeep",
 }

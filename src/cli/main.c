@@ -37,6 +37,11 @@ int main(int argc, char **argv)
     raise_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a peer that hangs up is an error of one request */
 
+    argv = gyre__cli_take_arguments(argc, argv);
+    if (!argv) {
+        fputs("gyre: not enough memory to start\n", stderr);
+        return EXIT_USAGE;
+    }
     const char *verb = argc > 1 ? argv[1] : "";
     if (strcmp(verb, "--version") == 0 || strcmp(verb, "version") == 0) {
         printf("gyre %s (abi %d)\n", gyre_version(), gyre_abi());

@@ -19,6 +19,9 @@ int gyre__cli_run(int argc, char **argv);
 /* Any other verb, argv[0]; argc may be 0. Returns an exit code. */
 int gyre__cli_verb(int argc, char **argv);
 
+/* Copies of the arguments, for as long as the process lives; in argv itself credentials are overwritten. NULL: no memory. */
+char **gyre__cli_take_arguments(int argc, char **argv);
+
 /* lua-cjson, linked into the program. */
 int luaopen_cjson(struct lua_State *L);
 

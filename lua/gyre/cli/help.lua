@@ -1,4 +1,4 @@
--- gyre help [VERB]
+-- gyre help [VERB [COMMAND]]
 local exit = require "gyre.cli.exit"
 local output = require "gyre.cli.output"
 
@@ -6,6 +6,7 @@ local help = { about = "what verbs there are, or what one of them takes" }
 
 function help.options(parser)
   parser:argument("verb", "One of them."):args "?"
+  parser:argument("command", "One of its commands, where it has some."):args "?"
 end
 
 function help.run(args)
@@ -18,7 +19,11 @@ function help.run(args)
   if not verb then
     exit.usage(("no verb '%s'; gyre help lists them"):format(args.verb))
   end
-  output.write(cli.parser(args.verb, verb):get_help(), "\n")
+  local parser, commands = cli.parser(args.verb, verb)
+  if args.command and not commands[args.command] then
+    exit.usage(("gyre %s has no command '%s'"):format(args.verb, args.command))
+  end
+  output.write((commands[args.command] or parser):get_help(), "\n")
 end
 
 return help

@@ -3,7 +3,7 @@
 -- A verb is a module gyre.cli.NAME that returns
 --   about    one line for `gyre help`
 --   options  function(parser): adds its options and arguments to an argparse parser (lua-argparse is part of the
---            program); more words on it by parser:epilog
+--            program); may return its commands by name, when it has any
 --   run      function(args, argv) -> exit code, or nothing for 0. A task, so calls that wait may be made. It gets out
 --            from anywhere by gyre.cli.exit
 -- and a line in VERBS. Letters mean what they mean in curl; what verbs share has the same long name everywhere:
@@ -14,7 +14,7 @@ local output = require "gyre.cli.output"
 
 local debug, ipairs, tostring, xpcall = debug, ipairs, tostring, xpcall
 
-local VERBS = { "run", "help" }
+local VERBS = { "run", "pool", "help" }
 
 local FOOTER = [[
 
@@ -51,16 +51,19 @@ function cli.help()
   return table.concat(lines, "\n") .. "\n" .. FOOTER .. "\n"
 end
 
---- The parser of a verb's command line.
+--- The parser of a verb, and those of its commands.
 ---@param name string
 ---@param verb table
----@return table
+---@return table parser
+---@return table<string, table> commands
 function cli.parser(name, verb)
   local parser = argparse("gyre " .. name, verb.about)
   parser:add_help(false) -- argparse's own ends the process
   parser:flag("-h --help", "This text.")
-  verb.options(parser)
-  return parser
+  function parser.error(current, message) -- `current` may be a command's
+    exit.usage(message .. "\n" .. current:get_usage())
+  end
+  return parser, verb.options(parser) or {}
 end
 
 local function wants_help(argv)
@@ -75,16 +78,12 @@ local function wants_help(argv)
 end
 
 local function run(name, verb, argv)
-  local parser = cli.parser(name, verb)
+  local parser, commands = cli.parser(name, verb)
   if wants_help(argv) then -- before parsing: what is required is not when one asks for help
-    output.write(parser:get_help(), "\n")
+    output.write((commands[argv[1]] or parser):get_help(), "\n")
     return exit.ALL_GOOD
   end
-  local known, args = parser:pparse(argv)
-  if not known then
-    exit.usage(args .. "\n" .. parser:get_usage())
-  end
-  local code = verb.run(args, argv)
+  local code = verb.run(parser:parse(argv), argv)
   output.flush()
   return code
 end

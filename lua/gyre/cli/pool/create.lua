@@ -1,0 +1,55 @@
+-- gyre pool create: a segment, before anybody opens it.
+local exit = require "gyre.cli.exit"
+local gyre = require "gyre"
+local list = require "gyre.list"
+local output = require "gyre.cli.output"
+
+local io, ipairs, tonumber = io, ipairs, tonumber
+
+local NUMBERS = {
+  { "max_proxies", "Proxies that fit [65536]." },
+  { "max_sessions", "Sessions that fit [131072]." },
+  { "max_leases", "Leases in flight that fit [65536]." },
+  { "max_bans", "Bans of a proxy by a host that fit [65536]." },
+  { "window", "Length of the sliding window, seconds [3600]." },
+  { "session_ttl", "Seconds after which an unused session is over [3600]." },
+  { "lease_timeout", "Seconds after which a forgotten lease ends as aborted [300]." },
+}
+
+local function options(command)
+  command:argument("list", "A file with proxies, or - for stdin."):argname("LIST"):args "?"
+  command:option("--mode", "Permissions of the file, octal [0600].")
+  command:option("--group", "Its group.")
+  for _, number in ipairs(NUMBERS) do
+    command:option("--" .. number[1]:gsub("_", "-"), number[2]):convert(tonumber):argname "N"
+  end
+end
+
+local function run(args)
+  local there = io.open(args.path, "rb")
+  if there then
+    there:close()
+    exit.usage(args.path .. " exists already")
+  end
+  local parsed = args.list == "-" and exit.check(list.parse(io.stdin:read "*a"))
+    or args.list and exit.check(list.read(args.list))
+  local given = { shared = args.path, group = args.group, mode = args.mode }
+  for _, number in ipairs(NUMBERS) do
+    given[number[1]] = args[number[1]]
+  end
+  if args.mode and not args.mode:find "^0?[0-7][0-7][0-7]$" then
+    exit.usage "--mode takes octal digits, like 0660"
+  end
+  local pool = exit.check(gyre.open(given))
+  if parsed then
+    local report, err = pool:reload(parsed)
+    if not report then
+      os.remove(args.path)
+      exit.check(nil, err)
+    end
+    output.say(report.message)
+    return report.invalid > 0 and exit.SOME_FAILED or exit.ALL_GOOD
+  end
+end
+
+return { { name = "create", about = "make a pool, with the proxies of a list", options = options, run = run } }

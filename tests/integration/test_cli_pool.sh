@@ -1,0 +1,289 @@
+#!/usr/bin/env bash
+# gyre pool on a live segment: a job holds the pool open and goes on while it is changed from outside.
+# shellcheck source=tests/integration/harness.sh
+. "$(dirname "$0")/harness.sh"
+
+LIMIT=20
+SIZES='max_proxies = 64, max_sessions = 64, max_leases = 64, max_bans = 64'
+
+# make NAME: a pool $POOL with three proxies, two of them at one address, and some history
+make() {
+    POOL=$DIR/$1
+    cat >"$DIR/make.lua" <<END
+local pool = assert(require "gyre".open { shared = arg[1], $SIZES, proxies = {
+  { url = "http://192.0.2.7:3128", country = "de", tags = "home,fast" },
+  "http://anna:verysecret@192.0.2.8:8080", "http://ben:verysecret@192.0.2.8:8080" } })
+for i = 1, 9 do
+  local lease = assert(pool:acquire { session = i < 3 and "cart-" .. i or nil, host = "Shop.example" })
+  if i == 5 then lease:fail("banned", 3) elseif i > 6 then lease:fail("proxy_bad", 3) else lease:ok(i * 10.5) end
+end
+END
+    gyre run "$DIR/make.lua" "$POOL"
+    exits 0
+}
+
+# pool VERB ARGUMENT...: gyre pool VERB $POOL ARGUMENT...; no output ever holds a password
+pool() {
+    local verb=$1
+    shift
+    gyre pool "$verb" "$POOL" "$@"
+    ! grep -q verysecret "$OUT" "$ERR" || fail "a password is shown: $(cat "$OUT" "$ERR")"
+}
+
+# field NAME: of each proxy, one a line
+field() { pool ls --json && jsonl "$OUT" "$1"; }
+
+test_ls() {
+    make pool
+    pool ls
+    exits 0
+    same "lines" 4 "$(wc -l <"$OUT")"
+    contains "$OUT" "ID  STATE" http://192.0.2.7:3128 home,fast DE
+    same "started" "9" "$(field started | awk '{ s += $1 } END { print s }')"
+    pool ls --country de
+    same "lines of one country" 2 "$(wc -l <"$OUT")"
+    pool ls --state draining
+    same "lines of nobody" 1 "$(wc -l <"$OUT")"
+    pool ls --json --sort failed
+    same "order" "$(jsonl "$OUT" failed)" "$(jsonl "$OUT" failed | sort -rn)"
+}
+
+test_add_by_file_stdin_and_argument() {
+    make pool
+    printf '192.0.2.20:1\n# comment\nhttp://dora:verysecret@192.0.2.21:1\n' >"$DIR/more.txt"
+    pool add "$DIR/more.txt"
+    exits 0
+    contains "$ERR" "loaded 2"
+    echo "192.0.2.22:1" | timeout 10 "$GYRE" pool add "$POOL" - 2>"$ERR" || fail "stdin: $(cat "$ERR")"
+    pool add http://emil:verysecret@192.0.2.23:1 192.0.2.20:1
+    exits 0
+    contains "$ERR" "1 known already"
+    same "proxies" 7 "$(field id | wc -l)"
+    pool add "nonsense"
+    exits 2
+    contains "$ERR" "line 1"
+    printf '192.0.2.24:1\nnonsense\n' >"$DIR/half.txt"
+    pool add "$DIR/half.txt"
+    exits 1
+    contains "$ERR" "line 2"
+}
+
+test_rm_by_url_and_id() {
+    make pool
+    pool rm http://192.0.2.7:3128
+    exits 0
+    same "proxies" 2 "$(field id | wc -l)"
+    pool rm http://192.0.2.8:8080 # of two users
+    exits 2
+    contains "$ERR" "2 proxies have the address" "choose by id"
+    same "proxies" 2 "$(field id | wc -l)"
+    pool rm "$(field id | head -n 1)"
+    exits 0
+    pool rm http://192.0.2.8:8080
+    exits 0
+    same "proxies" 0 "$(field id | wc -l)"
+    pool rm 99
+    exits 2
+    contains "$ERR" 99
+}
+
+test_rm_with_credentials_and_from_stdin() {
+    make pool
+    pool rm http://ben:verysecret@192.0.2.8:8080
+    exits 0
+    field id | timeout 10 "$GYRE" pool rm "$POOL" - 2>"$ERR" || fail "$(cat "$ERR")"
+    same "proxies" 0 "$(field id | wc -l)"
+}
+
+test_states() {
+    make pool
+    pool drain http://192.0.2.7:3128
+    exits 0
+    same "draining" 1 "$(field state | grep -c '^draining$')"
+    pool disable http://192.0.2.7:3128
+    same "disabled" 1 "$(field state | grep -c '^disabled$')"
+    pool enable http://192.0.2.7:3128
+    same "in use" 3 "$(field state | grep -c '^closed$')"
+}
+
+test_update() {
+    make pool
+    pool update http://192.0.2.7:3128 --tags slow --weight 0.5 --max-active 3 --rate 40/10s --country fr
+    exits 0
+    pool ls --json --country fr
+    same "labels" $'0.5\t3\t40/10s' "$(jsonl "$OUT" weight max_active rate)"
+    pool update http://192.0.2.7:3128
+    exits 2
+    contains "$ERR" "nothing to change"
+    pool update http://192.0.2.7:3128 --weight heavy
+    exits 2
+    contains "$ERR" --weight
+    pool update http://192.0.2.7:3128 --weight -1
+    exits 2
+}
+
+# What stays keeps its history; a list without a usable proxy changes nothing.
+test_reload() {
+    make pool
+    printf 'http://192.0.2.7:3128#country=at\n192.0.2.30:1\n' >"$DIR/list.txt"
+    pool reload "$DIR/list.txt"
+    exits 0
+    contains "$ERR" "loaded 1" "1 known already" "removed 2"
+    same "proxies" 2 "$(field id | wc -l)"
+    pool ls --json --country at
+    [ "$(jsonl "$OUT" started)" -gt 0 ] || fail "the counters of one that stayed are gone"
+    : >"$DIR/list.txt"
+    pool reload "$DIR/list.txt"
+    exits 2
+    same "proxies" 2 "$(field id | wc -l)"
+}
+
+# An add, a drain and a removal are in force for a job that is running.
+test_running_job_sees_changes() {
+    POOL=$DIR/pool
+    cat >"$DIR/job.lua" <<END
+local gyre = require "gyre"
+local pool = assert(gyre.open { shared = arg[1], $SIZES, proxies = { "192.0.2.1:1" } })
+io.stdout:setvbuf "no"
+repeat
+  local lease = assert(pool:acquire())
+  print(lease.proxy.host)
+  lease:ok(1)
+  gyre.sleep(0.01)
+until lease.proxy.host == "192.0.2.3"
+END
+    "$GYRE" run "$DIR/job.lua" "$POOL" >"$DIR/job.out" 2>&1 &
+    pid=$!
+    wait_for 10 grep -q 192.0.2.1 "$DIR/job.out"
+    pool add 192.0.2.2:1
+    wait_for 5 grep -q 192.0.2.2 "$DIR/job.out"
+    pool drain http://192.0.2.1:1
+    pool add 192.0.2.3:1
+    pool rm http://192.0.2.2:1
+    gyre_end 5
+    exits 0
+    same "last" 192.0.2.3 "$(tail -n 1 "$DIR/job.out")"
+}
+
+test_sessions_and_bans() {
+    make pool
+    pool sessions --json
+    same "sessions" $'cart-1\ncart-2' "$(jsonl "$OUT" id | sort)"
+    pool sessions
+    contains "$OUT" cart-1 "EXPIRES IN"
+    pool sessions --close cart-1
+    pool sessions --stats
+    same "left" 1 "$(jsonl "$OUT" count)"
+    pool sessions --close cart-1
+    exits 2
+    pool sessions --close-all
+    pool sessions
+    same "lines" 1 "$(wc -l <"$OUT")"
+    pool bans --json
+    same "bans" $'shop.example\t1' "$(jsonl "$OUT" host strikes)"
+    pool bans
+    contains "$OUT" shop.example verdict
+    pool bans --lift all --host other.example
+    contains "$ERR" "lifted 0"
+    pool bans --lift all
+    contains "$ERR" "lifted 1"
+    pool bans
+    same "lines" 1 "$(wc -l <"$OUT")"
+}
+
+test_stats_check_repair_reset() {
+    make pool
+    pool stats --json
+    same "sums" $'3\t9\t4\t2' "$(jsonl "$OUT" proxies started failed sessions)"
+    pool stats
+    contains "$OUT" "started" "ban_refused"
+    pool check
+    exits 0
+    # A rate that cannot be, put there by a process that keeps the segment open: opening it alone would mend it.
+    printf "%s\n" 'local gyre, ffi, C = require "gyre", require "ffi", require "gyre.clib"' 'local pool = gyre.open { shared = arg[1] }' \
+        'ffi.cast("struct gyre_slot *", C.gyre_pool_slots(pool.handle))[0].success_rate = 7' \
+        'io.open(arg[2], "w"):close()' 'gyre.sleep(15)' >"$DIR/damage.lua"
+    gyre_begin run "$DIR/damage.lua" "$POOL" "$DIR/done"
+    wait_for 10 test -e "$DIR/done"
+    pool check
+    exits 1
+    contains "$ERR" "findings"
+    pool repair
+    exits 0
+    contains "$ERR" "before: " "after: sound"
+    kill "$pid"
+    gyre_end 5
+    pool check
+    exits 0
+    pool reset
+    pool stats --json
+    same "started" 0 "$(jsonl "$OUT" started)"
+}
+
+test_create() {
+    gyre pool create "$DIR/new" --max-proxies 64 --mode 0640
+    exits 0
+    same "mode" 640 "$(stat -c %a "$DIR/new")"
+    gyre pool create "$DIR/new"
+    exits 2
+    contains "$ERR" "exists already"
+    echo 192.0.2.1:1 | timeout 10 "$GYRE" pool create "$DIR/filled" - --max-proxies 64 2>"$ERR" || fail "$(cat "$ERR")"
+    POOL=$DIR/filled
+    same "proxies" 1 "$(field id | wc -l)"
+    gyre pool create "$DIR/third" "$DIR/not-there.txt"
+    exits 2
+    [ ! -e "$DIR/third" ] || fail "made without its list"
+    gyre pool create "$DIR/fourth" --mode rw
+    exits 2
+    contains "$ERR" --mode
+    gyre pool create "$DIR/fifth" --max-proxies many
+    exits 2
+    contains "$ERR" --max-proxies
+}
+
+test_no_pool_there() {
+    POOL=$DIR/nowhere
+    local verb
+    for verb in ls stats check repair reset sessions bans; do
+        pool "$verb"
+        exits 2
+        contains "$ERR" nowhere "No such file"
+    done
+    [ ! -e "$POOL" ] || fail "looking at a pool has made it"
+    POOL=$DIR/other
+    head -c 100000 /dev/zero >"$POOL"
+    pool ls
+    exits 2
+}
+
+test_usage_of_commands() {
+    gyre pool
+    exits 2
+    gyre pool ls
+    exits 2
+    contains "$ERR" path "Usage: gyre pool ls"
+    gyre pool frobnicate x
+    exits 2
+    contains "$ERR" frobnicate
+    gyre help pool update
+    exits 0
+    contains "$OUT" --max-active
+    gyre pool update --help
+    exits 0
+    contains "$OUT" --max-active
+    gyre help pool nothing
+    exits 2
+}
+
+# What may be a secret is gone from the process's command line as soon as Lua runs.
+test_arguments_are_hidden() {
+    printf '%s\n' 'local file = io.open "/proc/self/cmdline"' 'print((file:read "*a":gsub("%z", " ")))' 'print(arg[1])' >"$DIR/ps.lua"
+    gyre run "$DIR/ps.lua" http://anna:verysecret@192.0.2.1:1 192.0.2.1:1:anna:verysecret anna:verysecret@192.0.2.1:1 \
+        "-HCookie: verysecret" "Authorization: verysecret"
+    exits 0
+    ! head -n 1 "$OUT" | grep -q verysecret || fail "still there: $(head -n 1 "$OUT")"
+    same "what the script gets" http://anna:verysecret@192.0.2.1:1 "$(tail -n 1 "$OUT")"
+}
+
+harness_begin
+harness_run "$@"
