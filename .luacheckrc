@@ -4,3 +4,7 @@ max_line_length = 120
 files["spec"] = { std = "+busted" }
 -- A job or demo script gets its arguments in the global `arg`, as with plain luajit.
 files["examples"] = { read_globals = { "arg" } }
+-- OpenResty's world: nginx's Lua modules, and what runs inside of it.
+files["lua/resty"] = { std = "+ngx_lua" }
+files["examples/openresty"] = { std = "+ngx_lua" }
+files["tests/nginx"] = { std = "+ngx_lua" }

@@ -220,7 +220,10 @@ local Lease = ffi.metatype(
 )
 
 ---@class gyre.lease
-local lease = {}
+local lease = {
+  --- What leases can do; lua/resty/gyre adds what nginx needs.
+  methods = methods,
+}
 
 --- An empty lease, for pool:acquire_into().
 ---@type fun(): gyre.Lease
