@@ -80,6 +80,7 @@ struct gyre_options {
     double breaker_max;
     double max_benched;
     const char *group;
+    double start;
 };
 
 struct gyre_proxy_spec {
@@ -191,7 +192,41 @@ struct gyre_ban {
     double until;
     uint32_t judged;
     uint32_t reserved;
+    uint64_t hash;
     char host[256];
+};
+
+struct gyre_throttle {
+    uint32_t size;
+    uint32_t length;
+    uint64_t hash;
+    double left;
+    char host[256];
+};
+
+struct gyre_window_note {
+    double ago;
+    uint32_t started, succeeded, failed;
+    uint32_t reserved;
+};
+
+struct gyre_books {
+    uint32_t size;
+    uint32_t state;
+    uint64_t succeeded, failed, aborted, bytes;
+    double ema_ms;
+    double success_rate;
+    double used_ago;
+    double sampled_ago;
+    double bench_left;
+    int64_t level;
+    uint32_t unplaced;
+    uint32_t opened;
+    uint32_t consecutive_failures;
+    uint32_t rate_used;
+    uint32_t notes;
+    uint32_t reserved;
+    struct gyre_window_note note[8];
 };
 
 struct gyre_check {
@@ -271,6 +306,7 @@ const char *gyre_error_name(int error);
 const char *gyre_detail(void);
 int gyre_url_parse(const char *text, struct gyre_url *url);
 int gyre_pool_open(const struct gyre_options *options, struct gyre_pool **pool);
+int gyre_pool_options(struct gyre_pool *pool, struct gyre_options *options);
 void gyre_pool_close(struct gyre_pool *pool);
 int gyre_pool_add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, uint64_t *id);
 int gyre_pool_remove(struct gyre_pool *pool, uint64_t id);
@@ -281,6 +317,8 @@ int gyre_pool_count(struct gyre_pool *pool);
 int gyre_pool_next(struct gyre_pool *pool, uint64_t *id);
 int gyre_pool_url(struct gyre_pool *pool, uint64_t id, char *buffer, size_t size);
 int gyre_pool_url_with_credentials(struct gyre_pool *pool, uint64_t id, char *buffer, size_t size);
+int gyre_books_get(struct gyre_pool *pool, uint64_t id, struct gyre_books *books);
+int gyre_books_set(struct gyre_pool *pool, uint64_t id, const struct gyre_books *books);
 int gyre_pool_disable(struct gyre_pool *pool, uint64_t id);
 int gyre_pool_drain(struct gyre_pool *pool, uint64_t id);
 int gyre_pool_enable(struct gyre_pool *pool, uint64_t id);
@@ -290,6 +328,9 @@ int gyre_host_ban(struct gyre_pool *pool, uint64_t id, const char *host, double 
 int gyre_host_unban(struct gyre_pool *pool, uint64_t id, const char *host);
 int gyre_host_next(struct gyre_pool *pool, uint32_t *cursor, struct gyre_ban *ban);
 int gyre_host_throttle(struct gyre_pool *pool, const char *host, double seconds);
+int gyre_ban_restore(struct gyre_pool *pool, const struct gyre_ban *ban);
+int gyre_throttle_next(struct gyre_pool *pool, uint32_t *cursor, struct gyre_throttle *throttle);
+int gyre_throttle_restore(struct gyre_pool *pool, const struct gyre_throttle *given);
 int gyre_lease_host(struct gyre_lease *lease, const char *host);
 double gyre_host_delay(struct gyre_pool *pool, const char *host);
 double gyre_host_blamed(struct gyre_pool *pool, const char *host);
@@ -315,6 +356,8 @@ int gyre_session_get(struct gyre_pool *pool, const char *session, uint64_t *prox
 int gyre_session_use(struct gyre_pool *pool, const char *session, uint64_t *proxy);
 int gyre_session_assign(struct gyre_pool *pool, const char *session, uint64_t proxy, uint64_t refused,
                                  uint64_t *winner);
+int gyre_session_restore(struct gyre_pool *pool, const char *session, uint64_t proxy, double created_ago,
+                                  double used_ago);
 int gyre_session_close(struct gyre_pool *pool, const char *session);
 int gyre_session_close_all(struct gyre_pool *pool);
 int gyre_session_cleanup(struct gyre_pool *pool);
@@ -344,6 +387,9 @@ return {
     "strategy",
     "lease",
     "ban",
+    "throttle",
+    "window_note",
+    "books",
     "check",
     "outcome",
     "session",

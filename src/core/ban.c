@@ -222,6 +222,26 @@ GYRE_API int gyre_host_ban(struct gyre_pool *pool, uint64_t id, const char *host
     return slot == NO_BIT ? gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id) : 0;
 }
 
+GYRE_API int gyre_ban_restore(struct gyre_pool *pool, const struct gyre_ban *ban)
+{
+    if (!pool || !ban || ban->size < sizeof *ban) return gyre__fail(GYRE_EINVALID, "no pool, or ban.size is not set");
+    const char *name = ban->hash && gyre__host_hash(ban->host) == ban->hash ? ban->host : NULL;
+    double left = ban->until - gyre_pool_time(pool);
+    if (!ban->hash || !(left > 0 && left <= MAX_WAIT))
+        return gyre__fail(GYRE_EINVALID, "a ban of no host, or one that ends in %g seconds", left);
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__lock(pool);
+    uint32_t slot = slot_of_id(pool, ban->id);
+    if (slot != NO_BIT) {
+        struct ban_record *record = make(pool, ban->hash, ban->id);
+        uint32_t until = clock_stamp(pool) + stamps_of(left), memory = ban->judged ? MEMORY : 0;
+        record->strikes = (uint16_t)(ban->strikes < UINT16_MAX ? ban->strikes : UINT16_MAX);
+        set(pool, record, gyre__host_make(pool, ban->hash, name), until, until + memory, ban->judged ? BAN_JUDGED : 0);
+    }
+    gyre__unlock(pool);
+    return slot == NO_BIT ? gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)ban->id) : 0;
+}
+
 GYRE_API int gyre_host_unban(struct gyre_pool *pool, uint64_t id, const char *host)
 {
     uint64_t hash = 0;
@@ -255,6 +275,7 @@ GYRE_API int gyre_host_next(struct gyre_pool *pool, uint32_t *cursor, struct gyr
         out->judged = ban->bits & BAN_JUDGED ? 1 : 0;
         out->id = ban->id;
         out->until = stamp_seconds(ban->until);
+        out->hash = ban->host;
         gyre__host_name(pool, ban->host, out->host);
     }
     gyre__unlock(pool);

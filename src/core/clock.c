@@ -37,7 +37,7 @@ void gyre__clock_attach(struct segment_control *control, const uint8_t boot_id[1
 {
     memcpy(control->boot_id, boot_id, sizeof control->boot_id);
     if (manual) return;
-    uint64_t now = 0, real = gyre__clock_realtime_ms();
+    uint64_t now = control->seen_ms, real = gyre__clock_realtime_ms(); /* fresh: where its time begins */
     if (!fresh) now = control->seen_ms + (real > control->seen_realtime_ms ? real - control->seen_realtime_ms : 0);
     int64_t stamps = (int64_t)(now / 100) - (int64_t)(clock_ms(CLOCK_MONOTONIC_COARSE) / 100);
     control->clock_offset_ms = stamps * 100;

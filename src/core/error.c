@@ -74,7 +74,7 @@ GYRE_API int gyre_struct_size(const char *name)
         SIZE(options), SIZE(proxy_spec), SIZE(slot),  SIZE(proxy),   SIZE(stats),
         SIZE(request), SIZE(lease),      SIZE(outcome), SIZE(url),
         SIZE(session), SIZE(session_stats), SIZE(counter), SIZE(decision),
-        SIZE(ban),     SIZE(check),  SIZE(strategy),
+        SIZE(ban),     SIZE(check),  SIZE(strategy), SIZE(throttle), SIZE(window_note), SIZE(books),
 #undef SIZE
     };
     for (size_t i = 0; name && i < sizeof sizes / sizeof *sizes; i++)

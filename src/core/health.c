@@ -171,3 +171,33 @@ GYRE_API int gyre_pool_enable(struct gyre_pool *pool, uint64_t id)
 {
     return switch_to(pool, id, 0);
 }
+
+/* ---- for books.c ---- */
+
+void gyre__health_read(const struct gyre_pool *pool, uint32_t slot, uint32_t stamp, struct gyre_books *books)
+{
+    uint32_t flags = load_relaxed(&pool->slots[slot].flags), until = load_relaxed(&pool->health[slot].until);
+    books->opened = load_relaxed(&pool->health[slot].opened);
+    books->bench_left = flags & SLOT_HALF ? 0 : -1;
+    if (flags & SLOT_OPEN) books->bench_left = until > stamp ? (until - stamp) / 10.0 : 0;
+}
+
+/* Caller holds the lock. */
+void gyre__health_restore(struct gyre_pool *pool, uint32_t slot, uint32_t stamp, const struct gyre_books *books)
+{
+    struct segment_control *control = pool->control;
+    uint32_t set = books->state == GYRE_DISABLED ? SLOT_DISABLED : books->state == GYRE_DRAINING ? SLOT_DRAINING : 0;
+    double most = pool->header->config.breaker_max;
+    forget_bench(pool, slot);
+    store_relaxed(&pool->slots[slot].consecutive_failures, books->consecutive_failures);
+    if (books->bench_left >= 0) {
+        store_relaxed(&pool->health[slot].opened, books->opened);
+        store_relaxed(&control->benched, control->benched + 1);
+        set |= books->bench_left > 0 ? SLOT_OPEN : SLOT_HALF;
+    }
+    if (set & SLOT_OPEN) store_relaxed(&pool->health[slot].until, stamp + (uint32_t)ceil(fmin(books->bench_left, most) * 10));
+    change_flags(pool, slot, SLOT_DISABLED | SLOT_DRAINING | SLOT_OPEN | SLOT_HALF | SLOT_PROBE, set);
+    if (!(set & SLOT_OPEN)) return;
+    bits_set(&pool->benched, slot);
+    if (pool->health[slot].until < load_relaxed(&control->due)) store_relaxed(&control->due, pool->health[slot].until);
+}

@@ -247,6 +247,47 @@ GYRE_API int gyre_host_throttle(struct gyre_pool *pool, const char *host, double
     return 0;
 }
 
+GYRE_API int gyre_throttle_next(struct gyre_pool *pool, uint32_t *cursor, struct gyre_throttle *out)
+{
+    if (!pool || !cursor || !out || out->size < sizeof *out)
+        return gyre__fail(GYRE_EINVALID, "no cursor, or throttle.size is not set");
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__lock(pool);
+    uint32_t at = *cursor;
+    uint64_t word = 0, now = gyre__clock_ms(pool);
+    for (; at <= pool->host_mask; at++) {
+        word = pool->host_keys[at] ? load_relaxed(&pool->hosts[at].throttle) : 0;
+        if (ends(word) > now || (word & LENGTH_MASK && ends(word) + FORGET_MS > now)) break;
+    }
+    bool found = at <= pool->host_mask;
+    if (found) {
+        out->length = (uint32_t)(word & LENGTH_MASK);
+        out->hash = pool->host_keys[at];
+        out->left = delay(pool, at);
+        gyre__host_name(pool, out->hash, out->host);
+    }
+    gyre__unlock(pool);
+    *cursor = found ? at + 1 : 0;
+    return found;
+}
+
+GYRE_API int gyre_throttle_restore(struct gyre_pool *pool, const struct gyre_throttle *given)
+{
+    if (!pool || !given || given->size < sizeof *given)
+        return gyre__fail(GYRE_EINVALID, "no pool, or throttle.size is not set");
+    if (!given->hash || !(given->left >= 0 && given->left <= MAX_WAIT) || given->length > LONGEST_MS)
+        return gyre__fail(GYRE_EINVALID, "a throttle of no host, or of %g seconds", given->left);
+    const char *name = gyre__host_hash(given->host) == given->hash ? given->host : NULL;
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__lock(pool);
+    struct host_record *record = &pool->hosts[gyre__host_make(pool, given->hash, name)];
+    uint64_t end = gyre__clock_ms(pool) + (uint64_t)ceil(given->left * 1000), word = load_relaxed(&record->throttle);
+    while (!compare_swap(&record->throttle, &word, end << 24 | given->length)) {}
+    gyre__host_lasts(record, stamp_of_ms(end + 99));
+    gyre__unlock(pool);
+    return 0;
+}
+
 /* ---- names, repair ---- */
 
 /* "" when the name is not known; "..." before one that was cut. */

@@ -292,6 +292,29 @@ static void set_rule(struct gyre_pool *pool, uint32_t slot, uint32_t count, uint
     thaw(rate, former, rule, used < count ? used : count, last);
 }
 
+/* How much of the rate's count was given in the period that ends now; more when it cannot be told. Lock-free. */
+uint32_t gyre__limit_used(struct gyre_pool *pool, uint32_t slot)
+{
+    struct slot_rate *rate = &pool->rates[slot];
+    uint64_t rule = load_relaxed(&rate->rule), word = load_acquire(&rate->word), marks[RATE_MARKS], now = clock_now(pool);
+    uint32_t period = (uint32_t)(rule >> 32), count = (uint32_t)rule;
+    for (uint32_t i = 0; i < RATE_MARKS; i++) marks[i] = load_acquire(&rate->mark[i]);
+    uint32_t used = used_since(rule, word, marks, now > period ? now - period : 0);
+    return used < count ? used : count;
+}
+
+/* As if `used` leases had been given just now. Caller holds the lock. */
+void gyre__limit_restore(struct gyre_pool *pool, uint32_t slot, uint32_t used)
+{
+    struct slot_rate *rate = &pool->rates[slot];
+    uint64_t rule = load_relaxed(&rate->rule);
+    uint32_t count = (uint32_t)rule;
+    if (!count) return;
+    uint64_t former = freeze(rate);
+    for (uint32_t i = 0; i < RATE_MARKS; i++) fetch_or(&rate->mark[i], POISON);
+    thaw(rate, former, rule, used < count ? used : count, clock_now(pool));
+}
+
 void gyre__limit_reset(struct gyre_pool *pool, uint32_t slot)
 {
     thaw(&pool->rates[slot], freeze(&pool->rates[slot]), 0, 0, 0);

@@ -146,6 +146,13 @@ static inline double stamp_seconds(uint32_t stamp)
 {
     return stamp ? (stamp - 1) / 10.0 : 0.0;
 }
+/* So many seconds before `now`, not before the segment's time began; 0 (never) when negative. */
+static inline uint32_t stamp_before(uint32_t now, double seconds)
+{
+    if (!(seconds >= 0)) return 0;
+    double stamps = seconds * 10.0 + 0.5;
+    return stamps < now ? now - (uint32_t)stamps : 1;
+}
 
 /* lock.c. The segment's one lock. Taking it from a dead process repairs what that process left half done. Waits
  * only for living holders, each of which works for microseconds. */
@@ -208,6 +215,11 @@ void gyre__label_read(const struct gyre_pool *pool, uint32_t slot, struct gyre_p
 void gyre__window_roll(struct gyre_pool *pool, uint32_t slot, uint32_t bucket);
 void gyre__window_read(const struct gyre_pool *pool, uint32_t slot, uint32_t stamp, uint64_t out[3]);
 void gyre__window_reset(struct gyre_pool *pool, uint32_t slot, uint32_t stamp);
+/* For books.c; caller holds the segment lock. Of leases in flight, `active`, nothing is told. */
+uint32_t gyre__window_notes(const struct gyre_pool *pool, uint32_t slot, uint32_t stamp, uint32_t active,
+                            struct gyre_window_note *notes);
+void gyre__window_restore(struct gyre_pool *pool, uint32_t slot, uint32_t stamp, const struct gyre_window_note *notes,
+                          uint32_t count);
 
 /* The bucket is the one of the last tick: no division and no clock here. A lease that ends while nothing is acquired for
  * long may so be counted in an older bucket than its own. */
@@ -225,6 +237,8 @@ void gyre__health_success(struct gyre_pool *pool, uint32_t slot, bool probe);
 void gyre__health_failure(struct gyre_pool *pool, uint32_t slot, bool probe, uint32_t stamp);
 void gyre__health_due(struct gyre_pool *pool, uint32_t stamp);
 void gyre__health_forget(struct gyre_pool *pool, uint32_t slot); /* out of all counts of states: it is removed */
+void gyre__health_read(const struct gyre_pool *pool, uint32_t slot, uint32_t stamp, struct gyre_books *books);
+void gyre__health_restore(struct gyre_pool *pool, uint32_t slot, uint32_t stamp, const struct gyre_books *books);
 
 /* May it be picked, as its flags, limit and rate say? Lock-free. */
 bool gyre__health_wanted(struct gyre_pool *pool, uint32_t slot);
@@ -236,6 +250,8 @@ struct counters {
     uint64_t started, completed, succeeded, failed, aborted, active;
 };
 void gyre__proxy_counters(const struct gyre_slot *hot, struct counters *counters);
+/* enum gyre_state of a slot's flags. Pure. */
+uint32_t gyre__proxy_state(uint32_t flags);
 
 /* proxy.c. Takes a living proxy out of the pool. Caller holds the segment lock. */
 void gyre__proxy_withdraw(struct gyre_pool *pool, uint32_t slot);
@@ -256,6 +272,8 @@ bool gyre__limit_recheck(struct gyre_pool *pool); /* has a proxy become eligible
 void gyre__limit_apply(struct gyre_pool *pool, uint32_t slot, const struct limits *limits);
 void gyre__limit_reset(struct gyre_pool *pool, uint32_t slot);
 void gyre__limit_forget(struct gyre_pool *pool, uint32_t slot);
+uint32_t gyre__limit_used(struct gyre_pool *pool, uint32_t slot); /* leases of the period that are used up; lock-free */
+void gyre__limit_restore(struct gyre_pool *pool, uint32_t slot, uint32_t used);
 void gyre__limit_read(const struct gyre_pool *pool, uint32_t slot, struct gyre_proxy *proxy);
 void gyre__limit_due_paced(struct gyre_pool *pool, uint32_t stamp);
 void gyre__limit_due_mortal(struct gyre_pool *pool, uint32_t stamp);

@@ -148,7 +148,7 @@ GYRE_API int gyre_pool_update(struct gyre_pool *pool, uint64_t id, const struct 
     return result;
 }
 
-static uint32_t state_of(uint32_t flags)
+uint32_t gyre__proxy_state(uint32_t flags)
 {
     if (flags & SLOT_DISABLED) return GYRE_DISABLED;
     if (flags & SLOT_DRAINING) return GYRE_DRAINING;
@@ -192,7 +192,7 @@ static int read_proxy(struct gyre_pool *pool, uint32_t slot, struct gyre_proxy *
     int bad = gyre__text_get(pool, slot, &url);
     if (bad) return bad;
     proxy->id = make_id(load_relaxed(&hot->generation), slot);
-    proxy->state = state_of(flags);
+    proxy->state = gyre__proxy_state(flags);
     proxy->scheme = url.scheme;
     proxy->port = url.port;
     memcpy(proxy->host, url.host, sizeof proxy->host);

@@ -33,6 +33,7 @@ struct plan {
     const char *path;
     mode_t mode;
     gid_t group; /* of a new file; NO_GROUP: as the system does it */
+    uint64_t start_ms; /* pool time of a new segment */
 };
 #define NO_GROUP ((gid_t)-1)
 
@@ -103,6 +104,7 @@ static int plan_segment(const struct gyre_options *options, struct plan *plan)
     if (o->picker > GYRE_PICK_HASH) return gyre__fail(GYRE_EINVALID, "option picker: %u is none", o->picker);
     if (o->clock > GYRE_CLOCK_MANUAL) return gyre__fail(GYRE_EINVALID, "option clock: %u is none", o->clock);
     if (o->mode & ~0666u) return gyre__fail(GYRE_EINVALID, "option mode: %o has more than read and write bits", o->mode);
+    if (!(o->start >= 0 && o->start <= 1e8)) return gyre__fail(GYRE_EINVALID, "option start: %g is not between 0 and 1e8", o->start);
     int bad = plan_times(o, config);
     if (!bad) bad = plan_group(o->group, &plan->group);
     if (bad) return bad;
@@ -123,6 +125,7 @@ static int plan_segment(const struct gyre_options *options, struct plan *plan)
     header->checksum = gyre__header_checksum(header);
     plan->path = o->path;
     plan->mode = o->mode ? o->mode : 0600;
+    plan->start_ms = (uint64_t)(o->start * 1000);
     return 0;
 }
 
@@ -229,14 +232,16 @@ static void read_boot_id(uint8_t id[16])
 }
 
 /* Writes the first state into zeroed memory. Nobody else sees it yet. */
-static void initialise(void *memory, const struct segment_header *header)
+static void initialise(void *memory, const struct plan *plan)
 {
+    const struct segment_header *header = &plan->header;
     uint8_t boot[16];
     struct segment_control *control = (struct segment_control *)(void *)((char *)memory + HEADER_SIZE);
     struct bits free_slots = bits_at((char *)memory + header->region[REGION_FREE], header->max_proxies);
     memcpy(memory, header, sizeof *header);
     for (uint32_t i = 0; i < header->max_proxies; i++) bits_set(&free_slots, i);
     read_boot_id(boot);
+    control->seen_ms = control->manual_ms = plan->start_ms;
     gyre__clock_attach(control, boot, true, header->config.clock == GYRE_CLOCK_MANUAL);
     random_seed(control->random, header->config.seed, 0);
     control->labels = 1;
@@ -248,7 +253,7 @@ static int make_private(const struct plan *plan, void **memory)
 {
     *memory = mmap(NULL, plan->header.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (*memory == MAP_FAILED) return system_error("mapping", NULL);
-    initialise(*memory, &plan->header);
+    initialise(*memory, plan);
     return 0;
 }
 
@@ -265,7 +270,7 @@ static int fill_file(int fd, const struct plan *plan, const char *name)
     }
     void *memory = mmap(NULL, plan->header.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED) return system_error("mapping", plan->path);
-    initialise(memory, &plan->header);
+    initialise(memory, plan);
     munmap(memory, plan->header.size);
     if (!link(name, plan->path)) return 1;
     return errno == EEXIST ? 0 : system_error("linking", plan->path);

@@ -370,3 +370,25 @@ GYRE_API int gyre_session_close(struct gyre_pool *pool, const char *session)
     unlock_key(pool, &key);
     return over ? none(session) : 0;
 }
+
+GYRE_API int gyre_session_restore(struct gyre_pool *pool, const char *session, uint64_t proxy, double created_ago,
+                                  double used_ago)
+{
+    struct thread *thread;
+    struct session_key key;
+    struct session_seen seen;
+    int bad = begin(pool, session, &thread, &key);
+    if (bad) return bad;
+    if (!(created_ago >= 0 && used_ago >= 0)) return gyre__fail(GYRE_EINVALID, "the session is not of the past");
+    if (slot_of_id(pool, proxy) == NO_BIT)
+        return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)proxy);
+    if (used_ago * 10 >= pool->session_ttl || created_ago * 10 >= pool->session_lifetime) return 0; /* it is over */
+    lock_key(pool, &key);
+    uint32_t now = clock_stamp(pool), at = session_find(pool, &key, &seen);
+    if (at == NO_SESSION) session_write(pool, at = find_place(pool, &key, now), &key, proxy, now);
+    session_give(&pool->sessions[at], proxy, now);
+    store_release(&pool->sessions[at].created, stamp_before(now, created_ago));
+    store_release(&pool->sessions[at].last, stamp_before(now, used_ago));
+    unlock_key(pool, &key);
+    return 0;
+}

@@ -68,3 +68,47 @@ void gyre__window_reset(struct gyre_pool *pool, uint32_t slot, uint32_t stamp)
     store_relaxed(&pool->slots[slot].window_bucket, bucket);
     note(pool, slot, bucket);
 }
+
+/* The notes inside the window, newest or oldest first, as counts since then. Returns how many. */
+uint32_t gyre__window_notes(const struct gyre_pool *pool, uint32_t slot, uint32_t stamp, uint32_t active,
+                            struct gyre_window_note *notes)
+{
+    uint32_t last = stamp / pool->bucket_width + 1, first = last >= WINDOW_BUCKETS ? last - WINDOW_BUCKETS + 1 : 1;
+    uint32_t now[3], count = 0;
+    totals(pool, slot, now);
+    for (uint32_t i = 0; i < WINDOW_BUCKETS; i++) {
+        const struct window_entry *entry = &pool->windows[slot].entry[i];
+        uint32_t bucket = load_acquire(&entry->bucket), started = now[0] - load_relaxed(&entry->started);
+        if (bucket < first || bucket > last) continue;
+        notes[count++] = (struct gyre_window_note){
+            .ago = (stamp - (bucket - 1) * pool->bucket_width) / 10.0,
+            .started = started > active ? started - active : 0,
+            .succeeded = now[1] - load_relaxed(&entry->succeeded),
+            .failed = now[2] - load_relaxed(&entry->failed),
+        };
+    }
+    return count;
+}
+
+/* Of two notes that fall into one bucket (it may be wider here) the older counts. */
+void gyre__window_restore(struct gyre_pool *pool, uint32_t slot, uint32_t stamp, const struct gyre_window_note *notes,
+                          uint32_t count)
+{
+    uint32_t now[3], newest = 0;
+    totals(pool, slot, now);
+    for (uint32_t i = 0; i < WINDOW_BUCKETS; i++) store_release(&pool->windows[slot].entry[i].bucket, 0u);
+    for (uint32_t i = 0; i < count; i++) {
+        double stamps = notes[i].ago * 10.0 + 0.5;
+        uint32_t bucket = (stamps < stamp ? stamp - (uint32_t)stamps : 0) / pool->bucket_width + 1;
+        struct window_entry *entry = &pool->windows[slot].entry[bucket % WINDOW_BUCKETS];
+        uint32_t there = load_relaxed(&entry->bucket);
+        if (there > bucket || (there == bucket && now[0] - load_relaxed(&entry->started) >= notes[i].started)) continue;
+        store_release(&entry->bucket, 0u);
+        store_relaxed(&entry->started, now[0] - notes[i].started);
+        store_relaxed(&entry->succeeded, now[1] - notes[i].succeeded);
+        store_relaxed(&entry->failed, now[2] - notes[i].failed);
+        store_release(&entry->bucket, bucket);
+        if (bucket > newest) newest = bucket;
+    }
+    store_relaxed(&pool->slots[slot].window_bucket, newest);
+}

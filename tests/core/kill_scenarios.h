@@ -112,6 +112,17 @@ static void act_reset(void *argument)
     gyre_pool_reset_counters(world->pool);
 }
 
+static void act_books(void *argument)
+{
+    struct world *world = argument;
+    struct gyre_books books = {.size = sizeof books, .state = GYRE_OPEN, .succeeded = 10, .failed = 4, .aborted = 2,
+                               .bytes = 5000, .ema_ms = 44, .success_rate = 0.5, .used_ago = 3, .sampled_ago = 4,
+                               .bench_left = 9, .level = 12, .opened = 2, .consecutive_failures = 6, .notes = 1,
+                               .note = {{.ago = 5, .started = 8, .succeeded = 5, .failed = 2}}};
+
+    gyre_books_set(world->pool, world->id[0], &books);
+}
+
 static void act_close(void *argument)
 {
     struct world *world = argument;
@@ -366,6 +377,8 @@ static const struct scenario scenarios[] = {
     {"disable", 0, 0, NULL, touch, act_disable, 700},
     {"enable, benched", 0, 0, bench_first, touch, act_enable, 700},
     {"reset counters", 0, 0, fail_first, hold_first, act_reset, 2200},
+    {"set books", 0, 0, fail_first, hold_first, act_books, 2600},
+    {"set books, with a rate", 0, 0, rate_first, touch, act_books, 2600},
     {"close with leases", 0, 0, NULL, hold_many, act_close, 20000},
     {"tick expires", 0, 0, NULL, touch, act_tick, 20000},
     {"tick ends a bench", 0, 0, bench_first, touch, act_tick, 20000},

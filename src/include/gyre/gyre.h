@@ -139,6 +139,7 @@ struct gyre_options {
     double max_benched;       /* largest share of the pool on the bench, (0, 1] [0.8] */
     const char *group;        /* group of a new file, by name or number; NULL: the process's own. With mode 0660 for
                                * other users' processes; who may write the file is trusted with everything in it */
+    double start;             /* pool time at which a new segment begins, seconds, to 1e8 [0] */
 };
 
 /* A proxy as it is added or updated. */
@@ -271,7 +272,47 @@ struct gyre_ban {
     double until;             /* pool time */
     uint32_t judged;          /* 1: by a verdict, 0: by gyre_host_ban() */
     uint32_t reserved;
+    uint64_t hash;            /* of the host's name, the same in every segment */
     char host[256];           /* lower case; "" until a request has named it, "..." before the end of a long one */
+};
+
+/* A host that is throttled, as gyre_throttle_next() shows it. */
+struct gyre_throttle {
+    uint32_t size;
+    uint32_t length;          /* of the last throttle, ms: what the next one doubles */
+    uint64_t hash;            /* of the host's name, the same in every segment */
+    double left;              /* seconds until requests may go on; 0: only length is remembered */
+    char host[256];           /* as in gyre_ban */
+};
+
+/* What happened to a proxy since a moment of its sliding window. */
+struct gyre_window_note {
+    double ago;               /* seconds since that moment */
+    uint32_t started, succeeded, failed;
+    uint32_t reserved;
+};
+
+/*
+ * The books of a proxy: all that a segment knows of it beside what gyre_pool_update() can set. Ages and times left instead of
+ * pool times, so that they mean the same in another segment. Leases in flight are not part of it.
+ */
+struct gyre_books {
+    uint32_t size;
+    uint32_t state;           /* enum gyre_state; a DRAINING or DISABLED proxy may be benched beneath */
+    uint64_t succeeded, failed, aborted, bytes;
+    double ema_ms;            /* NaN: no sample yet */
+    double success_rate;      /* 0 to 1 */
+    double used_ago;          /* seconds since its last lease began; negative: never */
+    double sampled_ago;       /* likewise, since its last latency sample or failure */
+    double bench_left;        /* seconds of its bench that are left; 0: half-open; negative: it is not benched */
+    int64_t level;            /* what least-used counts: leases since it joined */
+    uint32_t unplaced;        /* 1: it joined or came back, and least-used has not put it level yet */
+    uint32_t opened;          /* how often in a row the breaker opened */
+    uint32_t consecutive_failures;
+    uint32_t rate_used;       /* leases of its rate's period that are used up */
+    uint32_t notes;           /* how many of `note` are set */
+    uint32_t reserved;
+    struct gyre_window_note note[8];
 };
 
 /* What gyre_pool_check() found. */
@@ -386,6 +427,10 @@ GYRE_API int gyre_url_parse(const char *text, struct gyre_url *url);
  */
 GYRE_API int gyre_pool_open(const struct gyre_options *options, struct gyre_pool **pool);
 
+/* How the segment was made: fills *options (set its size) but for path, mode and group, which are 0; start is the pool time now.
+ * INVALID. Pure. */
+GYRE_API int gyre_pool_options(struct gyre_pool *pool, struct gyre_options *options);
+
 /* Closes the handle; a shared segment stays. NULL is allowed. No other thread may be using the handle. */
 GYRE_API void gyre_pool_close(struct gyre_pool *pool);
 
@@ -417,6 +462,15 @@ GYRE_API int gyre_pool_next(struct gyre_pool *pool, uint64_t *id);
  * does not fit, NOT_FOUND. The first is safe to show. Takes the lock. */
 GYRE_API int gyre_pool_url(struct gyre_pool *pool, uint64_t id, char *buffer, size_t size);
 GYRE_API int gyre_pool_url_with_credentials(struct gyre_pool *pool, uint64_t id, char *buffer, size_t size);
+
+/*
+ * The books of a proxy, read and written: to move a pool to another segment, or restore it. set replaces all of them; leases in
+ * flight go on and are counted on top; a rate may be used up to the end of its period although less was used. What is
+ * impossible is INVALID and changes nothing; a process killed in between leaves sound books, some of them old. Ages are
+ * cut to that of the segment: see gyre_options.start. INVALID, NOT_FOUND. Both take the lock; O(1).
+ */
+GYRE_API int gyre_books_get(struct gyre_pool *pool, uint64_t id, struct gyre_books *books);
+GYRE_API int gyre_books_set(struct gyre_pool *pool, uint64_t id, const struct gyre_books *books);
 
 /* Operator's switches. drain: no new lease, those in flight finish. enable ends both and any bench. NOT_FOUND. */
 GYRE_API int gyre_pool_disable(struct gyre_pool *pool, uint64_t id);
@@ -455,6 +509,15 @@ GYRE_API int gyre_host_next(struct gyre_pool *pool, uint32_t *cursor, struct gyr
 /* Holds back requests for a host for exactly `seconds` from now, whatever was there; 0 lets them through and forgets
  * earlier throttles. INVALID. Takes the lock. */
 GYRE_API int gyre_host_throttle(struct gyre_pool *pool, const char *host, double seconds);
+
+/* Puts a ban back as gyre_host_next() showed it: ban->until is a pool time of this segment. The host is known by ban->hash; its
+ * name is learned if ban->host holds the whole of it. INVALID, NOT_FOUND. Takes the lock. */
+GYRE_API int gyre_ban_restore(struct gyre_pool *pool, const struct gyre_ban *ban);
+
+/* Iteration over the hosts that are throttled or were lately, as gyre_host_next(); and putting one back. INVALID. Take the
+ * lock; one walk is O(max_bans). */
+GYRE_API int gyre_throttle_next(struct gyre_pool *pool, uint32_t *cursor, struct gyre_throttle *throttle);
+GYRE_API int gyre_throttle_restore(struct gyre_pool *pool, const struct gyre_throttle *given);
 
 /* Says which host a lease of gyre_acquire_id() is for, as request.host does; by a copy of the lease that is completed.
  * INVALID. Pure. */
@@ -582,6 +645,11 @@ GYRE_API int gyre_session_use(struct gyre_pool *pool, const char *session, uint6
  */
 GYRE_API int gyre_session_assign(struct gyre_pool *pool, const char *session, uint64_t proxy, uint64_t refused,
                                  uint64_t *winner);
+
+/* Puts a session back: got its proxy and was last used so many seconds ago. In place of the one there is with this id;
+ * one that is over by now is left out. INVALID, NOT_FOUND (no such proxy). Takes a short lock; O(1). */
+GYRE_API int gyre_session_restore(struct gyre_pool *pool, const char *session, uint64_t proxy, double created_ago,
+                                  double used_ago);
 
 /* Ends a session. NOT_FOUND, INVALID. Takes a short lock; O(1). */
 GYRE_API int gyre_session_close(struct gyre_pool *pool, const char *session);
