@@ -172,6 +172,7 @@ main() {
     suite lua-jit count_busted run_busted luajit /usr/bin/busted
     suite lua-joff count_busted run_busted luajit -joff /usr/bin/busted
     suite lua-host count_busted run_busted build/release/gyre run /usr/bin/busted
+    suite lua-nginx count_busted run_busted tests/nginx/busted.sh
     for test in tests/integration/test_*.sh; do
         test=${test##*/test_}
         suite "it-${test%.sh}" count_ok run_integration "${test%.sh}"

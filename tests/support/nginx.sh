@@ -30,8 +30,8 @@ nginx_start() {
         port=$peer_port
         {
             echo "daemon off; pid $DIR/nginx.pid;"
-            sed -e "s/127\.0\.0\.1:8080/127.0.0.1:$port/" -e "s,/dev/shm/gyre-[a-z]*,$segment," \
-                -e "s,include .*common.conf,include $ROOT/examples/openresty/common.conf," "${@/#/-e}" "$conf"
+            sed "${@/#/-e}" -e "s/127\.0\.0\.1:8080/127.0.0.1:$port/" -e "s,/dev/shm/gyre-[a-z]*,$segment," \
+                -e "s,include .*common.conf,include $ROOT/examples/openresty/common.conf," "$conf"
         } >"$DIR/nginx.conf"
         # GYRE_LIB would win over the library in lib/.
         if peers_launch "$(basename "$DIR")" "$port" -- env -u GYRE_LIB nginx -p "$DIR" -c "$DIR/nginx.conf" \

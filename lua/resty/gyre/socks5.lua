@@ -60,7 +60,10 @@ local function greet(sock, user, password)
   elseif byte(answer, 2) ~= method then
     return failure.new("proxy_auth", "proxy", "no common way to authenticate")
   end
-  return user == nil or authenticate(sock, user, password)
+  if user then
+    return authenticate(sock, user, password)
+  end
+  return true
 end
 
 -- The rest of the reply is the address that the proxy uses, which is of no interest.
