@@ -24,6 +24,7 @@ local error, pairs, tonumber, tostring, type = error, pairs, tonumber, tostring,
 ---@field lease_timeout? number a lease older than this ends as aborted, seconds [300]
 ---@field breaker? gyre.BreakerOptions
 ---@field seed? integer of every random choice, 1 to 2^53
+---@field start? number pool time at which a new segment begins, seconds [0]
 ---@field clock? "system"|"manual" manual stands still until pool:set_time() ["system"]
 
 ---@class gyre.BreakerOptions
@@ -44,6 +45,7 @@ local POOL = {
   window = { "window", "number" },
   lease_timeout = { "lease_timeout", "number" },
   seed = { "seed", "integer" },
+  start = { "start", "number" },
 }
 local BREAKER = {
   failures = { "breaker_failures", "integer" },

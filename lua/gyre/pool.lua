@@ -34,6 +34,7 @@ local PARTS = {
   require("gyre.pool.log").methods,
   require "gyre.pool.reload",
   require "gyre.pool.session",
+  require "gyre.pool.state",
   require "gyre.pool.upkeep",
 }
 for _, part in ipairs(PARTS) do

@@ -234,7 +234,8 @@ GYRE_API int gyre_ban_restore(struct gyre_pool *pool, const struct gyre_ban *ban
     uint32_t slot = slot_of_id(pool, ban->id);
     if (slot != NO_BIT) {
         struct ban_record *record = make(pool, ban->hash, ban->id);
-        uint32_t until = clock_stamp(pool) + stamps_of(left), memory = ban->judged ? MEMORY : 0;
+        uint32_t until = clock_stamp(pool) + stamps_of(left - 0.001); /* a tenth is a tenth, whatever the double says */
+        uint32_t memory = ban->judged ? MEMORY : 0;
         record->strikes = (uint16_t)(ban->strikes < UINT16_MAX ? ban->strikes : UINT16_MAX);
         set(pool, record, gyre__host_make(pool, ban->hash, name), until, until + memory, ban->judged ? BAN_JUDGED : 0);
     }

@@ -195,7 +195,7 @@ void gyre__health_restore(struct gyre_pool *pool, uint32_t slot, uint32_t stamp,
         store_relaxed(&control->benched, control->benched + 1);
         set |= books->bench_left > 0 ? SLOT_OPEN : SLOT_HALF;
     }
-    if (set & SLOT_OPEN) store_relaxed(&pool->health[slot].until, stamp + (uint32_t)ceil(fmin(books->bench_left, most) * 10));
+    if (set & SLOT_OPEN) store_relaxed(&pool->health[slot].until, stamp + (uint32_t)ceil(fmin(books->bench_left, most) * 10 - 0.01));
     change_flags(pool, slot, SLOT_DISABLED | SLOT_DRAINING | SLOT_OPEN | SLOT_HALF | SLOT_PROBE, set);
     if (!(set & SLOT_OPEN)) return;
     bits_set(&pool->benched, slot);

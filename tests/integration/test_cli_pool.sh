@@ -241,6 +241,38 @@ test_create() {
     contains "$ERR" --max-proxies
 }
 
+# Into a pool that is made by it, then into one that is there; the file is nobody else's to read.
+test_save_and_load() {
+    make pool
+    pool ls --json
+    jsonl "$OUT" started succeeded failed ema_ms success_rate >"$DIR/before"
+    pool save "$DIR/state.json"
+    exits 0
+    same "mode" 600 "$(stat -c %a "$DIR/state.json")"
+    POOL=$DIR/copy
+    pool load "$DIR/state.json"
+    exits 0
+    contains "$ERR" "loaded 3 proxies, 2 sessions, 1 bans"
+    pool ls --json
+    jsonl "$OUT" started succeeded failed ema_ms success_rate >"$DIR/after"
+    cmp "$DIR/before" "$DIR/after" || fail "the books differ"
+    pool sessions --json
+    same "sessions" 2 "$(wc -l <"$OUT")"
+    pool rm http://192.0.2.7:3128
+    pool load "$DIR/state.json"
+    same "proxies" 3 "$(field id | wc -l)"
+    pool check
+    exits 0
+    pool save - --no-credentials
+    contains "$OUT" '"hidden":true'
+    script -qec "$GYRE pool save $POOL -" /dev/null >"$DIR/terminal" </dev/null && fail "credentials go to a terminal"
+    contains "$DIR/terminal" "stdout is a terminal"
+    echo "[1]" >"$DIR/other.json"
+    pool load "$DIR/other.json"
+    exits 2
+    contains "$ERR" other.json "no saved state"
+}
+
 test_no_pool_there() {
     POOL=$DIR/nowhere
     local verb

@@ -4,6 +4,7 @@ local PARTS = {
   "gyre.cli.pool.list",
   "gyre.cli.pool.change",
   "gyre.cli.pool.host",
+  "gyre.cli.pool.state",
   "gyre.cli.pool.upkeep",
 }
 
