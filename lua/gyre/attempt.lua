@@ -62,11 +62,14 @@ local function transfer(plan, proxy_url, proxy)
   end
   wait(under_way)
   local good, a, b, c, ms, bytes, message, sent, connect_code = finish(under_way)
+  if plan.native.isolate == false and plan.job then
+    plan.job.mixed = true
+  end
   if not good then
     return nil, failure(proxy, a, b, message, ms, sent, connect_code, VERDICTS[c]), ms, bytes
   end
-  -- The same places hold status, content, ms, bytes and url.
-  local made = response.new { status = a, content = b, ms = c, bytes = ms, url = bytes, proxy = proxy }
+  -- The same places hold status, content, ms, bytes, url and version of HTTP.
+  local made = response.new { status = a, content = b, ms = c, bytes = ms, url = bytes, http = message, proxy = proxy }
   return made, nil, c, ms
 end
 

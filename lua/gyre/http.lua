@@ -6,6 +6,7 @@ end
 local attempt = require "gyre.attempt"
 local map = require "gyre.map"
 local request = require "gyre.request"
+local session = require "gyre.session"
 local task = require "gyre.task"
 
 local error, pairs, tostring, type = error, pairs, tostring, type
@@ -13,10 +14,11 @@ local error, pairs, tostring, type = error, pairs, tostring, type
 -- At a limit one looks again after this long, seconds.
 local BUSY_WAIT = 0.02
 -- Fields of a request that gyre.fetch knows; the others need a pool.
-local FETCH_FIELDS = { proxy = true, exclude = true, host = true }
+local FETCH_FIELDS = { proxy = true, exclude = true, host = true, session = true }
 
 local http = {
   map = map.new,
+  session = session.new,
   sleep = task.sleep,
   spawn = task.spawn,
   stopping = net.stopping,
@@ -79,7 +81,9 @@ local function run(pool, plan)
     if not again then
       return nil, last
     end
-    plan.fields.exclude[#plan.fields.exclude + 1] = lease.id
+    if not plan.fields.session then -- which stays with its proxy until that is benched, or banned by the host
+      plan.fields.exclude[#plan.fields.exclude + 1] = lease.id
+    end
   end
   return nil, last
 end
@@ -91,8 +95,9 @@ local function recorded(plan, got, err)
   return got, err
 end
 
---- A request through the pool. A proxy that fails is left out and another one tries, `tries` attempts in all; any
---- response of the target is a response, whatever its status, unless the judge calls it banned or proxy_bad.
+--- A request through the pool. A proxy that fails is left out and another one tries, `tries` attempts in all (with a
+--- session the same one, until it is benched or banned by the host); any response of the target is a response, whatever
+--- its status, unless the judge calls it banned or proxy_bad.
 ---@param pool gyre.Pool
 ---@param url string
 ---@param options? gyre.GetOptions

@@ -15,6 +15,7 @@ local runtime = require "gyre.runtime"
 ---@field fetch function only in the gyre program, as those below: a request without a pool
 ---@field sleep function
 ---@field spawn function
+---@field session function
 ---@field stopping function
 ---@field html function
 ---@field job function
@@ -26,7 +27,7 @@ local gyre = {
   version = ffi.string(C.gyre_version()),
 }
 
-local RUNTIME = { fetch = true, sleep = true, spawn = true, stopping = true, html = true, job = true }
+local RUNTIME = { fetch = true, sleep = true, spawn = true, session = true, stopping = true, html = true, job = true }
 
 local function load(self, name)
   if not RUNTIME[name] then

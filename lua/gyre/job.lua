@@ -18,7 +18,7 @@ local error, io, pairs, pcall, setmetatable, tostring, type = error, io, pairs, 
 local Job = {}
 Job.__index = Job
 
-local FIELDS = { pool = true, out = true, name = true, interval = true, judge = true }
+local FIELDS = { pool = true, out = true, name = true, interval = true, judge = true, isolate = true }
 
 local job = {
   --- Title and links of a page: gyre.html(body, base_url) -> { title =, links = { absolute, each once, in order } }.
@@ -33,6 +33,9 @@ local function check(options)
     if not FIELDS[name] then
       error(("unknown option '%s'"):format(tostring(name)), 3)
     end
+  end
+  if options.isolate ~= nil and type(options.isolate) ~= "boolean" then
+    error("option 'isolate' must be true or false", 3)
   end
   if options.judge ~= nil then
     local made, fault = judge.compile(options.judge)
@@ -55,8 +58,9 @@ local function open_output(path)
 end
 
 --- Starts a job. An output that cannot be written raises.
----@param options { pool: gyre.Pool, out?: string, name?: string, interval?: number, judge?: gyre.Judge } out: path of
---- the output, which is overwritten [stdout]; judge: of the requests that are given this job and have none of their own
+---@param options { pool: gyre.Pool, out?: string, name?: string, interval?: number, judge?: gyre.Judge,
+--- isolate?: boolean } out: path of the output, which is overwritten [stdout]; judge, isolate: of the requests that are
+--- given this job and say nothing else
 ---@return gyre.Job
 function job.job(options)
   check(options)
@@ -64,6 +68,7 @@ function job.job(options)
     pool = options.pool,
     out = options.out,
     judge = options.judge ~= nil and judge.compile(options.judge) or nil,
+    isolate = options.isolate,
     blamed = {},
     output = options.out and open_output(options.out) or io.stdout,
     line = progress.new { name = options.name, interval = options.interval },

@@ -23,6 +23,10 @@ local MAX_HOST = 255
 ---@field verify? boolean the target's certificate [true]
 ---@field verify_proxy? boolean an https proxy's certificate [true]
 ---@field cacert? string file of certificates to trust, for both
+---@field cookies? boolean keep and send them, by identity [with a session]
+---@field isolate? boolean false: connections, TLS sessions and cookies are shared by all identities [true]
+---@field http2? boolean offer HTTP/2 to https targets [true]
+---@field local_dns? boolean look up names here for socks4 and socks5, not at the proxy [false]
 ---@field job? gyre.Job whose statistics the outcome goes to
 
 local TYPES = {
@@ -39,11 +43,18 @@ local TYPES = {
   verify = "boolean",
   verify_proxy = "boolean",
   cacert = "string",
+  cookies = "boolean",
+  isolate = "boolean",
+  http2 = "boolean",
+  local_dns = "boolean",
   job = "table",
 }
 local POSITIVE = { timeout = true, connect_timeout = true, tries = true }
 -- Passed on as they are to net.start().
-local NATIVE = { "method", "body", "timeout", "connect_timeout", "max_body", "verify", "verify_proxy", "cacert" }
+local NATIVE = {
+  "method", "body", "timeout", "connect_timeout", "max_body", "verify", "verify_proxy", "cacert", "cookies", "isolate",
+  "http2", "local_dns", "session",
+}
 -- Asking twice is harmless (RFC 9110, 9.2.2), so that another proxy may try after the target saw the request.
 local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true, TRACE = true }
 
@@ -107,6 +118,13 @@ local function native_options(options, level)
   local native = { max_redirects = options.follow == false and 0 or MAX_REDIRECTS }
   for i = 1, #NATIVE do
     native[NATIVE[i]] = options[NATIVE[i]]
+  end
+  if native.cookies == nil then
+    native.cookies = options.session ~= nil
+  end
+  local job = options.job
+  if native.isolate == nil and job and job.isolate == false then
+    native.isolate = false
   end
   if options.headers then
     native.headers = header_lines(options.headers, level + 1)

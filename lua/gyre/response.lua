@@ -11,6 +11,7 @@ local read_head, read_body = net.head, net.body
 ---@field headers table<string, string> by lower-case name; a repeated one joined by ", ", set-cookie by "\n"
 ---@field body string decompressed
 ---@field url string after redirects
+---@field http string version of HTTP it came by: "1.0", "1.1", "2"
 ---@field proxy? gyre.Proxy that carried it; nil for a direct gyre.fetch
 ---@field ms number duration of this attempt
 ---@field bytes number in both directions

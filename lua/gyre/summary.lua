@@ -93,7 +93,7 @@ end
 
 --- The totals of a job.
 ---@param totals { responses: integer, errors: integer, attempts: integer, bytes: number, elapsed: number, latency:
---- gyre.Histogram, blamed?: table<string, boolean> }
+--- gyre.Histogram, blamed?: table<string, boolean>, mixed?: boolean }
 ---@return string text without a line end
 function summary.totals(totals)
   local latency = totals.latency
@@ -107,6 +107,9 @@ function summary.totals(totals)
     milliseconds(latency:percentile(0.99))
   )
   local lines = { first, second }
+  if totals.mixed then
+    lines[#lines + 1] = "identities were not kept apart (isolate = false): connections, TLS sessions, cookies"
+  end
   for _, host in ipairs(sorted(totals.blamed or {})) do
     lines[#lines + 1] = host .. " refused most of the pool at once: it refuses everybody, or the judge is wrong"
   end

@@ -10,9 +10,10 @@
  *   park() -> bool    sleep(seconds) -> bool           false: cut short by cancel, or by an interrupt
  *   current() -> task    check(what)                   raises where a wait could not work
  *   start(url, proxy | nil, options) -> transfer | nil, why      wait(transfer)
- *   finish(transfer) -> true, status, content, ms, bytes, url
+ *   finish(transfer) -> true, status, content, ms, bytes, url, http
  *                     | false, kind, where, verdict, ms, bytes, message, sent, connect_code
  *   head(content), body(content) -> string     now() -> seconds     stopping() -> bool     on_close(f)
+ *   forget(session)                                    its connections, TLS sessions and cookies
  */
 #include <string.h>
 
@@ -157,6 +158,11 @@ static int net_start(lua_State *L)
         .max_redirects = (long)number_field(L, "max_redirects", 10),
         .verify = flag_field(L, "verify", 1),
         .verify_proxy = flag_field(L, "verify_proxy", 1),
+        .session = text_field(L, "session", NULL),
+        .isolate = flag_field(L, "isolate", 1),
+        .cookies = flag_field(L, "cookies", 0),
+        .http2 = flag_field(L, "http2", 1),
+        .local_dns = flag_field(L, "local_dns", 0),
     };
     fetch.body = text_field(L, "body", &fetch.body_size);
     fetch.headers = headers_field(L);
@@ -193,7 +199,7 @@ static void push_content(lua_State *L, const struct gyre__transfer *transfer)
     if (content->body_size) memcpy(content->bytes + content->head_size, transfer->body, transfer->body_size);
 }
 
-/* stack: ... -> ... true status content ms bytes url */
+/* stack: ... -> ... true status content ms bytes url http */
 static int push_response(lua_State *L, const struct gyre__transfer *transfer)
 {
     const struct gyre__result *result = &transfer->result;
@@ -203,7 +209,8 @@ static int push_response(lua_State *L, const struct gyre__transfer *transfer)
     lua_pushnumber(L, result->ms);
     lua_pushnumber(L, (double)result->bytes);
     lua_pushstring(L, result->url);
-    return 6;
+    lua_pushstring(L, result->http);
+    return 7;
 }
 
 /* stack: ... -> ... false kind where verdict ms bytes message sent connect_code */
@@ -278,6 +285,13 @@ static int net_stopping(lua_State *L)
     return 1;
 }
 
+/* stack: session -> - */
+static int net_forget(lua_State *L)
+{
+    gyre__identities_forget(&gyre__net_of(L)->http.identities, luaL_checkstring(L, 1));
+    return 0;
+}
+
 /* stack: function -> - */
 static int net_on_close(lua_State *L)
 {
@@ -296,7 +310,8 @@ int gyre__net_luaopen(lua_State *L)
         {"spawn", net_spawn},   {"park", net_park}, {"wake", net_wake}, {"cancel", net_cancel},
         {"sleep", net_sleep},   {"start", net_start}, {"wait", net_wait}, {"finish", net_finish},
         {"head", net_head},     {"body", net_body}, {"now", net_now},   {"stopping", net_stopping},
-        {"current", net_current}, {"check", net_check}, {"on_close", net_on_close}, {NULL, NULL},
+        {"current", net_current}, {"check", net_check}, {"on_close", net_on_close}, {"forget", net_forget},
+        {NULL, NULL},
     };
 
     luaL_newmetatable(L, "gyre.content");

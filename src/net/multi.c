@@ -177,12 +177,14 @@ static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_s
         return CURL_SOCKET_BAD;
     }
     poll->ours = 1;
+    call->multi->sockets++;
     return fd;
 }
 
 static int close_socket(void *data, curl_socket_t fd)
 {
     struct gyre__multi *multi = data;
+    multi->sockets--;
     if ((unsigned)fd < multi->poll_count && multi->polls[fd]) close_poll(multi, multi->polls[fd]);
     return close(fd);
 }
@@ -219,8 +221,41 @@ static void make_room(struct gyre__shard *shard)
     curl_multi_setopt(shard->curlm, CURLMOPT_MAXCONNECTS, (long)shard->max_connects);
 }
 
+static void free_shard(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+/* Closes its idle connections, and their polls with them. Nothing runs in it. */
+static void close_shard(struct gyre__multi *multi, unsigned index)
+{
+    struct gyre__shard *shard = multi->shards[index];
+    curl_multi_cleanup(shard->curlm);
+    uv_close((uv_handle_t *)&shard->timer, free_shard);
+    multi->shards[index] = NULL;
+}
+
+/*
+ * The descriptors are nearly used up while less than max_running transfers run: idle connections have them, in shards that
+ * were busy before. Those where nothing runs go; the others get no more idle ones than at first, as their transfers end.
+ */
+static void relieve(struct gyre__multi *multi)
+{
+    for (unsigned i = 0; i < GYRE__SHARDS; i++) {
+        struct gyre__shard *shard = multi->shards[i];
+        if (!shard) continue;
+        if (shard->running == 0) {
+            close_shard(multi, i);
+        } else if (shard->max_connects > shard->running + IDLE_CONNECTIONS) {
+            shard->max_connects = shard->running + IDLE_CONNECTIONS;
+            curl_multi_setopt(shard->curlm, CURLMOPT_MAXCONNECTS, (long)shard->max_connects);
+        }
+    }
+}
+
 static int start(struct gyre__multi *multi, struct gyre__call *call)
 {
+    if (multi->sockets >= multi->max_sockets) relieve(multi);
     struct gyre__shard *shard = find_shard(multi, call->shard);
     if (!shard) return -ENOMEM;
     shard->running++;
@@ -286,7 +321,11 @@ void gyre__multi_adopt(struct gyre__multi *multi, struct gyre__call *call)
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, multi);
-    curl_easy_setopt(easy, CURLOPT_SHARE, multi->dns);
+}
+
+unsigned gyre__multi_sockets(unsigned max_running)
+{
+    return max_running + max_running * 3 / 10;
 }
 
 int gyre__multi_init(struct gyre__multi *multi, uv_loop_t *loop, unsigned max_running)
@@ -294,26 +333,17 @@ int gyre__multi_init(struct gyre__multi *multi, uv_loop_t *loop, unsigned max_ru
     memset(multi, 0, sizeof *multi);
     multi->loop = loop;
     multi->max_running = max_running;
+    multi->max_sockets = gyre__multi_sockets(max_running);
     multi->queue_tail = &multi->queue;
     if (!(multi->dns = curl_share_init())) return -ENOMEM;
     curl_share_setopt(multi->dns, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS); /* one thread: no lock functions */
     return 0;
 }
 
-static void free_shard(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
 void gyre__multi_close(struct gyre__multi *multi)
 {
-    for (unsigned i = 0; i < GYRE__SHARDS; i++) {
-        struct gyre__shard *shard = multi->shards[i];
-        if (!shard) continue;
-        curl_multi_cleanup(shard->curlm); /* closes the idle connections, and their polls with them */
-        uv_close((uv_handle_t *)&shard->timer, free_shard);
-        multi->shards[i] = NULL;
-    }
+    for (unsigned i = 0; i < GYRE__SHARDS; i++)
+        if (multi->shards[i]) close_shard(multi, i);
     for (unsigned i = 0; i < multi->poll_count; i++)
         if (multi->polls[i]) close_poll(multi, multi->polls[i]);
     free(multi->polls);

@@ -2,8 +2,7 @@
  * multi.h: libcurl's multi interface on a libuv loop. Sockets and timers; no HTTP, no proxies, no Lua.
  *
  * Transfers are spread over shards, one CURLM each, because a CURLM walks all its connections on every request
- * (10,000 in flight: 43 us instead of 140 per request), and because a CURLM is the only fence that libcurl has
- * between two users of one HTTP proxy: see identity.h.
+ * (10,000 in flight: 43 us instead of 140 per request). An identity stays in one: see identity.h.
  */
 #ifndef GYRE_NET_MULTI_H
 #define GYRE_NET_MULTI_H
@@ -11,7 +10,7 @@
 #include <curl/curl.h>
 #include <uv.h>
 
-enum { GYRE__SHARDS = 1024 };
+#include "identity.h"
 
 struct gyre__multi;
 struct gyre__shard;
@@ -34,9 +33,14 @@ struct gyre__multi {
     struct gyre__poll **polls;                /* by file descriptor */
     unsigned poll_count;
     unsigned running, max_running;
+    unsigned sockets, max_sockets;            /* open, idle ones included; see relieve() */
     struct gyre__call *queue, **queue_tail;   /* beyond max_running */
     CURLSH *dns;                              /* names of proxies, looked up once for all shards */
 };
+
+/* So many connections may be open, idle ones included, when so many transfers may run: what the descriptors of a
+ * process are shared out by. Pure. */
+unsigned gyre__multi_sockets(unsigned max_running);
 
 /* Returns 0 or a negative errno. */
 int gyre__multi_init(struct gyre__multi *multi, uv_loop_t *loop, unsigned max_running);
@@ -44,7 +48,7 @@ int gyre__multi_init(struct gyre__multi *multi, uv_loop_t *loop, unsigned max_ru
 /* Closes everything; no call may be in it any more. The loop must run once after, for its close callbacks. */
 void gyre__multi_close(struct gyre__multi *multi);
 
-/* Prepares the call's fresh (or reset) easy handle: private pointer, socket callbacks, the shared DNS cache. */
+/* Prepares the call's fresh (or reset) easy handle: private pointer, socket callbacks. */
 void gyre__multi_adopt(struct gyre__multi *multi, struct gyre__call *call);
 
 /* Starts the call, or queues it for when there is room. `done` follows from the loop, never from here. Returns 0

@@ -17,14 +17,15 @@ enum {
     BUSY_BUFFER = 4096,   /* 16.9 KiB instead of 19.9 per transfer in flight, at no cost in CPU */
 };
 
-static const char *scheme_name(uint32_t scheme)
+/* socks4 and socks5 would have names looked up here, which tells whoever runs the resolver where the requests go. */
+static const char *scheme_name(uint32_t scheme, int local_dns)
 {
     switch (scheme) {
     case GYRE_HTTP: return "http";
     case GYRE_HTTPS: return "https";
-    case GYRE_SOCKS4: return "socks4";
+    case GYRE_SOCKS4: return local_dns ? "socks4" : "socks4a";
     case GYRE_SOCKS4A: return "socks4a";
-    case GYRE_SOCKS5: return "socks5";
+    case GYRE_SOCKS5: return local_dns ? "socks5" : "socks5h";
     case GYRE_SOCKS5H: return "socks5h";
     }
     return NULL;
@@ -49,7 +50,40 @@ static char *encode_credentials(CURL *easy, const struct gyre_url *url)
     return text;
 }
 
-static const char *set_proxy_parsed(struct gyre__transfer *transfer, const struct gyre_url *url)
+/* A scope in the URL, of the target or of the proxy, takes the place of the identity's. */
+static int has_scope(const char *url)
+{
+    size_t authority = strcspn(url, "/") + 2;
+    return strlen(url) > authority && memchr(url + authority, '%', strcspn(url + authority, "/?#")) != NULL;
+}
+
+/* Who the request is: which connections, TLS sessions and cookies it may use, and where. Returns NULL or why not. */
+static const char *set_identity(struct gyre__transfer *transfer, const struct gyre__fetch *fetch, const char *endpoint,
+                                const char *credentials)
+{
+    CURL *easy = transfer->call.easy;
+    struct gyre__http *http = transfer->http;
+    struct gyre__identity *identity =
+        gyre__identity_get(&http->identities, endpoint, fetch->isolate ? credentials : NULL, fetch->session);
+    if (!(transfer->identity = identity)) return "not enough memory";
+
+    int tls = transfer->secure_proxy || strncasecmp(fetch->url, "https:", 6) == 0;
+    CURLSH *share = tls || fetch->cookies ? gyre__identity_share(identity, fetch->cookies) : http->multi.dns;
+    if (!share) return "not enough memory";
+    curl_easy_setopt(easy, CURLOPT_SHARE, share);
+    curl_easy_setopt(easy, CURLOPT_COOKIEFILE, fetch->cookies ? "" : NULL); /* "": the engine on, no file */
+    /* Without the identity's own share (http:, and a redirect to https: may follow) the handle would keep them. */
+    curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, share == http->multi.dns ? 0L : 1L);
+    curl_easy_setopt(easy, CURLOPT_ADDRESS_SCOPE, (long)identity->scope);
+    int scoped = fetch->isolate && (has_scope(fetch->url) || has_scope(endpoint));
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)scoped);
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)scoped);
+    transfer->call.shard = identity->shard;
+    return NULL;
+}
+
+static const char *set_proxy_parsed(struct gyre__transfer *transfer, const struct gyre__fetch *fetch,
+                                    const struct gyre_url *url)
 {
     CURL *easy = transfer->call.easy;
     int is_ipv6 = strchr(url->host, ':') != NULL;
@@ -57,35 +91,31 @@ static const char *set_proxy_parsed(struct gyre__transfer *transfer, const struc
     char *credentials = encode_credentials(easy, url);
 
     if (!credentials) return "not enough memory";
-    snprintf(endpoint, sizeof endpoint, is_ipv6 ? "%s://[%s]:%u" : "%s://%s:%u", scheme_name(url->scheme), url->host,
-             (unsigned)url->port);
+    snprintf(endpoint, sizeof endpoint, is_ipv6 ? "%s://[%s]:%u" : "%s://%s:%u",
+             scheme_name(url->scheme, fetch->local_dns), url->host, (unsigned)url->port);
     curl_easy_setopt(easy, CURLOPT_PROXY, endpoint);
     if (url->has_user || url->has_password) curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, credentials);
 
     transfer->secure_proxy = url->scheme == GYRE_HTTPS;
     transfer->socks = url->scheme != GYRE_HTTP && url->scheme != GYRE_HTTPS;
-    int crowded = gyre__identity_shard(&transfer->http->identities, endpoint, credentials, GYRE__SHARDS,
-                                       &transfer->call.shard) != 0;
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)crowded);
-    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)crowded);
+    const char *why = set_identity(transfer, fetch, endpoint, credentials);
     explicit_bzero(credentials, strlen(credentials));
     free(credentials);
-    return NULL;
+    return why;
 }
 
-static const char *set_proxy(struct gyre__transfer *transfer, const char *proxy)
+static const char *set_proxy(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
 {
     struct gyre_url url;
 
-    transfer->proxied = proxy != NULL;
+    transfer->proxied = fetch->proxy != NULL;
     transfer->socks = transfer->secure_proxy = 0;
-    transfer->call.shard = 0;
-    if (!proxy) {
+    if (!fetch->proxy) {
         curl_easy_setopt(transfer->call.easy, CURLOPT_PROXY, ""); /* not NULL: that is what the environment says */
-        return NULL;
+        return set_identity(transfer, fetch, "direct:", "");
     }
     const char *why = "the proxy's URL cannot be parsed";
-    if (gyre_url_parse(proxy, &url) == 0) why = set_proxy_parsed(transfer, &url);
+    if (gyre_url_parse(fetch->proxy, &url) == 0) why = set_proxy_parsed(transfer, fetch, &url);
     explicit_bzero(&url, sizeof url);
     return why;
 }
@@ -133,6 +163,8 @@ static const char *set_target(CURL *easy, const struct gyre__fetch *fetch)
     curl_easy_setopt(easy, CURLOPT_URL, fetch->url);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, fetch->max_redirects > 0 ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_MAXREDIRS, fetch->max_redirects);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                     (long)(fetch->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
     return NULL;
 }
 
@@ -191,7 +223,6 @@ void gyre__transfer_setup_once(struct gyre__transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_SOCKS5_AUTH, (long)CURLAUTH_BASIC);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* what the figures were measured with */
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, ""); /* all that libcurl can undo */
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "gyre/" GYRE_VERSION);
     curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* the target's headers are not the proxy's */
@@ -200,8 +231,6 @@ void gyre__transfer_setup_once(struct gyre__transfer *transfer)
     /* Debian's default CAPATH turns libcurl's cache of certificates off: 24 ms and 1.4 MiB a connection. */
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
     curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
-    /* A session got through one proxy and resumed through another tells the target that both are one person. */
-    curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, gyre__transfer_on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
@@ -217,7 +246,7 @@ const char *gyre__transfer_setup(struct gyre__transfer *transfer, const struct g
     if ((why = set_target(transfer->call.easy, fetch)) || (why = set_method(transfer, fetch))) return why;
     set_tls(transfer, fetch);
     set_limits(transfer, fetch);
-    return set_proxy(transfer, fetch->proxy);
+    return set_proxy(transfer, fetch);
 }
 
 void gyre__transfer_forget(struct gyre__transfer *transfer)
@@ -227,5 +256,7 @@ void gyre__transfer_forget(struct gyre__transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
     curl_easy_setopt(easy, CURLOPT_URL, NULL);
     curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, NULL);
+    curl_easy_setopt(easy, CURLOPT_COOKIEFILE, NULL);
+    curl_easy_setopt(easy, CURLOPT_SHARE, NULL); /* it is the identity's, which may be forgotten */
     if (transfer->reset_needed) gyre__transfer_setup_once(transfer);
 }

@@ -78,6 +78,16 @@ static int is_https(const char *url)
     return url && strncasecmp(url, "https:", 6) == 0;
 }
 
+static const char *http_version(long version)
+{
+    switch (version) {
+    case CURL_HTTP_VERSION_1_0: return "1.0";
+    case CURL_HTTP_VERSION_1_1: return "1.1";
+    case CURL_HTTP_VERSION_2_0: return "2";
+    default: return "";
+    }
+}
+
 static const char *message(const struct gyre__transfer *transfer, CURLcode code)
 {
     switch (transfer->limit) {
@@ -106,6 +116,7 @@ static void conclude(struct gyre__transfer *transfer, CURLcode code)
     result->bytes = (uint64_t)(number(easy, CURLINFO_SIZE_DOWNLOAD_T) + number(easy, CURLINFO_SIZE_UPLOAD_T)) +
                     (uint64_t)(small_number(easy, CURLINFO_REQUEST_SIZE) + header_size);
     result->status = small_number(easy, CURLINFO_RESPONSE_CODE);
+    result->http = http_version(small_number(easy, CURLINFO_HTTP_VERSION));
     result->connect_code = small_number(easy, CURLINFO_HTTP_CONNECTCODE);
     result->sent = number(easy, CURLINFO_PRETRANSFER_TIME_T) > 0;
     curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &result->url);
@@ -146,6 +157,8 @@ static void reset(struct gyre__transfer *transfer)
     }
     curl_slist_free_all(transfer->headers);
     transfer->headers = NULL;
+    gyre__identity_put(&transfer->http->identities, transfer->identity);
+    transfer->identity = NULL;
     transfer->head_size = transfer->body_size = transfer->head_seen = 0;
     transfer->limit = GYRE__LIMIT_NONE;
     transfer->call.socket_errno = 0;
@@ -205,12 +218,12 @@ void gyre__transfer_delete(struct gyre__transfer *transfer)
     struct gyre__http *http = transfer->http;
 
     gyre__transfer_cancel(transfer);
+    gyre__transfer_forget(transfer);
+    reset(transfer);
     if (http->free_count >= KEPT_TRANSFERS) {
         destroy(transfer);
         return;
     }
-    gyre__transfer_forget(transfer);
-    reset(transfer);
     transfer->next = http->free;
     http->free = transfer;
     http->free_count++;
@@ -219,6 +232,7 @@ void gyre__transfer_delete(struct gyre__transfer *transfer)
 int gyre__http_init(struct gyre__http *http, uv_loop_t *loop, unsigned max_running)
 {
     memset(http, 0, sizeof *http);
+    gyre__identities_init(&http->identities, GYRE__MAX_IDENTITIES);
     return gyre__multi_init(&http->multi, loop, max_running);
 }
 

@@ -31,10 +31,15 @@ struct gyre__fetch {
     size_t body_size;
     struct curl_slist *headers;    /* "Name: value"; taken over by start, in any case */
     const char *cacert;            /* file; NULL: the system's */
+    const char *session;           /* whose request it is, beside the proxy; NULL: nobody's in particular */
     double timeout, connect_timeout; /* seconds, > 0 */
     uint64_t max_body;             /* bytes, after decompression */
     long max_redirects;            /* 0: a redirect is a response like any other */
     int verify, verify_proxy;      /* TLS certificates */
+    int isolate;                   /* keep the identity apart from others: see identity.h */
+    int cookies;                   /* keep and send them, by identity */
+    int http2;                     /* offer HTTP/2 over TLS */
+    int local_dns;                 /* look names up here for socks4 and socks5, not there */
 };
 
 /* How it went. `failed` decides which of the two groups counts. */
@@ -42,6 +47,7 @@ struct gyre__result {
     double ms;
     uint64_t bytes;                /* both directions, as far as libcurl counts them */
     long status;
+    const char *http;              /* version of the response: "1.0", "1.1", "2" */
     const char *url;               /* after redirects; the transfer's until it starts anew */
     int failed;
     struct gyre__failure failure;
@@ -53,6 +59,7 @@ struct gyre__result {
 struct gyre__transfer {
     struct gyre__call call; /* first: a call is cast to its transfer */
     struct gyre__http *http;
+    struct gyre__identity *identity; /* while it is under way */
     struct gyre__transfer *next; /* in the free list */
     void (*done)(struct gyre__transfer *transfer);
     void *owner;

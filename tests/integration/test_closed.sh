@@ -40,12 +40,41 @@ test_environment_changes_nothing() {
 # a.test has no address anywhere but in the proxy.
 test_names_are_resolved_by_the_proxy() {
     local scheme
-    for scheme in http socks5h; do
+    for scheme in http socks4 socks4a socks5 socks5h; do
         echo "$scheme://127.0.0.1:$OPEN" >"$DIR/list.txt"
         get "$DIR/list.txt" "http://$scheme.test:$PORT/"
         exits 0
     done
-    contains "$PEERS_DIR/open/access.log" "GET http://http.test:$PORT/" "SOCKS5 socks5h.test:$PORT"
+    contains "$PEERS_DIR/open/access.log" "GET http://http.test:$PORT/" "SOCKS5 socks5h.test:$PORT" \
+        "SOCKS5 socks5.test:$PORT" "SOCKS4a socks4.test:$PORT" "SOCKS4a socks4a.test:$PORT"
+    for scheme in socks4 socks5; do
+        echo "$scheme://127.0.0.1:$OPEN" >"$DIR/list.txt"
+        get "$DIR/list.txt" "http://localhost:$PORT/" local_dns=true
+        exits 0
+    done
+    contains "$PEERS_DIR/open/access.log" "SOCKS4 127.0.0.1:$PORT" "SOCKS5 127.0.0.1:$PORT"
+}
+
+# lookups SCHEME URL [OPTION]: how often the program asks for a name while it fetches the URL, by what every resolver does
+# first: it opens /etc/hosts or a socket of nscd, or sends to port 53.
+lookups() {
+    echo "$1://127.0.0.1:$OPEN" >"$DIR/list.txt"
+    timeout 20 strace -f -qq -e trace=network,openat,open -o "$DIR/trace" "$GYRE" run \
+        "$ROOT/tests/integration/jobs/get.lua" "$DIR/list.txt" "$2" timeout=1 tries=1 "${@:3}" >"$OUT" 2>"$ERR"
+    grep -q "sin_port=htons($OPEN)" "$DIR/trace" || fail "strace saw nothing: $(tail -n 3 "$DIR/trace" "$ERR")"
+    count=$(grep -cE '"/etc/(hosts|resolv\.conf)"|nscd|htons\(53\)' "$DIR/trace")
+}
+
+test_no_name_is_looked_up_here() {
+    local scheme url
+    for scheme in http socks4 socks4a socks5 socks5h; do
+        for url in "http://a.test:$PORT/" "https://a.test:$PORT/" "http://a.test:$PORT/redirect/http://b.test:$PORT/"; do
+            lookups "$scheme" "$url"
+            same "look-ups by $scheme for $url" 0 "$count"
+        done
+    done
+    lookups socks5 "http://a.test:$PORT/" local_dns=true
+    [ "$count" -gt 0 ] || fail "the trace does not show look-ups"
 }
 
 test_redirects_stay_in_the_proxy() {

@@ -1,94 +1,132 @@
-/* test_identity.c: two identities of one endpoint never share a CURLM, however many there are. */
+/* test_identity.c: identities are told apart by endpoint, credentials and session; each has what it keeps for itself. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "net/identity.h"
 
-enum { SHARDS = 256 };
-
-static unsigned shard_of(struct gyre__identities *table, const char *endpoint, unsigned user, int *crowded)
+static struct gyre__identity *get(struct gyre__identities *table, const char *endpoint, const char *credentials, const char *session)
 {
-    char credentials[32];
-    unsigned shard = ~0u;
-    snprintf(credentials, sizeof credentials, "user%u:secret", user);
-    *crowded = gyre__identity_shard(table, endpoint, credentials, SHARDS, &shard);
-    assert_true(shard < SHARDS);
-    return shard;
+    struct gyre__identity *identity = gyre__identity_get(table, endpoint, credentials, session);
+    assert_non_null(identity);
+    return identity;
 }
 
-/* Every shard once per endpoint; the same answer again, after the table has grown many times. */
-static void test_exclusive(void **state)
+/* Gets it and puts it back; only for comparing. */
+static struct gyre__identity *touch(struct gyre__identities *table, const char *endpoint, const char *credentials, const char *session)
 {
-    (void)state;
-    static const char *const endpoints[] = {"http://192.0.2.1:80", "http://192.0.2.1:81", "https://192.0.2.1:80"};
-    struct gyre__identities table = {0};
-    unsigned first[3][SHARDS];
-    int crowded;
+    struct gyre__identity *identity = get(table, endpoint, credentials, session);
+    gyre__identity_put(table, identity);
+    return identity;
+}
 
-    for (size_t e = 0; e < 3; e++) {
-        char taken[SHARDS] = {0};
-        for (unsigned user = 0; user < SHARDS; user++) {
-            first[e][user] = shard_of(&table, endpoints[e], user, &crowded);
-            assert_int_equal(crowded, 0);
-            assert_int_equal(taken[first[e][user]]++, 0);
+static void test_told_apart(void **state)
+{
+    static const char *const texts[][3] = {
+        {"http://h:1", "a:b", NULL}, {"http://h:2", "a:b", NULL}, {"https://h:1", "a:b", NULL}, {"http://h:1", "a:c", NULL},
+        {"http://h:1", ":", NULL},   {"http://h:1", "a:b", "s"},  {"http://h:1", "a:b", "t"},
+    };
+    enum { N = sizeof texts / sizeof *texts };
+    struct gyre__identities table;
+    struct gyre__identity *found[N];
+
+    (void)state;
+    gyre__identities_init(&table, 1000);
+    for (size_t i = 0; i < N; i++) {
+        found[i] = touch(&table, texts[i][0], texts[i][1], texts[i][2]);
+        assert_true(found[i]->scope >= 0x80000000u && found[i]->scope < UINT32_MAX);
+        for (size_t k = 0; k < i; k++) {
+            assert_ptr_not_equal(found[i], found[k]);
+            assert_int_not_equal(found[i]->scope, found[k]->scope);
         }
     }
-    for (size_t e = 0; e < 3; e++) {
-        for (unsigned user = 0; user < SHARDS; user++) {
-            assert_int_equal(shard_of(&table, endpoints[e], user, &crowded), first[e][user]);
-            assert_int_equal(crowded, 0);
-        }
-    }
+    for (size_t i = 0; i < N; i++) assert_ptr_equal(touch(&table, texts[i][0], texts[i][1], texts[i][2]), found[i]);
     gyre__identities_clear(&table);
 }
 
-/* One more than there are shards must not reuse connections, each time it is asked for. */
-static void test_crowded(void **state)
+/* Not kept apart: one an endpoint, without a scope, and everything shared by all. */
+static void test_together(void **state)
 {
-    (void)state;
-    struct gyre__identities table = {0};
-    int crowded;
+    struct gyre__identities table;
 
-    for (unsigned user = 0; user < SHARDS; user++) shard_of(&table, "http://192.0.2.1:80", user, &crowded);
-    for (int again = 0; again < 2; again++) {
-        shard_of(&table, "http://192.0.2.1:80", SHARDS, &crowded);
-        assert_int_equal(crowded, 1);
-    }
-    shard_of(&table, "http://192.0.2.1:80", 0, &crowded);
-    assert_int_equal(crowded, 0);
+    (void)state;
+    gyre__identities_init(&table, 1000);
+    struct gyre__identity *one = touch(&table, "http://h:1", NULL, "s"), *other = touch(&table, "http://h:2", NULL, NULL);
+    assert_ptr_equal(touch(&table, "http://h:1", NULL, NULL), one);
+    assert_int_equal(one->scope, 0);
+    assert_int_equal(other->scope, 0);
+    assert_ptr_equal(gyre__identity_share(one, 0), gyre__identity_share(other, 0));
+    assert_ptr_equal(gyre__identity_share(one, 1), gyre__identity_share(other, 1));
+    struct gyre__identity *apart = touch(&table, "http://h:1", ":", NULL);
+    assert_ptr_not_equal(gyre__identity_share(one, 0), gyre__identity_share(apart, 0));
+    assert_ptr_not_equal(gyre__identity_share(apart, 0), gyre__identity_share(apart, 1));
+    assert_ptr_equal(gyre__identity_share(apart, 0), gyre__identity_share(apart, 0));
     gyre__identities_clear(&table);
 }
 
-/* Proxies without credentials go around the common shards evenly, and use no others. */
-static void test_spread(void **state)
+/* Many, over all shards alike; the table grows and loses nobody who is in use. */
+static void test_many(void **state)
 {
-    (void)state;
-    struct gyre__identities table = {0};
-    unsigned counts[SHARDS] = {0};
+    enum { N = 4096, IDLE = 100 };
+    static struct gyre__identity *used[N];
+    struct gyre__identities table;
+    unsigned counts[GYRE__SHARDS] = {0};
+    char session[16];
 
-    for (int i = 0; i < 10 * GYRE__COMMON_SHARDS; i++) {
-        char endpoint[64];
-        unsigned shard;
-        snprintf(endpoint, sizeof endpoint, "http://192.0.2.1:%d", i + 1);
-        assert_int_equal(gyre__identity_shard(&table, endpoint, ":", SHARDS, &shard), 0);
-        counts[shard]++;
+    (void)state;
+    gyre__identities_init(&table, IDLE);
+    for (int i = 0; i < N; i++) {
+        snprintf(session, sizeof session, "s%d", i);
+        used[i] = get(&table, "http://h:1", ":", session);
+        counts[used[i]->shard]++;
     }
-    for (unsigned i = 0; i < SHARDS; i++) assert_int_equal(counts[i], i < GYRE__COMMON_SHARDS ? 10 : 0);
+    for (int i = 0; i < GYRE__SHARDS; i++) assert_int_equal(counts[i], N / GYRE__SHARDS);
+    assert_int_equal(table.count, N);
+    uint32_t gone = used[0]->scope, kept = used[N - 1]->scope;
+    for (int i = 0; i < N; i++) gyre__identity_put(&table, used[i]);
+    assert_int_equal(table.count, IDLE);
+    assert_int_equal(touch(&table, "http://h:1", ":", "s4095")->scope, kept); /* used last */
+    assert_int_not_equal(touch(&table, "http://h:1", ":", "s0")->scope, gone);
+    gyre__identities_clear(&table);
+}
+
+/* A session that is forgotten is a stranger when it comes back, on every proxy; whoever uses it meanwhile may finish. */
+static void test_forget(void **state)
+{
+    struct gyre__identities table;
+
+    (void)state;
+    gyre__identities_init(&table, 1000);
+    struct gyre__identity *busy = get(&table, "http://h:1", ":", "cart");
+    uint32_t scopes[] = {busy->scope, touch(&table, "http://h:2", ":", "cart")->scope};
+    uint32_t other = touch(&table, "http://h:1", ":", "cart2")->scope, nobody = touch(&table, "http://h:1", ":", NULL)->scope;
+    gyre__identities_forget(&table, "cart");
+    gyre__identities_forget(&table, "");
+    assert_int_not_equal(touch(&table, "http://h:1", ":", "cart")->scope, scopes[0]);
+    assert_int_not_equal(touch(&table, "http://h:2", ":", "cart")->scope, scopes[1]);
+    assert_int_equal(touch(&table, "http://h:1", ":", "cart2")->scope, other);
+    assert_int_equal(touch(&table, "http://h:1", ":", NULL)->scope, nobody);
+    assert_int_equal(table.count, 5);
+    assert_non_null(gyre__identity_share(busy, 1));
+    gyre__identity_put(&table, busy);
+    assert_int_equal(table.count, 4);
+    gyre__identity_put(&table, NULL);
     gyre__identities_clear(&table);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exclusive),
-        cmocka_unit_test(test_crowded),
-        cmocka_unit_test(test_spread),
+        cmocka_unit_test(test_told_apart),
+        cmocka_unit_test(test_together),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /*
  * A proxy and an origin in one that misbehave on demand, for the tests: what tinyproxy, squid and nginx
  * cannot be told to do. Listens on a free port of 127.0.0.1 and prints "port N". A connection that starts with
- * byte 5 is SOCKS5; CONNECT and absolute-form requests are proxied; a plain path is answered (fixture_origin.c).
+ * byte 4 or 5 is SOCKS4(a) or SOCKS5; CONNECT and absolute-form requests are proxied; a plain path is answered (fixture_origin.c).
  * Names ending in .test are 127.0.0.1 here and nowhere else: who resolves them otherwise, fails.
  *
  *   gyre-fixture [--log FILE] [--from ADDRESS] [--fault KIND]
@@ -142,15 +142,19 @@ static void on_connected(uv_connect_t *request, int status)
     free(request);
     if (conn->closing) return;
     if (status < 0) {
-        if (conn->socks)
+        if (conn->socks == 5)
             fixture_send(conn, "\x05\x05\x00\x01\0\0\0\0\0\0", 10, 1);
+        else if (conn->socks == 4)
+            fixture_send(conn, "\0\x5b\0\0\0\0\0\0", 8, 1);
         else
             send_text(conn, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", 1);
         return;
     }
     conn->state = RELAY;
-    if (conn->socks)
+    if (conn->socks == 5)
         fixture_send(conn, "\x05\x00\x00\x01\0\0\0\0\0\0", 10, 0);
+    else if (conn->socks == 4)
+        fixture_send(conn, "\0\x5a\0\0\0\0\0\0", 8, 0);
     else if (conn->tunnel)
         send_text(conn, "HTTP/1.1 200 Connected\r\n\r\n", 0);
     if (conn->length > 0) write_to(conn, &conn->upstream, conn->input, conn->length, 0);
@@ -268,7 +272,7 @@ static int on_socks_greeting(struct conn *conn)
 {
     const unsigned char *in = (const unsigned char *)conn->input;
     if (conn->length < 2 || conn->length < 2u + in[1]) return 0;
-    conn->socks = 1;
+    conn->socks = 5;
     if (misbehave(conn)) return 0;
     int method = auth ? 2 : 0;
     if (!memchr(in + 2, method, in[1])) return fixture_send(conn, "\x05\xff", 2, 1), 0;
@@ -313,11 +317,32 @@ static int on_socks_request(struct conn *conn)
     return 0;
 }
 
+/* The address 0.0.0.x of SOCKS4a: a name follows the user. */
+static int on_socks4(struct conn *conn)
+{
+    const unsigned char *in = (const unsigned char *)conn->input;
+    char authority[300];
+    conn->socks = 4;
+    if (conn->length < 9) return 0;
+    const char *user = conn->input + 8, *name = memchr(user, 0, conn->length - 8);
+    if (!name) return 0;
+    int port = in[2] << 8 | in[3], named = !in[4] && !in[5] && !in[6];
+    const char *end = named ? memchr(name + 1, 0, (size_t)(conn->input + conn->length - name - 1)) : name;
+    if (!end) return 0;
+    if (misbehave(conn)) return 0;
+    if (named) snprintf(authority, sizeof authority, "%.255s:%d", name + 1, port);
+    else snprintf(authority, sizeof authority, "%d.%d.%d.%d:%d", in[4], in[5], in[6], in[7], port);
+    write_log(named ? "SOCKS4a" : "SOCKS4", authority);
+    consume(conn, (size_t)(end + 1 - conn->input));
+    connect_to(conn, authority);
+    return 0;
+}
+
 /* One step of the protocol; 1 when another may follow at once. */
 static int step(struct conn *conn)
 {
     switch (conn->state) {
-    case START: return conn->input[0] == 5 ? on_socks_greeting(conn) : on_http(conn);
+    case START: return conn->input[0] == 4 ? on_socks4(conn) : conn->input[0] == 5 ? on_socks_greeting(conn) : on_http(conn);
     case SOCKS_AUTH: return on_socks_auth(conn);
     case SOCKS_REQUEST: return on_socks_request(conn);
     default: return 0;

@@ -8,7 +8,8 @@
 PACKAGES_BUILD=(gcc libc6-dev cmake ninja-build pkg-config luajit2 libluajit2-5.1-dev libuv1-dev
     libcurl4-openssl-dev libxml2-dev lua-cjson lua-cjson-dev lua-argparse ca-certificates)
 PACKAGES_PEERS=(nginx tinyproxy-bin squid dante-server postgresql-doc-15)
-PACKAGES_TESTS=(libnginx-mod-http-lua wrk curl libcmocka-dev lua-busted lua-check clang libclang-rt-14-dev valgrind openssl shellcheck)
+PACKAGES_TESTS=(libnginx-mod-http-lua wrk curl libcmocka-dev lua-busted lua-check clang libclang-rt-14-dev valgrind openssl
+    shellcheck strace)
 }
 
 # package=service of the daemons among them: we run copies of our own, the system's shall not run because of us
