@@ -8,10 +8,15 @@ PAGE=$ROOT/docs/cli.md
 # The sh blocks as one script; ports of the page become those of our peers.
 script() {
     echo "PATH=$BUILD:\$PATH"
-    awk '/^```sh$/ { inside = 1; next } /^```$/ && inside { inside = 0; print "" } inside' "$PAGE"
+    awk '/^```sh$/ { inside = 1; next } /^```$/ && inside { inside = 0; print "" } inside' "$PAGE" |
+        sed "s/127\.0\.0\.1:8000/127.0.0.1:$site/; s/127\.0\.0\.1:3128/127.0.0.1:$first/; s/127\.0\.0\.1:3129/127.0.0.1:$second/"
 }
 
 test_blocks() {
+    local site first second
+    peers_fixture site && site=$peer_port
+    peers_fixture first && first=$peer_port
+    peers_fixture second && second=$peer_port
     cd "$DIR" || fail "no folder"
     script >blocks.sh
     timeout -k 5 60 bash -eu -o pipefail blocks.sh >"$OUT" 2>"$ERR" || fail "$(tail -n 20 "$OUT" "$ERR")"

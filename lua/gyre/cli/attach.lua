@@ -1,6 +1,8 @@
 -- Pools for verbs: an existing segment, or one of the verb's own from a list.
 local exit = require "gyre.cli.exit"
 local gyre = require "gyre"
+local list = require "gyre.list"
+local output = require "gyre.cli.output"
 
 local io = io
 
@@ -16,6 +18,43 @@ function attach.open(path)
   end
   file:close()
   return (exit.check(gyre.open { shared = path }))
+end
+
+-- A pool of our own is as large as its list, and needs no more of anything than the verb has requests in flight.
+local function own(parsed, strategy)
+  local pool = exit.check(gyre.open { strategy = strategy, max_proxies = math.max(#parsed.entries, 64) })
+  local report = exit.check(pool:reload(parsed))
+  return pool, report
+end
+
+local function of_list(source, strategy)
+  local parsed = exit.check(source == "-" and list.parse(io.stdin:read "*a") or list.read(source))
+  local pool, report = own(parsed, strategy)
+  if report.invalid > 0 or report.duplicates > 0 then
+    output.say(report.message)
+  end
+  return pool
+end
+
+--- The pool that the options of common.pool() name, and the strategy that each request has to ask for: one in shared
+--- memory is not changed by a single command.
+---@param args table
+---@return gyre.Pool? pool nil: direct, which was said
+---@return string? strategy
+function attach.chosen(args)
+  local direct = args.direct or args.proxy == ""
+  local given = (args.proxies and 1 or 0) + (args.pool and 1 or 0) + (args.proxy and args.proxy ~= "" and 1 or 0)
+    + (direct and 1 or 0)
+  if given ~= 1 then
+    exit.usage "one of --proxies FILE, --pool PATH, -x URL and --direct says how to go out"
+  elseif direct then
+    return nil
+  elseif args.pool then
+    return attach.open(args.pool), args.strategy
+  elseif args.proxies then
+    return of_list(args.proxies, args.strategy)
+  end
+  return (own(exit.check(list.parse(args.proxy)), args.strategy))
 end
 
 return attach

@@ -1,0 +1,128 @@
+-- Options that verbs share: the same name and meaning in each of them. Letters are curl's.
+local exit = require "gyre.cli.exit"
+
+local ipairs, tonumber = ipairs, tonumber
+
+local common = {}
+
+--- Makes an option take a number; what is none, or out of range, is an error that names the option.
+---@param option table of argparse
+---@param name string
+---@param least? number [0]
+---@param whole? boolean
+---@return table option
+function common.number(option, name, least, whole)
+  least = least or 0
+  return option:argname("N"):convert(function(text)
+    local value = tonumber(text)
+    if not value or value ~= value or value < least or value >= 2 ^ 53 or (whole and value % 1 ~= 0) then
+      local kind = whole and "a whole number" or "a number"
+      return nil, ("option '%s': '%s' is not %s from %g on"):format(name, text, kind, least)
+    end
+    return value
+  end)
+end
+
+local function number(parser, names, about, least, whole)
+  return common.number(parser:option(names, about), names:match "%-%-[%w-]+", least, whole)
+end
+
+common.add_number = number
+
+--- Where proxies come from.
+function common.pool(parser)
+  parser:option("--proxies", "A list of proxies: a file, or - for stdin."):argname "FILE"
+  parser:option("--pool", "A pool in shared memory, which others use too."):argname "PATH"
+  parser:option("-x --proxy", 'This proxy only; "" goes out without one, as --direct does.'):argname "URL"
+  parser:flag("--direct", "Without a proxy. Nothing goes out directly unless this says so.")
+  parser:option("--strategy", "How a proxy is picked: a name, or the file of a strategy."):argname "NAME"
+end
+
+--- Which proxy a request wants, and how it is tried.
+function common.request(parser)
+  parser:option("--session", "The same proxy for the same id."):argname "ID"
+  parser:option("--country", "ISO code; several by comma, in order of preference."):argname "CODE"
+  parser:option("--region", "Only proxies of this region.")
+  parser:option("--tags", "Only proxies that have all of these, comma separated.")
+  number(parser, "--tries", "Proxies to try [3].", 1, true)
+  number(parser, "--timeout", "Seconds for one try [30].", 0.001)
+  number(parser, "--connect-timeout", "Seconds of it until the request can be sent [10].", 0.001)
+  parser:option("-H --header", 'A header, "Name: value"; "Name:" leaves one out, "Name;" sends an empty one.')
+    :argname("LINE"):count "*"
+  parser:option("-A --user-agent", "Who it says it is."):argname "NAME"
+  parser:flag("-L --location", "Follow redirects, 10 at most.")
+  parser:flag("-k --insecure", "Do not verify certificates, the target's and the proxy's.")
+  parser:option("--cacert", "File of certificates to trust."):argname "FILE"
+end
+
+local function read_header_file(path, lines)
+  local file, why = io.open(path, "rb")
+  if not file then
+    exit.usage("--header: " .. why)
+  end
+  for line in file:lines() do
+    if line:find "%S" then
+      lines[#lines + 1] = line:gsub("\r$", "")
+    end
+  end
+  file:close()
+end
+
+--- Headers for pool:get() from lines as curl's -H takes them, @FILE included.
+---@param given string[]
+---@return table<string, any>
+function common.headers(given)
+  local lines, headers = {}, {}
+  for _, line in ipairs(given) do
+    if line:sub(1, 1) == "@" then
+      read_header_file(line:sub(2), lines)
+    else
+      lines[#lines + 1] = line
+    end
+  end
+  for _, line in ipairs(lines) do
+    local name, value = line:match "^([^:;%s]+):%s*(.-)%s*$"
+    if not name then
+      name, value = line:match "^([^:;%s]+);%s*$", nil
+    end
+    if not name then
+      exit.usage(("option '-H': '%s' is no header"):format(line:match "^[^:]*"))
+    elseif value == "" then
+      headers[name] = false
+    elseif headers[name] then
+      headers[name] = type(headers[name]) == "table" and headers[name] or { headers[name] }
+      table.insert(headers[name], value or "")
+    else
+      headers[name] = value or ""
+    end
+  end
+  return headers
+end
+
+--- What pool:get() takes, from the options of common.request().
+---@param args table
+---@return table
+function common.get_options(args)
+  local headers = common.headers(args.header)
+  if args.user_agent then
+    headers["User-Agent"] = args.user_agent ~= "" and args.user_agent or false
+  end
+  local options = {
+    session = args.session,
+    country = args.country,
+    region = args.region,
+    tags = args.tags,
+    tries = args.tries,
+    timeout = args.timeout,
+    connect_timeout = args.connect_timeout,
+    headers = headers,
+    follow = args.location or false,
+    cacert = args.cacert,
+  }
+  if args.insecure then
+    options.verify, options.verify_proxy = false, false
+  end
+  return options
+end
+
+return common

@@ -1,0 +1,229 @@
+-- gyre get URL...: one request after the other, with curl's letters.
+local attach = require "gyre.cli.attach"
+local common = require "gyre.cli.common"
+local exit = require "gyre.cli.exit"
+local gyre = require "gyre"
+local net = require "gyre.net"
+local output = require "gyre.cli.output"
+local write_out = require "gyre.cli.write_out"
+
+local io, ipairs, tostring = io, ipairs, tostring
+
+local get = { about = "fetch URLs through a proxy, with curl's letters" }
+
+local LARGEST = 2 ^ 30 -- a response is held in memory
+
+-- Appends to one list, in the order of the command line: the n-th -o or -O is for the n-th URL.
+local function add_output(args, _, value)
+  args.outputs = args.outputs or {}
+  table.insert(args.outputs, value)
+end
+
+local function add_remote_name(args)
+  add_output(args, nil, false)
+end
+
+function get.options(parser)
+  parser:argument("url", "Without a scheme it is http://."):args "+"
+  common.pool(parser)
+  common.request(parser)
+  parser:option("-X --request", "The method."):argname "METHOD"
+  parser:option("-d --data", "Sends this by POST; @FILE: what it holds, without line ends; @-: stdin.")
+    :argname("DATA"):count "*"
+  parser:option("--data-binary", "Likewise, as it is."):argname("DATA"):count "*"
+  parser:flag("-I --head", "The headers only, by HEAD.")
+  parser:flag("-i --include", "The headers before the body.")
+  parser:option("-o --output", "Into this file."):argname("FILE"):action(add_output):count "*"
+  parser:flag("-O --remote-name", "Into a file named as the URL's path ends."):action(add_remote_name):count "*"
+  parser:flag("-f --fail", "A status from 400 on is a failure, and its body is not shown.")
+  parser:flag("-s --silent", "No words about failures.")
+  parser:flag("-S --show-error", "With -s: words about failures all the same.")
+  parser:flag("-v --verbose", "Which proxy made which try, and what it brought, on stderr.")
+  parser:option("-w --write-out", "Print this afterwards; see docs/cli.md for its variables."):argname "FORMAT"
+  common.add_number(parser, "-m --max-time", "Seconds for a URL, all tries together.", 0.001)
+  parser:option("-e --referer", "Sends a Referer header."):argname "URL"
+  parser:option("-b --cookie", "Sends these cookies: a=1; b=2."):argname "DATA"
+  common.add_number(parser, "--max-filesize", "Bytes of a body at most [1 GiB].", 1, true)
+end
+
+local function read_data(text, binary)
+  if text:sub(1, 1) ~= "@" then
+    return text
+  end
+  local path = text:sub(2)
+  local file, why = io.stdin, nil
+  if path ~= "-" then
+    file, why = io.open(path, "rb")
+  end
+  if not file then
+    exit.usage("--data: " .. why)
+  end
+  local data = file:read "*a"
+  return binary and data or (data:gsub("[\r\n%z]", ""))
+end
+
+local function body_of(args)
+  local parts = {}
+  for _, text in ipairs(args.data) do
+    parts[#parts + 1] = read_data(text, false)
+  end
+  for _, text in ipairs(args.data_binary) do
+    parts[#parts + 1] = read_data(text, true)
+  end
+  return parts[1] and table.concat(parts, "&") or nil
+end
+
+local function say_head(head)
+  for line in head:gmatch "[^\r\n]+" do
+    output.say("< ", line)
+  end
+end
+
+-- A judge that judges nothing: it is asked about every try.
+local function narrator(request, response, err)
+  local who = request.proxy and tostring(request.proxy) or "direct"
+  if response then
+    output.say(("* try %d by %s: %d, %.0f ms"):format(request.attempt, who, response.status, response.ms))
+    say_head(net.head(response.content))
+  else
+    output.say(("* try %d by %s: %s"):format(request.attempt, who, tostring(err)))
+  end
+  return nil
+end
+
+local function has_header(headers, name)
+  for given in pairs(headers) do
+    if given:lower() == name then
+      return true
+    end
+  end
+  return false
+end
+
+local function options_of(args)
+  local options = common.get_options(args)
+  options.body = body_of(args)
+  if options.body and not has_header(options.headers, "content-type") then
+    options.headers["Content-Type"] = "application/x-www-form-urlencoded"
+  end
+  options.method = args.request or (args.head and "HEAD") or (options.body and "POST") or nil
+  options.headers.Referer = options.headers.Referer or args.referer
+  options.headers.Cookie = options.headers.Cookie or args.cookie
+  options.max_body = args.max_filesize or LARGEST
+  options.judge = args.verbose and narrator or nil
+  return options
+end
+
+-- All tries of a URL together get `seconds`.
+local function within(seconds, request)
+  if not seconds then
+    return request()
+  end
+  local work, expired = gyre.spawn(request), false
+  net.spawn(true, function()
+    if net.sleep(seconds) then
+      expired = true
+      net.cancel(work.handle)
+    end
+  end)
+  local response, err = work:join()
+  if err and expired then
+    err.message = ("not within %g seconds: %s"):format(seconds, err.message)
+    err.where = "local" -- whoever is slow: it was we who gave up
+  end
+  return response, err
+end
+
+local function file_name(url)
+  local path = url:gsub("[?#].*", ""):match "^%a[%w+.-]*://[^/]+/(.*)$"
+  local name = path and path:match "([^/]+)$"
+  if not name then
+    exit.usage(("option '-O': %s ends in no name of a file"):format(url))
+  end
+  return name
+end
+
+local function write_file(path, ...)
+  local file, why = io.open(path, "wb")
+  if not file then
+    exit.with(exit.SOME_FAILED, why)
+  end
+  local written, reason = file:write(...)
+  local closed, late = file:close()
+  if not written or not closed then
+    exit.with(exit.SOME_FAILED, ("%s: %s"):format(path, reason or late))
+  end
+end
+
+local function show(args, response, path)
+  local head = (args.include or args.head) and net.head(response.content) or ""
+  if path == nil or path == "-" then
+    output.write(head, response.body)
+  else
+    write_file(path, head, response.body)
+  end
+end
+
+-- Whether the URL was fetched; and whether the failure is one of proxies.
+local function fetch(args, url, pool, options, path)
+  local response, err = within(args.max_time, function()
+    if pool then
+      return pool:get(url, options)
+    end
+    return gyre.fetch(url, options)
+  end)
+  local why
+  if response and args.fail and response.status >= 400 then
+    why = ("the status is %d"):format(response.status)
+  elseif response then
+    show(args, response, path)
+  else
+    why = tostring(err)
+  end
+  if why and (not args.silent or args.show_error) then
+    output.say("gyre get: ", url, ": ", why)
+  end
+  if args.write_out then
+    output.write(write_out.format(args.write_out, url, response, err))
+  end
+  return why == nil, err and (err.kind == "no_proxy" or err.where == "proxy")
+end
+
+local function fields_for(pool, strategy, options)
+  if pool then
+    options.strategy = strategy
+    return options
+  end
+  options.proxy = "direct"
+  for _, name in ipairs { "session", "country", "region", "tags", "tries" } do
+    if options[name] then
+      exit.usage(("option '--%s' needs a pool"):format(name))
+    end
+  end
+  return options
+end
+
+function get.run(args)
+  local pool, strategy = attach.chosen(args)
+  local outputs, failed, by_proxy = args.outputs or {}, 0, 0
+  local options = fields_for(pool, strategy, options_of(args))
+  for i, url in ipairs(args.url) do
+    if gyre.stopping() then
+      return exit.INTERRUPTED
+    end
+    url = url:find "^%a[%w+.-]*://" and url or "http://" .. url
+    local path = outputs[i]
+    if path == false then
+      path = file_name(url)
+    end
+    local fetched, proxy_failed = fetch(args, url, pool, options, path)
+    failed = failed + (fetched and 0 or 1)
+    by_proxy = by_proxy + (proxy_failed and 1 or 0)
+  end
+  if gyre.stopping() and failed > 0 then
+    return exit.INTERRUPTED
+  end
+  return failed == 0 and exit.ALL_GOOD or by_proxy == #args.url and exit.NO_PROXY or exit.SOME_FAILED
+end
+
+return get
