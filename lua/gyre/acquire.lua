@@ -3,6 +3,7 @@ local C = require "gyre.clib"
 local active = require "gyre.active"
 local choose = require "gyre.choose"
 local criteria = require "gyre.criteria"
+local memo = require "gyre.memo"
 local status = require "gyre.status"
 
 local error, type = error, type
@@ -72,6 +73,10 @@ function acquire.by_request(handle, state, lease, request)
   local fault = criteria.fill(into, request)
   if fault then
     error(fault, 2)
+  end
+  local session, country = request.session, request.country
+  if session ~= nil or country ~= nil then
+    lease.memo = memo.keep(session, country)
   end
   add_defaults(into.cell, at_work)
   if at_work.picker then

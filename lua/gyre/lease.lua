@@ -3,11 +3,14 @@
 local ffi = require "ffi"
 local C = require "gyre.clib"
 local errors = require "gyre.error"
+local memo = require "gyre.memo"
 local proxy = require "gyre.proxy"
 local registry = require "gyre.registry"
 local status = require "gyre.status"
+local template = require "gyre.template"
 
 local error, pcall, tostring, type = error, pcall, tostring, type
+local find = string.find
 local unknown_field = require("gyre.fields").unknown
 local pools, states = registry.pools, registry.states
 
@@ -45,6 +48,7 @@ local VERDICTS = {
   aborted = C.GYRE_ABORTED,
 }
 local OUTCOME_FIELDS = { verdict = true, ms = true, bytes = true, retry_after = true, host = true }
+local EVERYWHERE = "*" -- country of a gateway that has them all
 local NO_LATENCY = -1 -- what gyre_complete_ms() takes for "not known"
 
 local methods = {}
@@ -181,10 +185,26 @@ function readers.id(self)
   return self.raw.generation * proxy.ID_SLOTS + self.raw.slot
 end
 
+-- Values of the variables in a template; see template.lua.
+local function lookup(self)
+  local session, country = memo.recall(self.memo)
+  local member = readers.proxy(self)
+  return function(name)
+    if name == "session" then
+      return session
+    elseif name == "region" then
+      return member.region
+    end
+    local label = member.country
+    return label ~= EVERYWHERE and label or country
+  end
+end
+
 function readers.url(self)
   local pool = pools[self.pool]
   if pool and C.gyre_pool_url_with_credentials(pool.handle, self.raw.id, buffer, proxy.URL_SIZE) >= 0 then
-    return ffi.string(buffer)
+    local url = ffi.string(buffer)
+    return find(url, "%25", 1, true) and template.url(url, lookup(self)) or url
   end
   return nil
 end
@@ -213,9 +233,9 @@ local function to_text(self)
   return "lease of " .. tostring(readers.proxy(self) or "a proxy of a closed pool")
 end
 
--- `tag` is the index of the strategy in recorders; 0: it has no `record`.
+-- `tag` is the index of the strategy in recorders; 0: it has no `record`. `memo` leads to what the request said.
 local Lease = ffi.metatype(
-  ffi.typeof "struct { struct gyre_lease raw; uint32_t pool, tag; }",
+  ffi.typeof "struct { struct gyre_lease raw; uint32_t pool, tag, memo; }",
   { __index = index, __tostring = to_text }
 )
 

@@ -69,7 +69,7 @@ function Pool.acquire_into(self, into, request)
   if not is_lease(into) then
     error("acquire_into takes a lease made by gyre.lease()", 2)
   end
-  into.pool = self.number
+  into.pool, into.memo = self.number, 0
   if self.request.picker ~= 0 and is_plain(request) then
     local code = C.gyre_acquire(handle, self.request, into.raw)
     if code == 0 then

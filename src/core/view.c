@@ -26,6 +26,12 @@ static bool same_word(const struct gyre_pool *pool, uint32_t id, const char *wor
     return fold ? !strncasecmp(label->text, word, size) : !memcmp(label->text, word, size);
 }
 
+/* "*" is a proxy that can be anywhere: a gateway that is told where. */
+static bool is_in(const struct gyre_pool *pool, uint32_t id, const char *country, size_t size)
+{
+    return same_word(pool, id, country, size, true) || same_word(pool, id, "*", 1, false);
+}
+
 static bool has_tags(const struct gyre_pool *pool, const struct slot_label *label, const char *tags)
 {
     while (*tags) {
@@ -46,7 +52,7 @@ bool gyre__view_admits(const struct gyre_pool *pool, const struct gyre_request *
     bool here = !*country;
     while (*country && !here) {
         size_t size = strcspn(country, ",");
-        here = !size || same_word(pool, label->country, country, size, true);
+        here = !size || is_in(pool, label->country, country, size);
         country += size + (country[size] == ',');
     }
     if (!here || !request) return here;
@@ -61,7 +67,7 @@ static bool belongs(const struct gyre_pool *pool, const struct view *view, uint3
     const struct slot_label *label = &pool->labels[slot];
     const char *country = view->text, *region = country + strlen(country) + 1, *tags = region + strlen(region) + 1;
     if (!(load_acquire(&pool->slots[slot].flags) & SLOT_LIVE)) return false;
-    if (*country && !same_word(pool, label->country, country, strlen(country), true)) return false;
+    if (*country && !is_in(pool, label->country, country, strlen(country))) return false;
     if (*region && !same_word(pool, label->region, region, strlen(region), false)) return false;
     return has_tags(pool, label, tags);
 }

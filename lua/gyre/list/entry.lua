@@ -2,8 +2,8 @@
 --
 -- No reason given in here repeats a value: it could be a password in the wrong column.
 local type, tonumber, tostring, pairs, ipairs = type, tonumber, tostring, pairs, ipairs
-local byte, find, format, gsub, lower, match = string.byte, string.find, string.format, string.gsub, string.lower,
-  string.match
+local byte, find, format, gsub, lower, match, sub = string.byte, string.find, string.format, string.gsub, string.lower,
+  string.match, string.sub
 
 --- A proxy to be: a URL with percent-encoded credentials, and what the list says about it.
 ---@class gyre.list.Entry
@@ -36,6 +36,12 @@ local TEXT = { country = true, region = true, tags = true, rate = true }
 local NUMBER = { weight = true, cost = true, max_active = true, ttl = true }
 local ATTRIBUTES = "country, region, tags, weight, cost, max_active, rate, ttl"
 
+--- What a template in user or password may hold after a per cent sign: see gyre.template.
+entry.VARIABLES = { session = true, country = true, region = true }
+-- And what after its name.
+local CASES = { "^upper", "^lower" }
+local SPECS = { session = { "^hex%d", "^alpha%d", "^alnum%d", "^num%d" }, country = CASES, region = CASES }
+
 --- Our name for a column or key, or nil.
 ---@param name string
 ---@return string?
@@ -63,6 +69,53 @@ end
 ---@return string
 function entry.decode(text)
   return (gsub(text, "%%(%x%x)", unescape))
+end
+
+local function escape_variable(percents, name)
+  if entry.VARIABLES[name] then
+    return ("%25"):rep(#percents) .. name
+  end
+end
+
+local function is_spec(name, text, from)
+  for _, pattern in ipairs(SPECS[name] or {}) do
+    if find(text, pattern, from) then
+      return true
+    end
+  end
+end
+
+--- Splits "user:password" at its first colon that belongs to no variable ("%session:hex8").
+---@param text string
+---@return string user
+---@return string? password
+function entry.split(text)
+  local from = 1
+  while true do
+    local at = find(text, ":", from, true)
+    if not at then
+      return text
+    end
+    if not is_spec(match(sub(text, 1, at - 1), "%%(%l+)$"), text, at + 1) then
+      return sub(text, 1, at - 1), sub(text, at + 1)
+    end
+    from = at + 1
+  end
+end
+
+--- Encodes the per cent signs and colons of variables in a URL whose author left them as they are: none of their names
+--- begins like a percent-encoded byte, so that nothing else can be meant.
+---@param url string
+---@return string
+function entry.escape_variables(url)
+  local scheme, credentials, rest = match(url, "^(%w+://)([^@]*)(@.*)$")
+  if not credentials or not find(credentials, "%%%l") then
+    return url
+  end
+  local user, password = entry.split(credentials)
+  user = gsub(gsub(user, "(%%+)(%l+)", escape_variable), ":", "%%3A")
+  password = password and ":" .. gsub(password, "(%%+)(%l+)", escape_variable) or ""
+  return scheme .. user .. password .. rest
 end
 
 local function url_host(host)
@@ -119,9 +172,9 @@ local function with_scheme(url, scheme)
     if scheme then
       return nil, "a scheme beside a URL that has one"
     end
-    return url
+    return entry.escape_variables(url)
   end
-  return lower(scheme or "http") .. "://" .. url
+  return entry.escape_variables(lower(scheme or "http") .. "://" .. url)
 end
 
 local function complete_url(parts)

@@ -10,6 +10,7 @@
 -- attributes when one of their names and "=" follow it.
 local entry = require "gyre.list.entry"
 
+local escape = entry.escape_variables
 local find, match, sub = string.find, string.match, string.sub
 
 local line = {}
@@ -51,8 +52,8 @@ local function split(text, raw)
 end
 
 local function raw_url(host, port, rest)
-  local user, password = match(rest, "^([^:]+):(.*)$")
-  if not user then
+  local user, password = entry.split(rest)
+  if user == "" or not password then
     return nil, "user or password is missing; " .. EXPECTED
   end
   return entry.url { host = host, port = port, user = user, password = password }
@@ -63,7 +64,7 @@ local function address_url(address)
     return nil, "a space inside the address"
   end
   if is_url(address) then
-    return address
+    return escape(address)
   end
   local host, port, rest = raw_parts(address)
   if host then
@@ -74,7 +75,7 @@ local function address_url(address)
   end
   local bare = find(address, "^" .. HOST .. ":%d+$") or find(address, "^" .. BRACKETED .. ":%d+$")
   if bare or find(address, "@", 1, true) then
-    return "http://" .. address
+    return escape("http://" .. address)
   end
   return nil, EXPECTED
 end

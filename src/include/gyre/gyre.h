@@ -147,7 +147,8 @@ struct gyre_proxy_spec {
     uint32_t size;
     uint32_t max_active;      /* leases in flight at once; 0: no limit */
     const char *url;          /* scheme://[user[:password]@]host[:port]; percent-decoded once. Not for update */
-    const char *country;      /* ISO 3166 code, any case; NULL: unknown. On update NULL leaves it, "" clears */
+    const char *country;      /* ISO 3166 code, any case; "*": any that is asked for; NULL: unknown. On update NULL leaves it,
+                               * "" clears */
     const char *region;       /* free text, up to 63 bytes, case matters; likewise */
     const char *tags;         /* comma separated, at most 12 of up to 63 bytes, any case; likewise */
     double weight;            /* finite, >= 0; used when has_weight [1] */
