@@ -31,8 +31,9 @@ local function line(self, now)
   local elapsed = now - self.started
   local all = total(self, done, queued)
   local share = all > 0 and (" (%d%%)"):format(floor(100 * done / all)) or ""
-  return ("%s%d of %d%s, %d failed, %.0f/s, %s"):format(
-    self.name and self.name .. ": " or "", done, all, share, failed, done / max(elapsed, 1e-3), clock(elapsed)
+  return ("%s%d of %d%s, %d failed, %.0f/s, %s%s"):format(
+    self.name and self.name .. ": " or "", done, all, share, failed, done / max(elapsed, 1e-3), clock(elapsed),
+    self.total and done > 0 and all > done and ", eta " .. clock(elapsed * (all - done) / done) or ""
   )
 end
 
@@ -69,6 +70,7 @@ end
 local progress = {}
 
 --- Starts a progress line.
+--- It tells when the work will be done only if `total` is given: otherwise more may be found on the way.
 ---@param options? { total?: number|fun(): number, interval?: number, name?: string } total: of the work, when it is
 --- known; interval: seconds between two lines [0.1 on a terminal, 5 elsewhere]
 ---@return gyre.Progress

@@ -9,7 +9,7 @@ PAGE=$ROOT/docs/cli.md
 script() {
     echo "PATH=$BUILD:\$PATH"
     awk '/^```sh$/ { inside = 1; next } /^```$/ && inside { inside = 0; print "" } inside' "$PAGE" |
-        sed "s/127\.0\.0\.1:8000/127.0.0.1:$site/; s/127\.0\.0\.1:3128/127.0.0.1:$first/; s/127\.0\.0\.1:3129/127.0.0.1:$second/"
+        sed "s/127\.0\.0\.1:8000/127.0.0.1:$site/g; s/127\.0\.0\.1:3128/127.0.0.1:$first/; s/127\.0\.0\.1:3129/127.0.0.1:$second/"
 }
 
 test_blocks() {

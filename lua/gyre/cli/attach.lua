@@ -39,14 +39,15 @@ end
 --- The pool that the options of common.pool() name, and the strategy that each request has to ask for: one in shared
 --- memory is not changed by a single command.
 ---@param args table
+---@param can_be_direct? boolean
 ---@return gyre.Pool? pool nil: direct, which was said
 ---@return string? strategy
-function attach.chosen(args)
-  local direct = args.direct or args.proxy == ""
+function attach.chosen(args, can_be_direct)
+  local direct = args.direct or (can_be_direct and args.proxy == "")
   local given = (args.proxies and 1 or 0) + (args.pool and 1 or 0) + (args.proxy and args.proxy ~= "" and 1 or 0)
     + (direct and 1 or 0)
   if given ~= 1 then
-    exit.usage "one of --proxies FILE, --pool PATH, -x URL and --direct says how to go out"
+    exit.usage("say how to go out: by --proxies FILE, --pool PATH, -x URL" .. (can_be_direct and " or --direct" or ""))
   elseif direct then
     return nil
   elseif args.pool then

@@ -29,16 +29,19 @@ end
 
 common.add_number = number
 
---- Where proxies come from.
-function common.pool(parser)
+--- Where proxies come from; `direct`: the verb can go without.
+function common.pool(parser, direct)
   parser:option("--proxies", "A list of proxies: a file, or - for stdin."):argname "FILE"
   parser:option("--pool", "A pool in shared memory, which others use too."):argname "PATH"
-  parser:option("-x --proxy", 'This proxy only; "" goes out without one, as --direct does.'):argname "URL"
-  parser:flag("--direct", "Without a proxy. Nothing goes out directly unless this says so.")
+  parser:option("-x --proxy", "This proxy only." .. (direct and ' "" goes out without one, as --direct does.' or ""))
+    :argname "URL"
+  if direct then
+    parser:flag("--direct", "Without a proxy. Nothing goes out directly unless this says so.")
+  end
   parser:option("--strategy", "How a proxy is picked: a name, or the file of a strategy."):argname "NAME"
 end
 
---- Which proxy a request wants, and how it is tried.
+--- Which proxy a request wants, how it is tried, and what is sent.
 function common.request(parser)
   parser:option("--session", "The same proxy for the same id."):argname "ID"
   parser:option("--country", "ISO code; several by comma, in order of preference."):argname "CODE"

@@ -25,7 +25,7 @@ end
 
 function get.options(parser)
   parser:argument("url", "Without a scheme it is http://."):args "+"
-  common.pool(parser)
+  common.pool(parser, true)
   common.request(parser)
   parser:option("-X --request", "The method."):argname "METHOD"
   parser:option("-d --data", "Sends this by POST; @FILE: what it holds, without line ends; @-: stdin.")
@@ -204,7 +204,7 @@ local function fields_for(pool, strategy, options)
 end
 
 function get.run(args)
-  local pool, strategy = attach.chosen(args)
+  local pool, strategy = attach.chosen(args, true)
   local outputs, failed, by_proxy = args.outputs or {}, 0, 0
   local options = fields_for(pool, strategy, options_of(args))
   for i, url in ipairs(args.url) do

@@ -1,0 +1,192 @@
+-- gyre map FILE: many URLs at once, a record each.
+local attach = require "gyre.cli.attach"
+local common = require "gyre.cli.common"
+local exit = require "gyre.cli.exit"
+local gyre = require "gyre"
+local output = require "gyre.cli.output"
+local records = require "gyre.cli.records"
+
+local io, tostring = io, tostring
+
+local map = { about = "fetch many URLs at once, with a record for each" }
+
+local FIELDS = { "line", "url", "status", "final_url", "content_type", "size", "ms", "attempts", "proxy", "verdict",
+  "error", "message", "where", "file", "body" }
+
+function map.options(parser)
+  parser:argument("file", "A URL a line; - for stdin."):argname "FILE"
+  common.pool(parser)
+  common.request(parser)
+  common.add_number(parser, "--concurrency", "Requests in flight at once [16].", 1, true)
+  parser:option("--out", "Where the records go [stdout]."):argname "FILE"
+  parser:option("--format", "Of the records [jsonl; csv when --out ends in .csv]."):choices { "jsonl", "csv" }
+    :argname "FORMAT"
+  parser:flag("--ordered", "In the order of the input, not as they finish.")
+  parser:flag("--body", "The body in the record; for text.")
+  parser:option("--bodies", "The body in a file of this folder, named by the number of the line."):argname "FOLDER"
+  parser:flag("-f --fail", "A status from 400 on is a failure.")
+  parser:flag("-s --silent", "No progress, no summary.")
+  common.add_number(parser, "--max-filesize", "Bytes of a body at most [32 MiB].", 1, true)
+end
+
+-- The number of each item's line; not in the item, whose fields are options of its request.
+local line_of = setmetatable({}, { __mode = "k" })
+
+local function read_lines(file)
+  local number = 0
+  return function()
+    for text in file:lines() do
+      number = number + 1
+      local url = text:match "^%s*(.-)%s*$"
+      if url ~= "" and url:sub(1, 1) ~= "#" then
+        local item = { url = url:find "^%a[%w+.-]*://" and url or "http://" .. url }
+        line_of[item] = number
+        return item
+      end
+    end
+  end
+end
+
+-- How many there are, where that can be known beforehand: the file is read twice then.
+local function count_lines(path)
+  local file = io.open(path, "rb")
+  if not file or not file:seek "end" then
+    return nil
+  end
+  file:seek "set"
+  local count = 0
+  for _ in read_lines(file) do
+    count = count + 1
+  end
+  file:close()
+  return count
+end
+
+local function open_input(path)
+  if path == "-" then
+    return io.stdin
+  end
+  local file, why = io.open(path, "rb")
+  if not file then
+    exit.usage(why)
+  end
+  return file, count_lines(path)
+end
+
+local function save_body(folder, line, body)
+  local path = ("%s/%06d"):format(folder, line)
+  local file, why = io.open(path, "wb")
+  local written, closed
+  if file then
+    written, why = file:write(body)
+    closed, why = file:close(), why
+  end
+  if not written or not closed then
+    exit.with(exit.SOME_FAILED, ("%s: %s"):format(path, tostring(why)))
+  end
+  return path
+end
+
+local function record_of(args, item, response, err)
+  local record = { line = line_of[item], url = item.url }
+  if response then
+    record.status, record.ms, record.attempts = response.status, response.ms, response.attempts
+    record.verdict, record.size = response.verdict, #response.body
+    record.content_type = response.headers["content-type"]
+    record.proxy = response.proxy and tostring(response.proxy)
+    record.final_url = response.url ~= item.url and response.url or nil
+    record.body = args.body and response.body or nil
+    record.file = args.bodies and save_body(args.bodies, line_of[item], response.body) or nil
+  else
+    record.error, record.message, record.where = err.kind, tostring(err), err.where
+    record.status, record.attempts, record.verdict = err.status, err.attempts, err.verdict
+  end
+  return record
+end
+
+-- Gives records on in the order of their items, holding back those that came too early.
+local function in_order(write)
+  local waiting, order, first, last = {}, {}, 1, 0
+  return {
+    expect = function(item)
+      last = last + 1
+      order[last] = item
+    end,
+    take = function(item, record)
+      waiting[item] = record
+      while order[first] and waiting[order[first]] do
+        write(waiting[order[first]])
+        waiting[order[first]], order[first] = nil, nil
+        first = first + 1
+      end
+    end,
+  }
+end
+
+local function as_they_come(write)
+  return {
+    expect = function() end,
+    take = function(_, record)
+      write(record)
+    end,
+  }
+end
+
+-- The options of pool:map(), with the job that counts.
+local function map_options(args, strategy, job)
+  local options = common.get_options(args)
+  options.strategy, options.job = strategy, job
+  options.concurrency, options.max_body = args.concurrency, args.max_filesize
+  return options
+end
+
+local function is_failure(args, response)
+  return not response or (args.fail and response.status >= 400)
+end
+
+local function work(args, pool, strategy, job, out)
+  local file, total = open_input(args.file)
+  local ordered = (args.ordered and in_order or as_they_come)(function(record)
+    out:write(record)
+  end)
+  local read = read_lines(file)
+  local totals = { done = 0, failed = 0, by_proxy = 0 }
+  job.line.total = total
+  local results = pool:map(function()
+    local item = read()
+    if item then
+      ordered.expect(item)
+    end
+    return item
+  end, map_options(args, strategy, job))
+  for item, response, err in results do
+    totals.done = totals.done + 1
+    totals.failed = totals.failed + (is_failure(args, response) and 1 or 0)
+    totals.by_proxy = totals.by_proxy + (err and (err.kind == "no_proxy" or err.where == "proxy") and 1 or 0)
+    ordered.take(item, record_of(args, item, response, err))
+    if not args.silent then
+      job:progress(totals.done, total and total - totals.done or 0, totals.failed)
+    end
+  end
+  return totals
+end
+
+function map.run(args)
+  local pool, strategy = attach.chosen(args)
+  local job = gyre.job { pool = pool, name = "map" }
+  local out = records.open(args.out, args.format, FIELDS)
+  local totals = work(args, pool, strategy, job, out)
+  out:close()
+  if not args.silent then
+    job:finish()
+  end
+  if gyre.stopping() then
+    output.say(("gyre map: interrupted after %d"):format(totals.done))
+    return exit.INTERRUPTED
+  elseif totals.failed == 0 then
+    return exit.ALL_GOOD
+  end
+  return totals.by_proxy == totals.done and exit.NO_PROXY or exit.SOME_FAILED
+end
+
+return map

@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# gyre map: many URLs, a record each.
+# shellcheck source=tests/integration/harness.sh
+. "$(dirname "$0")/harness.sh"
+
+LIMIT=30
+
+start() {
+    local i
+    peers_fixture origin || exit 1
+    ORIGIN=http://127.0.0.1:$peer_port
+    for i in 1 2 3; do
+        peers_fixture "proxy$i" || exit 1
+        echo "http://127.0.0.1:$peer_port" >>"$PEERS_DIR/list.txt"
+    done
+    for ((i = 1; i <= 200; i++)); do echo "$ORIGIN/bytes/$i"; done >"$PEERS_DIR/urls.txt"
+}
+
+map() { gyre map --proxies "$PEERS_DIR/list.txt" "$@"; }
+
+test_every_url_once() {
+    map "$PEERS_DIR/urls.txt" --concurrency 20
+    exits 0
+    same "records" 200 "$(wc -l <"$OUT")"
+    same "bytes" 20100 "$(jsonl "$OUT" size | awk '{ s += $1 } END { print s }')"
+    same "lines, each once" "$(seq 200)" "$(jsonl "$OUT" line | sort -n)"
+    same "statuses" 200 "$(jsonl "$OUT" status | sort -u)"
+    same "proxies" 3 "$(jsonl "$OUT" proxy | sort -u | wc -l)"
+    contains "$ERR" "200 requests, 0 errors" "latency: p50" "share"
+}
+
+test_ordered() {
+    { echo "$ORIGIN/slow/300" && cat "$PEERS_DIR/urls.txt"; } >"$DIR/urls.txt"
+    map "$DIR/urls.txt" --ordered --concurrency 30 -s
+    exits 0
+    same "order" "$(seq 201)" "$(jsonl "$OUT" line)"
+    same "silent" "" "$(cat "$ERR")"
+    map "$DIR/urls.txt" --concurrency 30 -s
+    same "the slow one comes late without it" 0 "$(jsonl "$OUT" line | head -n 20 | grep -c '^1$')"
+}
+
+test_from_stdin_with_comments() {
+    printf '# comment\n\n%s/bytes/5\n  %s/bytes/6 \n' "${ORIGIN#http://}" "$ORIGIN" |
+        timeout 20 "$GYRE" map - --proxies "$PEERS_DIR/list.txt" -s >"$OUT" || fail "it fails"
+    same "sizes" $'3\t5\n4\t6' "$(jsonl "$OUT" line size | sort)"
+}
+
+test_csv_to_file() {
+    head -n 3 "$PEERS_DIR/urls.txt" >"$DIR/urls.txt"
+    map "$DIR/urls.txt" --out "$DIR/out.csv" --ordered
+    exits 0
+    same "head" "line,url,status" "$(head -n 1 "$DIR/out.csv" | cut -d, -f1-3)"
+    same "rows" "1,$ORIGIN/bytes/1,200 3,$ORIGIN/bytes/3,200" \
+        "$(sed -n '2p;4p' "$DIR/out.csv" | cut -d, -f1-3 | xargs)"
+    same "stdout" "" "$(cat "$OUT")"
+    map "$DIR/urls.txt" --format csv -s
+    same "head on stdout" "line,url,status" "$(head -n 1 "$OUT" | cut -d, -f1-3)"
+    map "$DIR/urls.txt" --out "$DIR/no/folder"
+    exits 2
+    contains "$ERR" --out
+}
+
+test_bodies() {
+    printf '%s\n' "$ORIGIN/bytes/7" "$ORIGIN/echo" >"$DIR/urls.txt"
+    mkdir "$DIR/bodies"
+    map "$DIR/urls.txt" --bodies "$DIR/bodies" --ordered -s
+    exits 0
+    same "files" "$DIR/bodies/000001 $DIR/bodies/000002" "$(jsonl "$OUT" file | xargs)"
+    same "size" 7 "$(wc -c <"$DIR/bodies/000001")"
+    map "$DIR/urls.txt" --body --ordered -s
+    jsonl "$OUT" body | grep -q "GET /echo" || fail "no body in the record"
+    map "$DIR/urls.txt" --bodies "$DIR/nowhere" -s
+    exits 1
+}
+
+test_failures() {
+    printf '%s\n' "$ORIGIN/bytes/7" "$ORIGIN/status/404" "$ORIGIN/bytes/5000" >"$DIR/urls.txt"
+    map "$DIR/urls.txt" -s
+    exits 0
+    map "$DIR/urls.txt" -s -f
+    exits 1
+    map "$DIR/urls.txt" -s --max-filesize 1000 --ordered
+    exits 1
+    same "kind" too_large "$(jsonl "$OUT" error | tail -n 1)"
+    gyre map "$DIR/urls.txt" -x "$DEAD" --tries 1
+    exits 3
+    gyre map "$DIR/urls.txt"
+    exits 2
+    map "$DIR/not-there.txt"
+    exits 2
+    contains "$ERR" not-there
+    map "$DIR/urls.txt" --concurrency 0
+    exits 2
+    contains "$ERR" --concurrency
+}
+
+test_concurrency_is_kept() {
+    local i began
+    for i in 1 2 3 4 5 6; do echo "$ORIGIN/slow/200"; done >"$DIR/urls.txt"
+    began=$(date +%s%N)
+    map "$DIR/urls.txt" --concurrency 2 -s
+    exits 0
+    [ $((($(date +%s%N) - began) / 1000000)) -ge 600 ] || fail "six of 200 ms, two at a time, in less than 600 ms"
+}
+
+test_interrupt_drains() {
+    local i
+    for ((i = 0; i < 500; i++)); do echo "$ORIGIN/slow/100"; done >"$DIR/urls.txt"
+    gyre_begin map --proxies "$PEERS_DIR/list.txt" "$DIR/urls.txt" --concurrency 4 --out "$DIR/out.jsonl"
+    sleep 0.5
+    kill -INT "$pid"
+    gyre_end 10
+    exits 4
+    contains "$ERR" "interrupted after"
+    jsonl "$DIR/out.jsonl" url >/dev/null || fail "a record is cut"
+}
+
+# On a terminal: a line with the time that is left, rewritten in place, and gone in the end.
+test_progress_on_a_terminal() {
+    local i
+    for ((i = 0; i < 40; i++)); do echo "$ORIGIN/slow/50"; done >"$DIR/urls.txt"
+    script -qefc "$GYRE map --proxies $PEERS_DIR/list.txt $DIR/urls.txt --concurrency 2 --out $DIR/out.jsonl" \
+        "$DIR/terminal" >/dev/null </dev/null || fail "it fails"
+    contains "$DIR/terminal" "map: " "of 40" "eta 00:00:0"
+}
+
+harness_begin
+start
+harness_run "$@"
