@@ -342,6 +342,7 @@ int gyre_pool_set_time(struct gyre_pool *pool, double seconds);
 int gyre_strategy_set(struct gyre_pool *pool, const struct gyre_strategy *strategy, uint32_t *generation);
 int gyre_strategy_get(struct gyre_pool *pool, struct gyre_strategy *strategy);
 const uint32_t *gyre_strategy_generation(struct gyre_pool *pool);
+const uint32_t *gyre_pool_epoch(struct gyre_pool *pool);
 int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease);
 int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id);
 int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want);

@@ -136,11 +136,16 @@ GYRE_API int gyre_strategy_get(struct gyre_pool *pool, struct gyre_strategy *str
     return gyre__fail(GYRE_ECORRUPT, "the strategy changes all the time");
 }
 
+#define LOW_HALF (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : 1)
+
 GYRE_API const uint32_t *gyre_strategy_generation(struct gyre_pool *pool)
 {
-    if (!pool) return NULL;
-    const uint32_t *half = (const uint32_t *)(const void *)&pool->control->strategy;
-    return half + (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 1 : 0);
+    return pool ? (const uint32_t *)(const void *)&pool->control->strategy + !LOW_HALF : NULL;
+}
+
+GYRE_API const uint32_t *gyre_pool_epoch(struct gyre_pool *pool)
+{
+    return pool ? (const uint32_t *)(const void *)&pool->control->epoch + LOW_HALF : NULL;
 }
 
 uint32_t gyre__strategy_name(struct gyre_pool *pool, char *name, size_t size)

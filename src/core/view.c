@@ -32,11 +32,29 @@ static bool is_in(const struct gyre_pool *pool, uint32_t id, const char *country
     return same_word(pool, id, country, size, true) || same_word(pool, id, "*", 1, false);
 }
 
+/* "cost=NUMBER" or "cost<=NUMBER" in place of a tag: 0 when it is neither, else whether the cost fits (1) or not (-1). An
+ * unknown cost fits nothing. */
+static int compare_cost(double cost, const char *term, size_t size)
+{
+    char number[40];
+    if (size < 6 || size >= sizeof number || memcmp(term, "cost", 4)) return 0;
+    size_t at = term[4] == '<' && term[5] == '=' ? 6 : term[4] == '=' ? 5 : 0;
+    if (!at || at == size) return 0;
+    memcpy(number, term + at, size - at);
+    number[size - at] = 0;
+    char *end;
+    double limit = strtod(number, &end);
+    if (*end || end == number) return 0;
+    return (at == 5 ? cost == limit : cost <= limit) ? 1 : -1;
+}
+
 static bool has_tags(const struct gyre_pool *pool, const struct slot_label *label, const char *tags)
 {
     while (*tags) {
         size_t size = strcspn(tags, ",");
-        bool found = !size;
+        int compared = compare_cost(label->cost, tags, size);
+        bool found = !size || compared > 0;
+        if (compared < 0) return false;
         for (uint32_t i = 0; i < label->tag_count && i < MAX_TAGS && !found; i++)
             found = same_word(pool, label->tags[i], tags, size, true);
         if (!found) return false;

@@ -49,6 +49,10 @@ static void test_begins_with_the_option(void **state)
     assert_int_equal(read_back(pool).picker, GYRE_PICK_WEIGHTED);
     assert_int_equal(read_back(pool).generation, 0);
     assert_string_equal(read_back(pool).name, "");
+    uint32_t epoch = *gyre_pool_epoch(pool);
+    add_url(pool, "http://192.0.2.9");
+    EXPECT_COUNT(*gyre_pool_epoch(pool), epoch + 1, "epoch");
+    assert_null(gyre_pool_epoch(NULL));
     gyre_pool_close(pool);
 }
 

@@ -72,6 +72,39 @@ static void test_filters(void **state)
 }
 
 /* Against a model: random adds, removals and relabellings, more in one go than the ring of changes holds. */
+/* "cost=" and "cost<=" among the tags compare numbers; who has no known cost is in neither. */
+static void test_costs(void **state)
+{
+    static const char *const terms[] = {"cost=0", "cost<=0", "cost=0.5", "cost<=0.5", "cost<=1e9", "fast,cost<=0.5", "cost=5e-1"};
+    static const int counts[] = {1, 1, 2, 3, 4, 1, 2};
+    struct gyre_pool *pool = pool_of(1, &(uint64_t){0}, NULL);
+    uint64_t id = 0;
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        char url[32];
+        struct gyre_proxy_spec spec = {.size = sizeof spec, .url = url, .has_cost = 1, .cost = i == 3 ? 7 : i ? 0.5 : 0,
+                                       .tags = i == 1 ? "fast,cost,cost=x" : NULL};
+
+        snprintf(url, sizeof url, "http://h%d", i);
+        OK(gyre_pool_add(pool, &spec, &id));
+    }
+    for (size_t i = 0; i < COUNT(terms); i++) {
+        struct gyre_request request = asks(NULL, NULL, terms[i]);
+
+        EXPECT_COUNT(gyre_pool_eligible(pool, &request), counts[i], "%s", terms[i]);
+    }
+    for (int i = 0; i < 2; i++) { /* what is no comparison is a tag */
+        struct gyre_request request = asks(NULL, NULL, i ? "cost=x" : "cost");
+
+        EXPECT_COUNT(gyre_pool_eligible(pool, &request), 1, "tag %d", i);
+    }
+    OK(gyre_pool_update(pool, id, &(struct gyre_proxy_spec){.size = sizeof(struct gyre_proxy_spec), .has_cost = 1}));
+    struct gyre_request free_ones = asks(NULL, NULL, terms[0]);
+    EXPECT_COUNT(gyre_pool_eligible(pool, &free_ones), 2, "after an update");
+    gyre_pool_close(pool);
+}
+
 static void test_against_a_model(void **state)
 {
     static const char *const countries[] = {"DE", "FR", "US", ""};
@@ -164,7 +197,7 @@ static void test_looking(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_filters), cmocka_unit_test(test_costs),
         cmocka_unit_test(test_against_a_model),
         cmocka_unit_test(test_many_filters),
         cmocka_unit_test(test_looking),

@@ -230,7 +230,7 @@ struct gyre_request {
     const char *key;          /* of GYRE_PICK_HASH [host, or else session] */
     const char *country;      /* ISO code; several, comma separated, in order of preference */
     const char *region;
-    const char *tags;         /* comma separated: the proxy has all of them */
+    const char *tags;         /* comma separated: the proxy has all of them; "cost<=0.5" and "cost=0.5" compare its cost */
     uint32_t random_ties;     /* least-used and least-active: 1 breaks ties at random [0: by slot] */
     uint32_t reserved;
     double min_success;       /* leaves out whose success_rate is lower, 0 to 1 [0: nobody] */
@@ -571,6 +571,9 @@ GYRE_API int gyre_strategy_get(struct gyre_pool *pool, struct gyre_strategy *str
 
 /* Where the generation stands, for a look at it before each acquire without a call; valid until close. Read-only. */
 GYRE_API const uint32_t *gyre_strategy_generation(struct gyre_pool *pool);
+
+/* Where the number of changes of membership and labels so far stands, modulo 2^32; likewise. */
+GYRE_API const uint32_t *gyre_pool_epoch(struct gyre_pool *pool);
 
 /*
  * Picks a proxy and leases it: `started` and `active` are counted before it returns. Errors: NO_PROXY (detail
