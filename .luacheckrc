@@ -8,3 +8,5 @@ files["examples"] = { read_globals = { "arg" } }
 files["lua/resty"] = { std = "+ngx_lua" }
 files["examples/openresty"] = { std = "+ngx_lua" }
 files["tests/nginx"] = { std = "+ngx_lua" }
+-- What a strategy finds beside Lua's own names: see strategies/README.md.
+files["strategies"] = { read_globals = { "strategy" } }

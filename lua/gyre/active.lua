@@ -1,26 +1,43 @@
--- A strategy at work in one pool: the strategy, its view, and the tag that leads leases back to it.
+-- A strategy at work in one pool: the strategy, how it is carried out (a plan of the library's calls, or its view), the
+-- tag that leads leases back to it, and whether it can serve just now.
 local ffi = require "ffi"
 local C = require "gyre.clib"
+local confine = require "gyre.strategy.confine"
+local criteria = require "gyre.criteria"
 local errors = require "gyre.error"
+local facade = require "gyre.strategy.facade"
 local registry = require "gyre.registry"
+local steps = require "gyre.strategy.steps"
 local strategy = require "gyre.strategy"
+local trouble = require "gyre.trouble"
 local view = require "gyre.view"
 
-local ipairs, tonumber = ipairs, tonumber
+local ipairs, tonumber, tostring = ipairs, tonumber, tostring
 local states = registry.states
 
 local id_cell = ffi.new "uint64_t[1]"
 local info = ffi.new("struct gyre_proxy", { size = ffi.sizeof "struct gyre_proxy" })
+local MOST_NAMED = 256 -- strategies that requests name, kept by each state
+local MOST_RECORDERS = 1024 -- whose leases still find them
 
 ---@class gyre.strategy.Active
 ---@field strategy gyre.Strategy
+---@field loaded gyre.strategy.Loaded
 ---@field name string
----@field picker? integer the core's, when the strategy is native
----@field face? gyre.view.Face of its view, when it is not
----@field choices integer what it says where a request is silent; 0: nothing
----@field random_ties boolean likewise
+---@field plan? gyre.strategy.Plan when the library carries it out
+---@field simple boolean the plan is one call that only names a picker
+---@field face? gyre.view.Face of its view, when there is no plan
 ---@field tag integer index in recorders; 0: it has no `record`
+---@field generation integer of the segment when it came; 0: this handle's own
 ---@field picking boolean select is running
+---@field wary boolean it looks at the pool before it serves: requires, refresh, or it is out
+---@field needs_session boolean
+---@field epoch? integer of the pool when it was last looked at
+---@field missing? gyre.Error metadata that it needs and the pool does not have
+---@field tripped? number pool time until which it rests
+---@field row integer failures one after the other
+---@field counts table<string, integer> see trouble.lua
+---@field instead? gyre.strategy.Active its fallback, once that was needed
 
 ---@class gyre.active
 local active = {}
@@ -49,43 +66,124 @@ local function count_lacking(handle, lacks)
   return lacking
 end
 
-local function check_metadata(handle, made)
-  for _, field in ipairs(made.requires or {}) do
+local function missing_metadata(handle, at_work)
+  for _, field in ipairs(at_work.requires) do
     local lacks = LACKS[field]
     local lacking = lacks and count_lacking(handle, lacks) or 0
     if lacking > 0 then
-      local message = "strategy '%s' requires '%s', and %d of %d proxies have none"
-      message = message:format(made.name, field, lacking, C.gyre_pool_count(handle))
+      local message = "strategy '%s' needs %s: %d of %d proxies have none"
+      message = message:format(at_work.name, field, lacking, C.gyre_pool_count(handle))
       return errors.new("missing_metadata", message, { field = field, lacking = lacking })
     end
   end
+end
+
+-- It and all it is made of, with the fields they require and the hooks they have.
+local function collect(at_work, made)
+  local requires, refreshers = {}, {}
+  local function add(part)
+    for _, field in ipairs(part.requires or {}) do
+      if field == "session" then
+        at_work.needs_session = true
+      else
+        requires[#requires + 1] = field
+      end
+    end
+    refreshers[#refreshers + 1] = part.refresh and part
+  end
+  for _, part in ipairs(at_work.loaded.nested) do
+    add(part)
+  end
+  add(made)
+  at_work.requires, at_work.refreshers = requires, refreshers
+  at_work.wary = #requires + #refreshers > 0 or at_work.needs_session
+end
+
+local function lay_out(at_work, state)
+  local plan = steps.plan(at_work.strategy)
+  at_work.plan = plan
+  at_work.simple = plan ~= nil and steps.is_simple(plan)
+  if plan then
+    for _, leaf in ipairs(plan) do
+      leaf.asked = criteria.new()
+    end
+  elseif not at_work.face then
+    at_work.face, at_work.tight = view.new(state), criteria.new()
+    at_work.face.confined = at_work.loaded.guarded
+  end
+end
+
+local function refresh(at_work, state)
+  for _, part in ipairs(at_work.refreshers) do
+    local budget = at_work.loaded.guarded and state.budget
+    local ran, why = confine.call(budget, part.refresh, part, facade.of(state, at_work.loaded.guarded))
+    local fault = not ran and tostring(why) or steps.check(part)
+    if fault then
+      return errors.new("strategy", ("strategy '%s': refresh: %s"):format(at_work.name, fault))
+    end
+  end
+  if at_work.refreshers[1] then
+    lay_out(at_work, state)
+  end
+end
+
+--- Looks at the pool again: after a change of membership or labels what a strategy needs may be missing, or there.
+---@param handle ffi.cdata* `struct gyre_pool *`
+---@param state gyre.State
+---@param at_work gyre.strategy.Active
+function active.look(handle, state, at_work)
+  at_work.epoch = state.epoch[0]
+  at_work.missing = missing_metadata(handle, at_work) or refresh(at_work, state)
+end
+
+local function give_tag(at_work, state)
+  local made = at_work.strategy
+  if not made.record then
+    return 0
+  end
+  local tag = state.last_tag + 1
+  state.last_tag = tag
+  state.recorders[tag] = at_work
+  state.recorders[tag - MOST_RECORDERS] = nil
+  return tag
 end
 
 --- Puts a loaded strategy to work.
 ---@param handle ffi.cdata* `struct gyre_pool *`
 ---@param state gyre.State
 ---@param made gyre.Strategy
+---@param loaded gyre.strategy.Loaded
 ---@return gyre.strategy.Active? active
 ---@return gyre.Error? err
-function active.new(handle, state, made)
-  local err = check_metadata(handle, made)
-  if err then
-    return nil, err
-  end
-  local picker, tag = strategy.picker(made), 0
+function active.new(handle, state, made, loaded)
   local at_work = {
-    strategy = made, name = made.name, picker = picker, picking = false,
-    choices = made.choices or 0, random_ties = made.random_ties or false,
+    strategy = made, loaded = loaded, name = made.name, picking = false, generation = 0, row = 0,
+    needs_session = false, counts = trouble.new_counts(),
   }
-  if not picker then
-    at_work.face = view.new(state)
+  collect(at_work, made)
+  active.look(handle, state, at_work)
+  local missing = at_work.missing
+  if missing and (missing.kind ~= "missing_metadata" or not (made.fallback or state.fallback_given)) then
+    return nil, missing
   end
-  if made.record then
-    tag = #state.recorders + 1
-    state.recorders[tag] = at_work
-  end
-  at_work.tag = tag
+  lay_out(at_work, state)
+  at_work.tag = give_tag(at_work, state)
   return at_work
+end
+
+--- Loads a strategy and puts it to work.
+---@param handle ffi.cdata*
+---@param state gyre.State
+---@param source string|gyre.Strategy|gyre.Composition
+---@param options? table<string, any>
+---@return gyre.strategy.Active? active
+---@return gyre.Error? err
+function active.load(handle, state, source, options)
+  local made, loaded = strategy.load(source, options, state.how)
+  if not made then
+    return nil, loaded
+  end
+  return active.new(handle, state, made, loaded)
 end
 
 --- The strategy that a request names, loaded on its first use and kept.
@@ -95,17 +193,91 @@ end
 ---@return gyre.strategy.Active? active
 ---@return gyre.Error? err
 function active.named(handle, state, source)
-  local at_work = state.named[source]
+  local known = state.named[source]
+  if known then
+    return known
+  end
+  local at_work, err = active.load(handle, state, source)
   if at_work then
-    return at_work
+    if state.named_count >= MOST_NAMED then
+      state.named, state.named_count = {}, 0
+    end
+    state.named[source], state.named_count = at_work, state.named_count + 1
   end
-  local made, err = strategy.load(source)
-  if not made then
-    return nil, err
-  end
-  at_work, err = active.new(handle, state, made)
-  state.named[source] = at_work
   return at_work, err
+end
+
+--- Who serves when all else fails: round-robin.
+---@param handle ffi.cdata*
+---@param state gyre.State
+---@return gyre.strategy.Active
+function active.last_resort(handle, state)
+  if not state.last_resort then
+    state.last_resort = assert(active.load(handle, state, "round-robin"))
+  end
+  return state.last_resort
+end
+
+-- The pool's fallback.
+local function of_pool(handle, state)
+  if not state.fallback then
+    local given = state.fallback_given
+    local loaded, err = active.load(handle, state, given or "round-robin")
+    if not loaded then
+      trouble.tell(state, { name = tostring(given) }, "as the pool's fallback: " .. err.message)
+    end
+    state.fallback = loaded or active.last_resort(handle, state)
+  end
+  return state.fallback
+end
+
+--- Who serves instead of a strategy that cannot.
+---@param handle ffi.cdata*
+---@param state gyre.State
+---@param at_work gyre.strategy.Active
+---@return gyre.strategy.Active
+function active.instead(handle, state, at_work)
+  local own = at_work.strategy.fallback
+  if own ~= nil and not at_work.instead then
+    local err
+    at_work.instead, err = active.load(handle, state, own)
+    if err then
+      trouble.tell(state, at_work, "its fallback: " .. err.message)
+      at_work.instead = of_pool(handle, state)
+    end
+  end
+  local instead = at_work.instead or of_pool(handle, state)
+  return instead ~= at_work and instead or active.last_resort(handle, state)
+end
+
+--- Why a strategy cannot serve this request, or nil when it can. Only for one that is `wary`.
+---@param handle ffi.cdata*
+---@param state gyre.State
+---@param at_work gyre.strategy.Active
+---@param request gyre.Request
+---@return string? why a key of `counts`
+---@return gyre.Error? err when nobody serves instead
+function active.is_out(handle, state, at_work, request)
+  if at_work.tripped then
+    if C.gyre_pool_time(handle) < at_work.tripped then
+      return "resting"
+    end
+    trouble.forgive(at_work)
+  end
+  if at_work.epoch ~= state.epoch[0] then
+    active.look(handle, state, at_work)
+  end
+  local missing = at_work.missing
+  if not missing and at_work.needs_session and request.session == nil then
+    missing = errors.new("missing_metadata", ("strategy '%s' needs session: the request has none"):format(at_work.name),
+      { field = "session" })
+  end
+  if not missing then
+    return nil
+  elseif at_work.strategy.fallback == nil and not state.fallback_given then
+    return "missing", missing
+  end
+  return "missing"
 end
 
 --- The judge of the strategy that picks for a request, as gyre.judge takes it; nil: it has none.
@@ -117,7 +289,7 @@ function active.judge(pool, source)
   local at_work = state and (source ~= nil and state.named[source] or state.strategy)
   local made = at_work and at_work.strategy
   return made and made.judge and function(...)
-    return made:judge(...)
+    return trouble.call(state, at_work, made.judge, made, ...)
   end
 end
 

@@ -2,30 +2,22 @@
 -- meanwhile it picks again without it.
 local ffi = require "ffi"
 local C = require "gyre.clib"
+local confine = require "gyre.strategy.confine"
 local criteria = require "gyre.criteria"
 local errors = require "gyre.error"
 local log = require "gyre.pool.log"
 local registry = require "gyre.registry"
 local status = require "gyre.status"
+local trouble = require "gyre.trouble"
 local view = require "gyre.view"
 
-local pcall, tonumber, tostring = pcall, tonumber, tostring
-
--- What one acquire passes around.
----@class gyre.Choice
----@field handle ffi.cdata* `struct gyre_pool *`
----@field state gyre.State
----@field at_work gyre.strategy.Active
----@field lease gyre.Lease
----@field request gyre.Request
+local tostring = tostring
 
 local id_cell = ffi.new "uint64_t[1]"
 local slot_cell = ffi.new "uint32_t[1]"
-local info = ffi.new("struct gyre_proxy", { size = ffi.sizeof "struct gyre_proxy" })
 
--- Results of gyre_acquire_id() that mean: not this one, but perhaps another.
+-- Results of leasing a pick that mean: not this one, but perhaps another.
 local RACED = { [C.GYRE_ENO_PROXY] = true, [C.GYRE_EBUSY] = true, [C.GYRE_ENOT_FOUND] = true }
-local MOST_MOVES = 16 -- of a session whose proxies go out while it is being given one
 
 ---@class gyre.choose
 local choose = {}
@@ -37,6 +29,12 @@ local choose = {}
 ---@return gyre.Error err
 function choose.strategy_error(at_work, message)
   return nil, errors.new("strategy", ("strategy '%s': %s"):format(at_work.name, message))
+end
+
+-- It failed: counted and told; whoever asked for a proxy gets one of its fallback.
+local function failed(handle, state, at_work, kind, message)
+  trouble.failed(state, handle, at_work, kind, message)
+  return choose.strategy_error(at_work, message)
 end
 
 -- Whether nobody is in the view; then also the core's account of why.
@@ -53,39 +51,51 @@ local function is_empty(handle, face)
   return true, status.error(code)
 end
 
+-- Why select gave no proxy of its view.
+local function not_picked(handle, state, at_work, ran, picked, why)
+  if registry.states[state.number] ~= state then
+    return nil, status.closed "the pool was closed by its strategy"
+  elseif not ran then
+    return failed(handle, state, at_work, why and "overran" or "raised", tostring(picked))
+  elseif picked == nil then
+    return nil, errors.new("no_proxy", ("strategy '%s' picked none: %s"):format(at_work.name, tostring(why)))
+  end
+  return failed(handle, state, at_work, "wrong", "select returned what is not in its view")
+end
+
 -- The id of the proxy that the strategy picks.
 local function pick(handle, state, at_work, request)
-  local face, made = at_work.face, at_work.strategy
+  local face = at_work.face
   local empty, err = is_empty(handle, face)
   if empty then
     return nil, err
   end
   view.open(face)
-  local ran, picked, why = pcall(made.select, made, face.view, request)
+  local ran, picked, why = confine.select(at_work.loaded.guarded and state.budget, at_work.strategy, face.view, request)
   local lives = registry.states[state.number] == state
   local good = ran and lives and picked ~= nil and view.has(face, handle, picked)
   view.close(face)
-  if good then
-    return picked.id
-  elseif not lives then
-    return nil, status.closed "the pool was closed by its strategy"
-  elseif not ran then
-    return choose.strategy_error(at_work, tostring(picked))
-  elseif picked == nil then
-    return nil, errors.new("no_proxy", ("strategy '%s' picked none: %s"):format(at_work.name, tostring(why)))
+  if not good then
+    return not_picked(handle, state, at_work, ran, picked, why)
   end
-  return choose.strategy_error(at_work, "select returned what is not in its view")
+  if at_work.row > 0 then
+    at_work.row = 0
+  end
+  return picked.id
 end
 
--- Leases a proxy, and tells the lease what host it is for.
+-- Leases a pick. Where the strategy looks at fields of the request itself its view is wider than the request, and a
+-- session's own proxy must not come in by that.
 local function take(handle, at_work, lease, id)
-  local code = C.gyre_acquire_id(handle, id, lease.raw)
+  local code
+  if at_work.strategy.takes then
+    code = C.gyre_acquire_chosen(handle, at_work.tight.cell, id, lease.raw)
+  end
+  if code == nil or code == C.GYRE_ENO_PROXY then
+    code = C.gyre_acquire_chosen(handle, at_work.face.asked.cell, id, lease.raw)
+  end
   if code == 0 then
     lease.tag = at_work.tag
-    local host = at_work.face.asked.cell.host
-    if host ~= nil and host[0] ~= 0 then
-      C.gyre_lease_host(lease.raw, host)
-    end
   end
   return code
 end
@@ -106,117 +116,38 @@ local function again(handle, state, at_work, lease, request, code, id)
     end
     code = take(handle, at_work, lease, id)
   end
-  return lease, nil, "picked"
+  return lease
 end
 
 -- Without a loop, which would end every compiled trace that runs into it.
-local function plainly(handle, state, at_work, lease, request)
+local function picked(handle, state, at_work, lease, request)
   local id, err = pick(handle, state, at_work, request)
   if not id then
     return nil, err
   end
   local code = take(handle, at_work, lease, id)
   if code == 0 then
-    return lease, nil, "picked"
+    return lease
   end
   return again(handle, state, at_work, lease, request, code, id)
 end
 
--- Not in the list, but perhaps only because it is at its limit just now; that is no reason to move a session. Then
--- leasing it says so. Returns the code; 0 is never one of them.
-local function try_unlisted(handle, at_work, lease, id)
-  local limited = C.gyre_pool_get(handle, id, info) == 0 and (info.max_active > 0 or info.rate_count > 0)
-  if not limited then
-    return C.GYRE_ENO_PROXY
-  end
-  local code = take(handle, at_work, lease, id)
-  if code == 0 then -- the request does not let it through, then
-    C.gyre_complete_ms(handle, lease.raw, C.GYRE_ABORTED, -1)
-    return C.GYRE_ENO_PROXY
-  end
-  return code
-end
-
--- Leases the proxy that the session has, if the request lets it through.
-local function take_present(handle, at_work, lease, id)
-  local face = at_work.face
-  if criteria.excludes(face.asked, id) then
-    return C.GYRE_ENO_PROXY
-  end
-  if face.asked.filtered then
-    view.open(face)
-    local listed = view.lists(face, handle, id)
-    view.close(face)
-    if not listed then
-      return try_unlisted(handle, at_work, lease, id)
-    end
-  end
-  return take(handle, at_work, lease, id)
-end
-
--- Leases the proxy that the session has: code 0, and its id. GYRE_ENOT_FOUND: it has none. GYRE_ENO_PROXY: it must get
--- another.
-local function use_session(handle, at_work, lease, session)
-  local code = C.gyre_session_use(handle, session, id_cell)
-  if code ~= 0 then
-    return code, 0
-  end
-  local id = tonumber(id_cell[0])
-  code = take_present(handle, at_work, lease, id)
-  return code == C.GYRE_ENOT_FOUND and C.GYRE_ENO_PROXY or code, id
-end
-
--- Picks one and gives it to the session, unless that has got another meanwhile. Code GYRE_ENO_PROXY: try again.
-local function assign(handle, state, at_work, lease, request, refused)
-  local id, err = pick(handle, state, at_work, request)
-  if not id then
-    return nil, err
-  end
-  local code = C.gyre_session_assign(handle, request.session, id, refused, id_cell)
-  if code == 0 and tonumber(id_cell[0]) ~= id then
-    return C.GYRE_ENO_PROXY
-  elseif code == 0 then
-    code = take(handle, at_work, lease, id)
-  end
-  if RACED[code] then -- it went out since it was picked
-    criteria.exclude(at_work.face.asked, id)
-    return C.GYRE_ENO_PROXY
-  end
-  return code
-end
-
-local function new_proxy(handle, state, at_work, lease, request, refused)
-  local how = refused == 0 and "session new" or "session moved"
-  for _ = 1, MOST_MOVES do
-    local code, err = assign(handle, state, at_work, lease, request, refused)
-    if code == 0 then
-      return lease, nil, how
-    elseif code ~= C.GYRE_ENO_PROXY then
-      return nil, err or status.error(code)
-    end
-    code, refused = use_session(handle, at_work, lease, request.session)
-    if code == 0 then
-      return lease, nil, "session hit"
-    elseif code == C.GYRE_EBUSY or not RACED[code] then
-      return nil, status.error(code)
-    end
-  end
-  return nil, errors.new("busy", "the session's proxies went out as fast as it was given them")
-end
-
 -- The session keeps its proxy as long as that is eligible; else the strategy picks, and the first to say so wins.
 local function for_session(handle, state, at_work, lease, request)
-  local code, refused = use_session(handle, at_work, lease, request.session)
+  local cell = at_work.strategy.takes and at_work.tight.cell or at_work.face.asked.cell
+  local code = C.gyre_acquire_chosen(handle, cell, 0, lease.raw)
   if code == 0 then
+    lease.tag = at_work.tag
     return lease, nil, "session hit"
-  elseif code == C.GYRE_EBUSY or not RACED[code] then
+  elseif code ~= C.GYRE_ENOT_FOUND and code ~= C.GYRE_ENO_PROXY then
     return nil, status.error(code)
   end
-  return new_proxy(handle, state, at_work, lease, request, refused)
+  local leased, err = picked(handle, state, at_work, lease, request)
+  return leased, err, leased and (code == C.GYRE_ENOT_FOUND and "session new" or "session moved")
 end
 
-local function note(handle, state, at_work, id, reason)
-  log.write(handle, at_work.name, state.generation, id, view.candidates(at_work.face, handle), reason)
+local function note(handle, at_work, id, reason)
+  log.write(handle, at_work.name, at_work.generation, id, view.candidates(at_work.face, handle), reason)
 end
 
 --- Acquires by a strategy in Lua, whose view holds the request already.
@@ -226,7 +157,7 @@ end
 ---@param lease gyre.Lease
 ---@param request gyre.Request
 ---@return gyre.Lease? lease
----@return gyre.Error? err
+---@return gyre.Error? err kind "strategy": it failed, and its fallback may serve
 function choose.acquire(handle, state, at_work, lease, request)
   local host = request.host
   if host ~= nil and host ~= "" then
@@ -239,10 +170,10 @@ function choose.acquire(handle, state, at_work, lease, request)
   if request.session ~= nil then
     leased, err, how = for_session(handle, state, at_work, lease, request)
   else
-    leased, err, how = plainly(handle, state, at_work, lease, request)
+    leased, err = picked(handle, state, at_work, lease, request)
   end
   if registry.states[state.number] == state and C.gyre_log_sample(handle) == 1 then
-    note(handle, state, at_work, leased and leased.id, how or err.kind)
+    note(handle, at_work, leased and leased.id, leased and (how or "picked") or err.kind)
   end
   return leased, err
 end

@@ -20,12 +20,17 @@ local tostring, type = tostring, type
 ---@field key? string of consistent-hash [host, then session]
 ---@field choices? integer of performance, 1 to 64: how many random proxies are compared
 ---@field random_ties? boolean least-used and least-active: break ties at random, not by slot
----@field strategy? string|gyre.Strategy for this request, instead of the pool's
+---@field min_success? number 0 to 1: leaves out whose success_rate is lower
+---@field max_ms? number leaves out whose ema_ms is higher; who has none yet may serve
+---@field priority? number for the strategy: tiered begins higher for a higher one
+---@field attempt? integer which one it is, from 1 on; for the strategy: tiered begins higher after a failure
+---@field strategy? string|gyre.Strategy|gyre.Composition for this request, instead of the pool's
 ---@field metadata? any for the strategy; gyre does not read it
 
 local FIELDS = {
   session = true, host = true, country = true, region = true, tags = true, exclude = true, key = true,
-  choices = true, random_ties = true, strategy = true, metadata = true,
+  choices = true, random_ties = true, strategy = true, metadata = true, min_success = true, max_ms = true,
+  priority = true, attempt = true,
 }
 local FIRST_ROOM = 16
 
@@ -172,6 +177,31 @@ local function set_picking(cell, request)
   return nil
 end
 
+-- What it asks of the proxy's record; priority and attempt are only checked.
+local function set_limits(cell, request)
+  local min_success, max_ms, attempt, priority = request.min_success, request.max_ms, request.attempt, request.priority
+  cell.min_success, cell.max_ms = 0, 0
+  if min_success ~= nil then
+    if type(min_success) ~= "number" or not (min_success >= 0 and min_success <= 1) then
+      return "min_success must be a number from 0 to 1"
+    end
+    cell.min_success = min_success
+  end
+  if max_ms ~= nil then
+    if type(max_ms) ~= "number" or max_ms <= 0 or max_ms ~= max_ms then
+      return "max_ms must be a number of milliseconds above 0"
+    end
+    cell.max_ms = max_ms
+  end
+  if attempt ~= nil and (type(attempt) ~= "number" or not (attempt >= 1 and attempt % 1 == 0)) then
+    return "attempt must be a whole number from 1 on"
+  end
+  if priority ~= nil and (type(priority) ~= "number" or priority ~= priority) then
+    return "priority must be a number"
+  end
+  return nil
+end
+
 --- Takes over the fields of a request.
 ---@param self gyre.Criteria
 ---@param request table
@@ -184,6 +214,7 @@ function criteria.fill(self, request)
   local cell = self.cell
   self.filtered = false
   local fault = set_names(self, cell, request) or set_labels(self, cell, request) or set_picking(cell, request)
+    or set_limits(cell, request)
   if request.exclude ~= nil then
     return fault or set_exclude(self, request.exclude)
   end

@@ -66,8 +66,11 @@ function filter.read(wanted)
   return country, region, tags, fault
 end
 
--- The countries of the second list that are in the first, in the second's order.
-local function common(allowed, wanted)
+--- The countries of the second list that are in the first, in the second's order.
+---@param allowed string
+---@param wanted string
+---@return string
+function filter.common(allowed, wanted)
   local both, allow = {}, {}
   for country in gmatch(lower(allowed), "[^,]+") do
     allow[country] = true
@@ -79,16 +82,24 @@ local function common(allowed, wanted)
   end
   return table.concat(both, ",")
 end
+local common = filter.common
 
 --- Makes `asked` ask for what passes both a request and a filter.
 ---@param asked gyre.Criteria
 ---@param request gyre.Criteria
 ---@param wanted { country?: string, region?: string, tags?: string }
+---@param drop? { country?: boolean, region?: boolean } of the request's filter
 ---@return boolean none nothing can pass both
-function filter.narrow(asked, request, wanted)
+function filter.narrow(asked, request, wanted, drop)
   local cell, country, region, tags = asked.cell, wanted.country, wanted.region, wanted.tags
   local none = false
   ffi.copy(cell, request.cell, SIZE)
+  if drop and drop.country then
+    cell.country = nil
+  end
+  if drop and drop.region then
+    cell.region = nil
+  end
   if country and country ~= "" then
     if cell.country ~= nil and request.country ~= "" then
       country = common(request.country, country)
@@ -113,6 +124,17 @@ function filter.narrow(asked, request, wanted)
     asked.tags = request.tags
   end
   return none
+end
+
+filter.NOTHING = {}
+
+--- Takes fields out of what a request asks.
+---@param asked gyre.Criteria
+---@param fields string[] "country", "region"
+function filter.drop(asked, fields)
+  for i = 1, #fields do
+    asked.cell[fields[i]] = nil
+  end
 end
 
 return filter

@@ -21,6 +21,8 @@ local runtime = require "gyre.runtime"
 ---@field job function
 local gyre = {
   open = require "gyre.open",
+  --- Puts strategies together: gyre.compose { where = { country = "US" }, "performance", fallback = "random" }.
+  compose = require("gyre.strategy.compose").new,
   --- An empty lease, for pool:acquire_into().
   lease = require("gyre.lease").new,
   --- Version of libgyre, e.g. "0.1.0".

@@ -1,34 +1,45 @@
 -- gyre.open(): a pool from options, a strategy and a list.
 local ffi = require "ffi"
 local C = require "gyre.clib"
+local active = require "gyre.active"
 local list = require "gyre.list"
 local options = require "gyre.options"
 local pool = require "gyre.pool"
 local registry = require "gyre.registry"
 local status = require "gyre.status"
 local strategy = require "gyre.strategy"
+local swap = require "gyre.swap"
 
 local error, type = error, type
 
-local DEFAULT_STRATEGY = "round-robin"
-
 -- What can be read and checked without a pool.
 local function prepare(given)
-  local made, err = strategy.load(given.strategy or DEFAULT_STRATEGY)
-  if not made then
-    return nil, err
-  end
-  local parsed
-  if given.proxies ~= nil then
-    parsed, err = list.read(given.proxies)
-    if not parsed then
-      return nil, err
+  local made, loaded, parsed, err
+  if given.strategy ~= nil then
+    made, loaded = strategy.load(given.strategy, given.strategy_options,
+      { trusted = given.trusted, seed = given.seed, budget = given.budget_ms })
+    if not made then
+      return loaded
     end
   end
-  return made, nil, parsed
+  if given.proxies ~= nil then
+    parsed, err = list.read(given.proxies)
+  end
+  return err, made, loaded, parsed
 end
 
-local function fill(opened, made, parsed)
+local function use(opened, given, made, loaded)
+  if not made then
+    return swap.follow(opened)
+  end
+  local at_work, err = active.new(opened.handle, registry.states[opened.number], made, loaded)
+  if not at_work then
+    return nil, err
+  end
+  return swap.put(opened, at_work, { adopt = true, local_only = given.local_only })
+end
+
+local function fill(opened, given, made, loaded, parsed)
   if parsed then
     local report, err = list.load(opened.handle, parsed)
     if not report then
@@ -36,7 +47,15 @@ local function fill(opened, made, parsed)
     end
     registry.states[opened.number].loaded = report
   end
-  return pool.put_to_work(opened, made)
+  return use(opened, given, made, loaded)
+end
+
+local function settings_of(given)
+  return {
+    seed = given.seed, shared = given.shared ~= nil, fallback = given.fallback, trusted = given.trusted,
+    watch = given.watch, logger = given.logger, budget_ms = given.budget_ms, trip_after = given.trip_after,
+    trip_rest = given.trip_rest,
+  }
 end
 
 --- Opens a pool. Nothing is made when list or strategy cannot be read.
@@ -52,8 +71,8 @@ local function open(given)
   if not settings then
     return nil, err
   end
-  local made, why, parsed = prepare(given)
-  if not made then
+  local why, made, loaded, parsed = prepare(given)
+  if why then
     return nil, why
   end
   local cell = ffi.new "struct gyre_pool *[1]"
@@ -61,9 +80,9 @@ local function open(given)
   if code ~= 0 then
     return nil, status.error(code)
   end
-  local opened = pool.wrap(cell[0], given.seed)
+  local opened = pool.wrap(cell[0], settings_of(given))
   local filled
-  filled, err = fill(opened, made, parsed)
+  filled, err = fill(opened, given, made, loaded, parsed)
   if not filled then
     opened:close()
     return nil, err

@@ -12,7 +12,21 @@ local error, pairs, tonumber, tostring, type = error, pairs, tonumber, tostring,
 ---@field shared? string path of a segment file, usually on /dev/shm
 ---@field mode? string permission bits of a new segment file, octal as for chmod ["0600"]
 ---@field group? string its group, by name or number in text [the process's own]
----@field strategy? string|gyre.Strategy name, path or table ["round-robin"]
+---@field strategy? string|gyre.Strategy|gyre.Composition name, path, table or composition [what the segment says, and
+--- in
+--- a new one "round-robin"]
+---@field strategy_options? table<string, any> options of it
+---@field local_only? boolean it is for this handle alone, though the pool is shared [false]
+---@field fallback? string|gyre.Strategy|gyre.Composition serves where the strategy cannot ["round-robin", which does
+--- not
+--- serve for metadata that is missing]
+---@field trusted? boolean files with strategies have ffi, io, os and require, and no checks against endless loops
+--- [false]
+---@field watch? boolean a strategy's file that changed is loaded again, within a second or so [false]
+---@field budget_ms? number what a call of a strategy may take of the processor's time, beyond 100,000 steps [10]
+---@field trip_after? integer failures in a row after which a strategy rests [10]
+---@field trip_rest? number seconds that it rests [30]
+---@field logger? fun(message: string) is told of strategies that fail [the standard error]
 ---@field max_proxies? integer capacity [65536]
 ---@field max_leases? integer capacity for leases in flight [65536]
 ---@field max_sessions? integer so many sessions fit for certain [131072]
@@ -55,10 +69,21 @@ local BREAKER = {
 }
 local CLOCKS = { system = C.GYRE_CLOCK_SYSTEM, manual = C.GYRE_CLOCK_MANUAL }
 local LARGEST = { seed = 2 ^ 53 }
-local SOURCES = { proxies = "a path or a list", strategy = "a name, a path or a table" }
+local SOURCES = {
+  proxies = "a path or a list", strategy = "a name, a path or a table", fallback = "a name, a path or a table",
+}
+-- What is Lua's, with its type.
+local OURS = {
+  strategy_options = "table", local_only = "boolean", trusted = "boolean", watch = "boolean", logger = "function",
+  budget_ms = "number", trip_after = "number", trip_rest = "number",
+}
 local ELSEWHERE = {
   proxies = true, strategy = true, shared = true, mode = true, group = true, breaker = true, clock = true,
+  fallback = true,
 }
+for name in pairs(OURS) do
+  ELSEWHERE[name] = true
+end
 
 local options = {}
 
@@ -103,6 +128,14 @@ local function check_types(given)
   end
   if group ~= nil and type(group) ~= "string" then
     error("option 'group' must be the name or the number of a group, as text", 4)
+  end
+  for name, wanted in pairs(OURS) do
+    local value = given[name]
+    if value ~= nil and type(value) ~= wanted then
+      error(("option '%s' must be a %s, not a %s"):format(name, wanted, type(value)), 4)
+    elseif wanted == "number" and value and not (value > 0 and value < math.huge) then
+      error(("option '%s' must be above 0"):format(name), 4)
+    end
   end
   for name, meaning in pairs(SOURCES) do
     local source = given[name]

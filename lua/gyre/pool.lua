@@ -3,24 +3,27 @@
 local ffi = require "ffi"
 local C = require "gyre.clib"
 local acquire = require "gyre.acquire"
-local active = require "gyre.active"
 local lease = require "gyre.lease"
 local member = require "gyre.member"
 local proxy = require "gyre.proxy"
 local registry = require "gyre.registry"
 local runtime = require "gyre.runtime"
 local status = require "gyre.status"
-local strategy = require "gyre.strategy"
+local swap = require "gyre.swap"
 local base = require "gyre.pool.base"
 
 local error, getmetatable, ipairs, next, pairs = error, getmetatable, ipairs, next, pairs
 local tonumber, tostring, type = tonumber, tostring, type
 local new_lease, is_lease, by_request = lease.new, lease.is, acquire.by_request
+local notice = swap.notice
 local pools, states = registry.pools, registry.states
 local closed, result, check_id = base.closed, base.result, base.check_id
 
 local buffer = ffi.new("char[?]", proxy.URL_SIZE)
 local id_cell = ffi.new "uint64_t[1]"
+local DEFAULT_BUDGET = 10 -- milliseconds
+local DEFAULT_TRIP_AFTER, DEFAULT_TRIP_REST = 10, 30 -- failures in a row, seconds
+
 --- A pool of proxies. `#pool` is their number. Not to be shared between Lua states.
 ---@class gyre.Pool: ffi.cdata*
 ---@field loaded? gyre.list.Report what became of the list it was opened with
@@ -35,6 +38,7 @@ local PARTS = {
   require "gyre.pool.reload",
   require "gyre.pool.session",
   require "gyre.pool.state",
+  require "gyre.pool.strategy",
   require "gyre.pool.upkeep",
 }
 for _, part in ipairs(PARTS) do
@@ -70,7 +74,10 @@ function Pool.acquire_into(self, into, request)
     error("acquire_into takes a lease made by gyre.lease()", 2)
   end
   into.pool, into.memo = self.number, 0
-  if self.request.picker ~= 0 and is_plain(request) then
+  if self.generation[0] ~= self.seen then
+    notice(self)
+  end
+  if self.plain ~= 0 and is_plain(request) then
     local code = C.gyre_acquire(handle, self.request, into.raw)
     if code == 0 then
       into.tag = self.tag
@@ -78,7 +85,11 @@ function Pool.acquire_into(self, into, request)
     end
     return nil, status.error(code)
   end
-  return by_request(handle, states[self.number], into, request)
+  local state = states[self.number]
+  if state.watch then
+    swap.look(self)
+  end
+  return by_request(handle, state, into, request)
 end
 
 --- Adds a proxy.
@@ -222,41 +233,6 @@ function Pool.each(self)
   return next_proxy, self
 end
 
--- With a native strategy acquire() is one call of the core; otherwise it goes through the strategy's view.
-local function put_to_work(self, made)
-  local state = states[self.number]
-  local at_work, err = active.new(self.handle, state, made)
-  if not at_work then
-    return nil, err
-  end
-  state.strategy = at_work
-  state.generation = state.generation + 1
-  self.request.picker = at_work.picker or 0
-  self.request.choices = at_work.choices
-  self.request.random_ties = at_work.random_ties and 1 or 0
-  self.tag = at_work.tag
-  return true
-end
-
---- Changes the strategy, from the next acquire of this handle on. One that cannot be loaded leaves the old one.
----@param source string|gyre.Strategy name, path or table
----@param options? table<string, any>
----@return true? changed
----@return gyre.Error? err kinds: strategy, missing_metadata, closed
-function Pool.use(self, source, options)
-  if type(source) ~= "string" and type(source) ~= "table" then
-    error("a strategy is a name, a path or a table, not a " .. type(source), 2)
-  end
-  if self.handle == nil then
-    return closed()
-  end
-  local made, err = strategy.load(source, options)
-  if not made then
-    return nil, err
-  end
-  return put_to_work(self, made)
-end
-
 --- Closes the handle; a shared segment stays. Leases and proxies of it are harmless afterwards. Again is harmless.
 function Pool.close(self)
   local handle = self.handle
@@ -300,36 +276,62 @@ local function to_text(self)
   if self.handle == nil then
     return "pool (closed)"
   end
-  return ("pool of %d, %s"):format(length(self), states[self.number].strategy.name)
+  local at_work = states[self.number].strategy
+  return ("pool of %d, %s"):format(length(self), at_work.strategy.title or at_work.name)
 end
 
 local Handle = ffi.metatype(
-  -- `request` is what a plain acquire() asks of the core; its picker is 0 under a strategy in Lua.
-  ffi.typeof "struct { struct gyre_pool *handle; struct gyre_request request; uint32_t number, tag; }",
+  -- `request` is what a plain acquire() asks of the core, where `plain` says that it can; `generation` is where the
+  -- segment's strategy stands, `seen` what this handle has seen of it.
+  ffi.typeof [[struct {
+    struct gyre_pool *handle; const uint32_t *generation; uint32_t seen, plain; struct gyre_request request;
+    uint32_t number, tag;
+  }]],
   { __index = index, __len = length, __tostring = to_text, __gc = Pool.close }
 )
 
 ---@class gyre.pool
-local pool = { put_to_work = put_to_work }
+local pool = {}
 
---- Wraps a handle of the core, which is the pool's from now on. It still needs a strategy: put_to_work().
+--- What of gyre.open's options is Lua's.
+---@class gyre.pool.Settings
+---@field seed? number
+---@field shared? boolean
+---@field fallback? string|gyre.Strategy|gyre.Composition
+---@field trusted? boolean
+---@field watch? boolean
+---@field logger? fun(message: string)
+---@field budget_ms? number
+---@field trip_after? integer
+---@field trip_rest? number
+
+--- Wraps a handle of the core, which is the pool's from now on. It still needs a strategy: see swap.lua.
 ---@param handle ffi.cdata* `struct gyre_pool *`
----@param seed? number
+---@param settings gyre.pool.Settings
 ---@return gyre.Pool
-function pool.wrap(handle, seed)
+function pool.wrap(handle, settings)
   local number = registry.next_number()
   local self = Handle()
   self.handle, self.number = handle, number
-  self.request.size = ffi.sizeof "struct gyre_request"
+  self.generation = C.gyre_strategy_generation(handle)
   pools[number] = self
   states[number] = {
     number = number,
     slots = C.gyre_pool_slots(handle),
     proxies = {},
-    named = {},
-    recorders = {},
-    generation = 0,
-    seed = seed,
+    named = {}, named_count = 0,
+    recorders = {}, last_tag = 0,
+    seed = settings.seed,
+    epoch = C.gyre_pool_epoch(handle),
+    shared = settings.shared or false,
+    fallback_given = settings.fallback,
+    how = { trusted = settings.trusted, seed = settings.seed, budget = settings.budget_ms },
+    budget = settings.budget_ms or DEFAULT_BUDGET,
+    trip_after = settings.trip_after or DEFAULT_TRIP_AFTER,
+    trip_rest = settings.trip_rest or DEFAULT_TRIP_REST,
+    watch = settings.watch or false, look_at = 0,
+    logger = settings.logger,
+    failed_swaps = 0,
   }
   return self
 end

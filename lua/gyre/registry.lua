@@ -6,10 +6,24 @@
 ---@field slots ffi.cdata* `const struct gyre_slot *`: the hot records
 ---@field proxies table<integer, gyre.Proxy> proxy objects made so far, by slot
 ---@field strategy gyre.strategy.Active of requests that name none
----@field generation integer how often pool:use() has changed it
 ---@field named table<any, gyre.strategy.Active> strategies that requests named
----@field recorders gyre.strategy.Active[] strategies with `record`, by the tag in the leases they issued
+---@field named_count integer
+---@field recorders table<integer, gyre.strategy.Active> strategies with `record`, by the tag in the leases they issued
+---@field last_tag integer
 ---@field seed? number
+---@field epoch ffi.cdata* `const uint32_t *`: where the number of changes of the pool stands
+---@field shared boolean others may have the segment too
+---@field fallback_given? string|gyre.Strategy|gyre.Composition
+---@field fallback? gyre.strategy.Active once it was needed
+---@field last_resort? gyre.strategy.Active likewise
+---@field how gyre.strategy.How
+---@field budget number milliseconds that a call of a strategy may take beyond its grant
+---@field trip_after integer failures in a row after which a strategy rests
+---@field trip_rest number seconds
+---@field watch boolean
+---@field look_at number pool time of the next look at the strategy's files
+---@field logger? fun(message: string)
+---@field failed_swaps integer
 ---@field loaded? gyre.list.Report
 
 ---@class gyre.registry

@@ -1,106 +1,112 @@
--- Finding, loading and checking strategies. The contract is in strategies/README.md.
-local C = require "gyre.clib"
+-- Loading strategies: finding, compiling in a world of their own, checking, configuring. The contract is in
+-- strategies/README.md.
+local compose = require "gyre.strategy.compose"
+local confine = require "gyre.strategy.confine"
 local errors = require "gyre.error"
+local find = require "gyre.strategy.find"
+local guard = require "gyre.strategy.guard"
+local options_text = require "gyre.strategy.text"
+local sandbox = require "gyre.strategy.sandbox"
+local steps = require "gyre.strategy.steps"
 
 local error, ipairs, pairs, pcall, tostring, type = error, ipairs, pairs, pcall, tostring, type
 
 --- A rule that picks a proxy from a view.
 ---@class gyre.Strategy
 ---@field name string
+---@field title? string says more than the name, e.g. what a composition is made of
 ---@field native? gyre.Native the core picks; `select` is then used only by other strategies
 ---@field choices? integer of a native "best", where a request does not say: how many are compared [3]
 ---@field random_ties? boolean of a native "least-used" and "least-active", likewise
----@field requires? gyre.Metadata[] what every proxy must have
+---@field min_success? number likewise, of any native one
+---@field max_ms? number likewise
+---@field key? "key"|"host"|"session" of a native "hash": which field of the request is the key [the first it has]
+---@field requires? gyre.Metadata[] what every proxy, or for "session" every request, must have
+---@field fallback? string|gyre.Strategy serves where `requires` is not met, and when it fails [the pool's]
 ---@field options? table<string, any> defaults; the only options it takes
 ---@field configure? fun(self: gyre.Strategy, options: table) error() in here rejects the strategy
----@field select fun(self: gyre.Strategy, view: gyre.View, request: gyre.Request): gyre.Proxy?, string?
+---@field refresh? fun(self: gyre.Strategy, pool: table) when it is put to work, and when proxies or labels changed
+---@field steps? gyre.strategy.Step[] tried in order until one has somebody; instead of `select`
+---@field first? fun(self: gyre.Strategy, request: gyre.Request, view?: gyre.View): integer the step to begin with [1]
+---@field takes? string[] "country", "region": its view is not narrowed by these, it looks at the request itself
+---@field keep? table a filter: a session keeps its proxy while that passes it, whatever step would be the first
+---@field select? fun(self: gyre.Strategy, view: gyre.View, request: gyre.Request): gyre.Proxy?, string?
 ---@field record? fun(self: gyre.Strategy, proxy: gyre.Proxy, outcome: gyre.Outcome)
+---@field judge? fun(self: gyre.Strategy, asked: gyre.Asked, response?: gyre.Response, err?: gyre.Error): gyre.Verdict?,
+--- number?
 
 ---@alias gyre.Native "round-robin"|"random"|"least-used"|"least-active"|"best"|"weighted"|"hash"
----@alias gyre.Metadata "latency"|"country"|"region"|"cost"|"weight"
+---@alias gyre.Metadata "latency"|"country"|"region"|"cost"|"weight"|"session"
+
+--- How to load.
+---@class gyre.strategy.How
+---@field trusted? boolean files have all of the program, and no checks against endless loops
+---@field seed? number of math.random() in strategies
+---@field budget? number milliseconds that configure may take beyond its grant [10]
+
+--- What is known of a loaded strategy beside its table.
+---@class gyre.strategy.Loaded
+---@field guarded boolean some of its code is: every call of it goes between guard.begin() and a look at guard.is_over()
+---@field nested gyre.Strategy[] strategies it asked for
+---@field files gyre.strategy.Source[] what was read for it
+---@field name? string by which other processes load it; nil: they cannot, and `local_why` says why
+---@field options? string the same of its options
+---@field local_why? string
 
 local strategy = {}
 
-local PICKERS = {
-  ["round-robin"] = C.GYRE_PICK_ROUND_ROBIN,
-  random = C.GYRE_PICK_RANDOM,
-  ["least-used"] = C.GYRE_PICK_LEAST_USED,
-  ["least-active"] = C.GYRE_PICK_LEAST_ACTIVE,
-  best = C.GYRE_PICK_BEST,
-  weighted = C.GYRE_PICK_WEIGHTED,
-  hash = C.GYRE_PICK_HASH,
-}
-local METADATA = { latency = true, country = true, region = true, cost = true, weight = true }
--- Parts of the contract that nothing heeds yet: a strategy that counts on one must not run without it.
-local UNSUPPORTED = { "judge", "fallback" }
-local FUNCTIONS = { "configure", "record" }
+local METADATA = { latency = true, country = true, region = true, cost = true, weight = true, session = true }
+local FUNCTIONS = { "configure", "record", "judge", "refresh", "first", "select" }
+local MOST_DEEP = 8
+local BUDGET = 10
+
+-- What is being loaded: nested loads add to it.
+---@class gyre.strategy.Loading : gyre.strategy.Loaded, gyre.strategy.How
+---@field depth integer
+local loading
 
 local function fail(message, ...)
   return nil, errors.new("strategy", message:format(...))
 end
 
--- Directories with strategies: the user's, beside lua/ in the source tree, beside share/lua/5.1 when installed.
-local function directories()
-  local found = {}
-  for directory in (os.getenv "GYRE_STRATEGY_PATH" or ""):gmatch "[^:;]+" do
-    found[#found + 1] = directory
+local load_part
+
+-- What strategies know as strategy(source, options): another one, to be asked by select(view, request).
+local function nested(source, options)
+  if not loading then
+    error("strategies are asked for in configure, not later", 2)
   end
-  local root = debug.getinfo(1, "S").source:match "^@(.*)gyre/strategy%.lua$"
-  if root then
-    root = root == "" and "./" or root
-    found[#found + 1] = root .. "../strategies"
-    found[#found + 1] = root .. "../../gyre/strategies"
+  local made, err = load_part(compose.part(source), options)
+  if not made then
+    error(err.message, 0)
   end
-  return found
+  loading.nested[#loading.nested + 1] = made
+  return made
 end
 
-local function read(path)
-  local file, why = io.open(path, "rb")
-  if not file then
-    return nil, why
+-- Runs the text of a strategy; what it returns is its own.
+local function evaluate(source)
+  local trusted = source.builtin or loading.trusted or false
+  local chunk, why, inner
+  if trusted then
+    chunk, why = loadstring(source.text, source.chunk)
+    inner = chunk
+  else
+    chunk, why, inner = guard.compile(source.text, source.chunk)
   end
-  local text
-  text, why = file:read "*a"
-  file:close()
-  return text, why
-end
-
--- Source text and chunk name of a strategy by name.
-local function find(name)
-  local file_name, tried = name:gsub("_", "-") .. ".lua", {}
-  for _, directory in ipairs(directories()) do
-    local path = directory .. "/" .. file_name
-    local text = read(path)
-    if text then
-      return text, "@" .. path
-    end
-    tried[#tried + 1] = "\n\tno file " .. path
-  end
-  local embedded = package.loaded["gyre.embedded"]
-  local text = embedded and embedded[file_name:sub(1, -5)]
-  if text then
-    return text, "=strategies/" .. file_name
-  end
-  return fail("no strategy '%s':%s", name, table.concat(tried))
-end
-
-local function refuse_global(_, name)
-  error(("a strategy must not assign the global '%s'"):format(tostring(name)), 2)
-end
-
--- Runs the text of a strategy; what it returns is its own, and its globals are read-only.
-local function evaluate(text, chunk_name)
-  local chunk, why = loadstring(text, chunk_name)
   if not chunk then
     return fail("%s", why)
   end
-  setfenv(chunk, setmetatable({}, { __index = _G, __newindex = refuse_global }))
-  local ran, made = pcall(chunk)
+  setfenv(inner, sandbox.environment(trusted, { strategy = nested }, loading.seed))
+  if not trusted then
+    loading.guarded = true
+  end
+  local ran, made = confine.call(not trusted and loading.budget, chunk)
   if not ran then
     return fail("%s", tostring(made))
   end
   if type(made) ~= "table" then
-    return fail("%s returns a %s; a strategy is a table", chunk_name:sub(2), type(made))
+    return fail("%s returns a %s; a strategy is a table", source.chunk:sub(2), type(made))
   end
   return made
 end
@@ -120,32 +126,35 @@ local function check_requires(made)
   return true
 end
 
---- Checks that a table is a strategy.
----@param made table
----@return gyre.Strategy? strategy
----@return gyre.Error? err
-function strategy.check(made)
+-- What can be said before it is configured.
+local function check(made)
   if type(made.name) ~= "string" then
     return fail "a strategy needs a name"
   end
-  if type(made.select) ~= "function" then
-    return fail("strategy '%s' has no function select(self, view, request)", made.name)
-  end
   for _, field in ipairs(FUNCTIONS) do
     if made[field] ~= nil and type(made[field]) ~= "function" then
+      if field == "select" then
+        return fail("strategy '%s' has no function select(self, view, request)", made.name)
+      end
       return fail("strategy '%s': %s must be a function", made.name, field)
     end
   end
-  for _, field in ipairs(UNSUPPORTED) do
-    if made[field] ~= nil then
-      return fail("strategy '%s': %s is not supported yet", made.name, field)
-    end
+  if made.options ~= nil and type(made.options) ~= "table" then
+    return fail("strategy '%s': options must be a table of defaults", made.name)
   end
-  if made.native ~= nil and not PICKERS[made.native] then
+  return check_requires(made)
+end
+
+local function check_configured(made)
+  local fault = steps.check(made)
+  if fault then
+    return fail("strategy '%s': %s", made.name, fault)
+  elseif type(made.select) ~= "function" then
+    return fail("strategy '%s' has no function select(self, view, request)", made.name)
+  elseif made.native ~= nil and not steps.PICKERS[made.native] then
     return fail("strategy '%s': there is no native picker '%s'", made.name, tostring(made.native))
   end
-  local ok, err = check_requires(made)
-  return ok and made, err
+  return made
 end
 
 local function configure(made, options)
@@ -159,60 +168,116 @@ local function configure(made, options)
     end
     merged[name] = value
   end
-  if not made.configure then
-    return made
+  if made.configure then
+    local configured, why = confine.call(loading.guarded and loading.budget, made.configure, made, merged)
+    if not configured then
+      return fail("strategy '%s': %s", made.name, tostring(why))
+    end
   end
-  local configured, why = pcall(made.configure, made, merged)
-  if not configured then
-    return fail("strategy '%s': %s", made.name, tostring(why))
+  return check_configured(made)
+end
+
+-- A table of the user's, or the file of a name or path.
+local function get(source)
+  if type(source) == "table" then
+    return source
+  end
+  local found, err = find.source(source)
+  if not found then
+    return nil, err
+  end
+  loading.files[#loading.files + 1] = found
+  return evaluate(found)
+end
+
+function load_part(source, options)
+  if compose.is(source) then
+    source, options = "composite", compose.new(source)
+  end
+  if loading.depth >= MOST_DEEP then
+    return fail("strategies are nested more than %d deep", MOST_DEEP)
+  end
+  loading.depth = loading.depth + 1
+  local made, err = get(source)
+  local sound
+  if made then
+    sound, err = check(made)
+  end
+  if sound then
+    made, err = configure(made, options)
+  end
+  loading.depth = loading.depth - 1
+  if err then
+    return nil, err
   end
   return made
 end
 
-local function load(source)
+-- How other processes can load the same, if they can.
+local function describe(source, options, found)
+  if compose.is(source) then
+    source, options = "composite", compose.new(source)
+  end
   if type(source) == "table" then
-    return source
+    found.local_why = "a strategy given as a table cannot be loaded by other processes"
+    return
   end
-  local text, chunk_name
-  if source:find("/", 1, true) or source:find "%.lua$" then
-    local why
-    text, why = read(source)
-    if not text then
-      return fail("%s", why)
-    end
-    chunk_name = "@" .. source
-  elseif not source:find "^[%w_-]+$" then
-    return fail("'%s' is no name of a strategy", source)
-  else
-    text, chunk_name = find(source)
-    if not text then
-      return nil, chunk_name
-    end
+  local text, why = options_text.write(options)
+  if not text then
+    found.local_why = ("options with %s cannot be sent to other processes"):format(why)
+    return
   end
-  return evaluate(text, chunk_name)
+  found.name = find.is_path(source) and find.absolute(source) or find.canonical(source)
+  found.options = text
 end
 
 --- Loads, checks and configures a strategy.
----@param source string|gyre.Strategy a name ("-" and "_" are the same in it), a path (with "/" or ".lua"), or a table
+---@param source string|gyre.Strategy|gyre.Composition a name ("-" and "_" are the same in it), a path (with "/" or
+--- ".lua"), a table, or a composition
 ---@param options? table<string, any>
+---@param how? gyre.strategy.How
 ---@return gyre.Strategy? strategy
----@return gyre.Error? err
-function strategy.load(source, options)
-  local made, err = load(source)
-  if made then
-    made, err = strategy.check(made)
-  end
-  if not made then
+---@return gyre.strategy.Loaded|gyre.Error loaded or why not
+function strategy.load(source, options, how)
+  how = how or {}
+  local outer = loading
+  loading = {
+    depth = 0, guarded = false, nested = {}, files = {},
+    trusted = how.trusted, seed = how.seed, budget = how.budget or BUDGET,
+  }
+  local found = loading
+  local called, made, err = pcall(load_part, source, options)
+  loading = outer
+  if not called then
+    return fail("%s", tostring(made))
+  elseif not made then
     return nil, err
   end
-  return configure(made, options)
+  describe(source, options, found)
+  return made, found
 end
 
---- The number of the core's picker that a strategy names, or nil.
----@param made gyre.Strategy
----@return integer?
-function strategy.picker(made)
-  return PICKERS[made.native]
+--- Is what was read for a strategy still what its files hold?
+---@param loaded gyre.strategy.Loaded
+---@return boolean
+function strategy.is_current(loaded)
+  for _, file in ipairs(loaded.files) do
+    if file.path then
+      local text = find.read(file.path)
+      if text and text ~= file.text then
+        return false
+      end
+    end
+  end
+  return true
+end
+
+--- Takes what the files hold now for read, though it could not be used.
+---@param loaded gyre.strategy.Loaded
+function strategy.accept(loaded)
+  for _, file in ipairs(loaded.files) do
+    file.text = file.path and find.read(file.path) or file.text
+  end
 end
 
 return strategy

@@ -9,14 +9,15 @@
 local ffi = require "ffi"
 local C = require "gyre.clib"
 local faces = require "gyre.view.face"
+local facade = require "gyre.strategy.facade"
 local filter = require "gyre.filter"
-local registry = require "gyre.registry"
 
 local error, tostring, type = error, tostring, type
 local enter, count, listed, chosen, pick, new_face = faces.enter, faces.count, faces.listed, faces.chosen, faces.pick,
   faces.new
 local random_of = faces.random
-local by_number, ids, pools = faces.by_number, faces.ids, registry.pools
+local by_number, ids = faces.by_number, faces.ids
+local slot_cell = ffi.new "uint32_t[1]"
 local MAX_SAMPLE, UNLISTED, OVER = faces.MAX_SAMPLE, faces.UNLISTED, faces.OVER
 
 --- The eligible proxies for a request: `#view` of them, `view[1]` to `view[#view]`, in the order of their slots.
@@ -51,18 +52,22 @@ View.least_used = picks_by(C.GYRE_PICK_LEAST_USED)
 View.least_active = picks_by(C.GYRE_PICK_LEAST_ACTIVE)
 
 --- The best of a few random ones by latency, load, success and weight; nil when the view is empty. O(choices).
----@param choices? integer 1 to 64 [the request's, or the strategy's, or 3]
+---@param choices? integer 1 to 64, where the request says none [3]
+---@param min_success? number 0 to 1: passes over whose success_rate is lower
+---@param max_ms? number passes over whose ema_ms is higher
 ---@return gyre.Proxy?
-function View.best(self, choices)
+function View.best(self, choices, min_success, max_ms)
   if choices ~= nil and not (type(choices) == "number" and choices >= 1 and choices <= MAX_SAMPLE) then
     error("the best of 1 to 64 can be had", 2)
   end
   local face, handle = enter(self)
   local cell = face.asked.cell
-  local before = cell.choices
-  cell.choices = choices or before
+  local choices_before, success_before, ms_before = cell.choices, cell.min_success, cell.max_ms
+  cell.choices = choices_before ~= 0 and choices_before or choices or 0
+  cell.min_success = success_before ~= 0 and success_before or min_success or 0
+  cell.max_ms = ms_before ~= 0 and ms_before or max_ms or 0
   local found = pick(face, handle, C.GYRE_PICK_BEST)
-  cell.choices = before
+  cell.choices, cell.min_success, cell.max_ms = choices_before, success_before, ms_before
   return found
 end
 
@@ -169,6 +174,16 @@ function View.min(self, score)
   return best
 end
 
+--- Whether nobody is in it. O(1), unlike `#view`.
+---@return boolean
+function View.is_empty(self)
+  local face, handle = enter(self)
+  if self.n >= 0 then
+    return self.n == 0
+  end
+  return face.none or filter.list(handle, face.asked.cell, face.asked.country, slot_cell, 1) == 0
+end
+
 local function advance(position)
   local i = position.i + 1
   position.i = i
@@ -227,7 +242,8 @@ local function index(self, key)
   if method then
     return method
   elseif key == "pool" then
-    return pools[enter(self).state.number]
+    local face = enter(self)
+    return facade.of(face.state, face.root.confined)
   end
   if key == nil then
     return nil -- as view[request.metadata], say, is of no use but no mistake either

@@ -115,7 +115,9 @@ describe("gyre.acquire", function()
     assert.equal("strategy 'spec' picked none: not on Sundays", err.message)
   end)
 
-  it("fails an acquire whose strategy fails, and works again afterwards", function()
+  it("serves by the fallback when the strategy fails, and counts and tells it", function()
+    local told = {}
+    local watched = pools.open(5, { trip_after = 1000, logger = function(message) told[#told + 1] = message end })
     local other = pools.open(1)
     local foreign = other:get(pools.ids(other)[1])
     local broken = {
@@ -125,31 +127,38 @@ describe("gyre.acquire", function()
       function() return "http://192.0.2.1:80" end,
       function() return foreign end,
       function(_, view) return view end,
-      function() return pool:acquire { strategy = "random" } end,
+      function() return watched:acquire { strategy = "random" } end,
     }
     for i, select_function in ipairs(broken) do
-      local lease, err = pool:acquire { strategy = by(select_function) }
-      assert.is_nil(lease, i)
-      assert.equal("strategy", err.kind, i)
-      assert.matches("^strategy 'spec': ", err.message)
+      local strategy = by(select_function)
+      assert.is_true(watched:acquire({ strategy = strategy }):ok(), i)
+      local raised, wrong = 0, 0
+      for _, each in ipairs(watched:strategies()) do
+        raised, wrong = raised + each.raised, wrong + each.wrong
+      end
+      assert.same({ math.min(i, 2), math.max(i - 2, 0) }, { raised, wrong })
+      assert.matches("^strategy 'spec': ", told[i])
     end
-    assert.matches("out of luck", select(2, pool:acquire { strategy = by(broken[1]) }).message)
-    local fails = true
-    assert(pool:use(by(function(_, view)
-      assert(not fails)
-      return view[1]
-    end)))
-    assert.equal("strategy", select(2, pool:acquire()).kind)
-    fails = false
-    assert(pool:acquire())
+    assert.matches("out of luck\nstack traceback:\n.*acquire_spec", told[1])
+    assert.is_nil(told[1]:find("gyre/choose", 1, true)) -- only its own part of the way
+    local count = watched:counter("fallback spec"):get()
+    assert.equal(#broken, count)
     other:close()
+    watched:close()
   end)
 
   it("refuses a pick that the request excluded", function()
     local proxy = pool:get(ids[1])
     local stubborn = by(function() return proxy end)
-    assert(pool:acquire { strategy = stubborn })
-    assert.equal("strategy", select(2, pool:acquire { strategy = stubborn, exclude = { ids[1] } }).kind)
+    local quiet = { strategy = stubborn, exclude = { ids[1] } }
+    local told
+    local listening = pools.open(5, { logger = function(message) told = message end })
+    proxy = listening:get(pools.ids(listening)[1])
+    assert.equal(proxy.id, listening:acquire({ strategy = stubborn }).id)
+    quiet.exclude[1] = proxy.id
+    assert.is_true(listening:acquire(quiet).id ~= proxy.id)
+    assert.matches("not in its view", told)
+    listening:close()
   end)
 
   it("does not let select acquire through itself, or yield for ever", function()

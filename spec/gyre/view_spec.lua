@@ -211,8 +211,15 @@ describe("gyre.view", function()
     pool:update(ids[5], { country = "de" })
     local strategy = { name = "narrow", select = function(_, view) return view:where({ country = "de" })[1] end }
     assert.equal(ids[5], assert(pool:acquire { strategy = strategy }).id)
-    local stubborn = { name = "stubborn", select = function(_, view) return view.pool:get(ids[1]) end }
-    assert.equal("strategy", select(2, pool:acquire { strategy = stubborn, country = "de" }).kind)
+    local stubborn = { name = "stubborn" }
+    local told
+    local listening = pools.open(2, { logger = function(message) told = message end })
+    local ours = pools.ids(listening)
+    listening:update(ours[2], { country = "de" })
+    stubborn.select = function(_, view) return view.pool:get(ours[1]) end
+    assert.equal(ours[2], listening:acquire({ strategy = stubborn, country = "de" }).id) -- by the fallback
+    assert.matches("not in its view", told)
+    listening:close()
   end)
 
   it("is over after select, also when the pool is closed", function()

@@ -28,6 +28,7 @@ local ids = ffi.new("uint64_t[?]", MAX_SAMPLE)
 ---@field picked ffi.cdata* ids that the core picked, the last MAX_SAMPLE
 ---@field picks integer how many it has picked
 ---@field listed integer n when it was closed
+---@field confined? boolean of a strategy that is not trusted
 ---@field none? boolean of where(): nobody can pass this filter and the request's
 ---@field children gyre.view.Face[]
 

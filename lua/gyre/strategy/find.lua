@@ -1,0 +1,136 @@
+-- Where the text of a strategy comes from: a path, or a name that is looked for. Names may have "_" for "-", and some
+-- have an older one.
+local ffi = require "ffi"
+local errors = require "gyre.error"
+
+-- Under a name of our own: others may have declared it their way.
+ffi.cdef [[char *gyre_realpath(const char *path, char *resolved) asm("realpath");]]
+
+local ipairs, type = ipairs, type
+
+local PATH_MAX = 4096 -- of Linux
+
+---@class gyre.strategy.Source
+---@field name? string by which everybody finds it; nil: by path
+---@field path? string
+---@field text string
+---@field chunk string name of the chunk, for messages
+---@field builtin boolean it is one of ours, and trusted
+
+local find = {}
+
+local ALIASES = {
+  ["performance-based"] = "proportional", ["session-persistence"] = "session", ["geo-targeted"] = "geo",
+}
+
+local function fail(message, ...)
+  return nil, errors.new("strategy", message:format(...))
+end
+
+--- The name a built-in goes by.
+---@param name string
+---@return string
+function find.canonical(name)
+  name = name:gsub("_", "-")
+  return ALIASES[name] or name
+end
+
+--- Whether this is a path rather than a name.
+---@param source string
+---@return boolean
+function find.is_path(source)
+  return source:find("/", 1, true) ~= nil or source:find "%.lua$" ~= nil
+end
+
+--- The path from the root; the path itself where the system knows none.
+---@param path string
+---@return string
+function find.absolute(path)
+  local resolved = ffi.new("char[?]", PATH_MAX + 1)
+  if ffi.C.gyre_realpath(path, resolved) ~= nil then
+    return ffi.string(resolved)
+  end
+  return path
+end
+
+-- Directories of the built-ins: beside lua/ in the source tree, beside share/lua/5.1 when installed.
+local function own_directories()
+  local root = debug.getinfo(1, "S").source:match "^@(.*)gyre/strategy/find%.lua$"
+  if not root then
+    return {}
+  end
+  root = root == "" and "./" or root
+  return { root .. "../strategies", root .. "../../gyre/strategies" }
+end
+
+local function user_directories()
+  local found = {}
+  for directory in (os.getenv "GYRE_STRATEGY_PATH" or ""):gmatch "[^:;]+" do
+    found[#found + 1] = directory
+  end
+  return found
+end
+
+--- The content of a file.
+---@param path string
+---@return string? text
+---@return string? why
+function find.read(path)
+  local file, why = io.open(path, "rb")
+  if not file then
+    return nil, why
+  end
+  local text
+  text, why = file:read "*a"
+  file:close()
+  return text, why
+end
+
+local function in_directories(directories, file_name, tried)
+  for _, directory in ipairs(directories) do
+    local path = directory .. "/" .. file_name
+    local text = find.read(path)
+    if text then
+      return text, path
+    end
+    tried[#tried + 1] = "\n\tno file " .. path
+  end
+end
+
+local function by_name(name)
+  local canonical, tried = find.canonical(name), {}
+  local file_name = canonical .. ".lua"
+  local text, path = in_directories(user_directories(), file_name, tried)
+  if text then
+    return { name = canonical, path = path, text = text, chunk = "@" .. path, builtin = false }
+  end
+  text, path = in_directories(own_directories(), file_name, tried)
+  if text then
+    return { name = canonical, path = path, text = text, chunk = "@" .. path, builtin = true }
+  end
+  local embedded = package.loaded["gyre.embedded"]
+  text = embedded and embedded[canonical]
+  if type(text) == "string" then
+    return { name = canonical, text = text, chunk = "=strategies/" .. file_name, builtin = true }
+  end
+  return fail("no strategy '%s':%s", name, table.concat(tried))
+end
+
+--- Finds and reads a strategy.
+---@param source string name or path
+---@return gyre.strategy.Source? found
+---@return gyre.Error? err
+function find.source(source)
+  if find.is_path(source) then
+    local text, why = find.read(source)
+    if not text then
+      return fail("%s", why)
+    end
+    return { path = source, text = text, chunk = "@" .. source, builtin = false }
+  elseif not source:find "^[%w_-]+$" then
+    return fail("'%s' is no name of a strategy", source)
+  end
+  return by_name(source)
+end
+
+return find
