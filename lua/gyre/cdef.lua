@@ -369,7 +369,9 @@ int gyre_counter_add(struct gyre_pool *pool, const char *name, double delta, dou
 int gyre_counter_get(struct gyre_pool *pool, const char *name, double *value);
 int gyre_counter_next(struct gyre_pool *pool, uint64_t *cursor, struct gyre_counter *counter);
 int gyre_log_enable(struct gyre_pool *pool, double sample_rate);
+double gyre_log_share(struct gyre_pool *pool);
 int gyre_log_sample(struct gyre_pool *pool);
+uint64_t gyre_session_hash(struct gyre_pool *pool, const char *session);
 int gyre_log_write(struct gyre_pool *pool, const struct gyre_decision *decision);
 int gyre_log_read(struct gyre_pool *pool, uint64_t *cursor, struct gyre_decision *decision);
 ]]

@@ -146,8 +146,8 @@ local function for_session(handle, state, at_work, lease, request)
   return leased, err, leased and (code == C.GYRE_ENOT_FOUND and "session new" or "session moved")
 end
 
-local function note(handle, at_work, id, reason)
-  log.write(handle, at_work.name, at_work.generation, id, view.candidates(at_work.face, handle), reason)
+local function note(handle, at_work, id, reason, session)
+  log.write(handle, at_work.name, at_work.generation, id, view.candidates(at_work.face, handle), reason, session)
 end
 
 --- Acquires by a strategy in Lua, whose view holds the request already.
@@ -173,7 +173,7 @@ function choose.acquire(handle, state, at_work, lease, request)
     leased, err = picked(handle, state, at_work, lease, request)
   end
   if registry.states[state.number] == state and C.gyre_log_sample(handle) == 1 then
-    note(handle, at_work, leased and leased.id, leased and (how or "picked") or err.kind)
+    note(handle, at_work, leased and leased.id, leased and (how or "picked") or err.kind, request.session)
   end
   return leased, err
 end

@@ -31,6 +31,16 @@ GYRE_API int gyre_log_enable(struct gyre_pool *pool, double sample_rate)
     return 0;
 }
 
+GYRE_API double gyre_log_share(struct gyre_pool *pool)
+{
+    return load_relaxed(&pool->control->log_sample) / (double)UINT32_MAX;
+}
+
+GYRE_API uint64_t gyre_session_hash(struct gyre_pool *pool, const char *session)
+{
+    return gyre__session_hash(pool, session);
+}
+
 static bool draw(struct gyre_pool *pool, struct thread *thread)
 {
     uint32_t sample = load_relaxed(&pool->control->log_sample);

@@ -41,6 +41,16 @@ function Pool.log(self, share)
   return base.result(C.gyre_log_enable(self.handle, share))
 end
 
+--- The share of all decisions that is logged on the segment.
+---@return number? share
+---@return gyre.Error? err
+function Pool.log_share(self)
+  if self.handle == nil then
+    return closed()
+  end
+  return C.gyre_log_share(self.handle)
+end
+
 local function decision()
   return {
     sequence = tonumber(info.sequence),
@@ -93,8 +103,10 @@ local log = { methods = Pool }
 ---@param id? number the proxy picked
 ---@param candidates integer 0: not known
 ---@param reason string
-function log.write(handle, name, generation, id, candidates, reason)
+---@param session? string the id of the request's session, of which only a keyed hash is logged
+function log.write(handle, name, generation, id, candidates, reason, session)
   written.proxy = id or 0
+  written.session = session and C.gyre_session_hash(handle, session) or 0
   written.candidates = candidates
   written.generation = generation
   ffi.copy(written.strategy, name:sub(1, STRATEGY_ROOM))

@@ -50,6 +50,26 @@ describe("gyre.pool.log", function()
     assert.equal(5, #all())
   end)
 
+  it("knows the share that is logged", function()
+    assert.equal(0, pool:log_share())
+    pool:log(0.25)
+    assert.is_true(math.abs(pool:log_share() - 0.25) < 1e-9)
+  end)
+
+  it("shows a session as a hash: the same for the same, whoever picks", function()
+    local lua = { name = "in-lua", select = function(_, view) return view:random() end }
+    pool:log(1)
+    pool:acquire { session = "cart-17" }
+    pool:acquire { session = "cart-17", strategy = lua }
+    pool:acquire { session = "cart-18", strategy = lua }
+    pool:acquire()
+    local log = all()
+    assert.truthy(log[1].session:find "^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$")
+    assert.equal(log[1].session, log[2].session)
+    assert.not_equal(log[1].session, log[3].session)
+    assert.is_nil(log[4].session)
+  end)
+
   it("is followed from now on", function()
     pool:log(1)
     pool:acquire()

@@ -695,9 +695,16 @@ GYRE_API int gyre_counter_next(struct gyre_pool *pool, uint64_t *cursor, struct 
  */
 GYRE_API int gyre_log_enable(struct gyre_pool *pool, double sample_rate);
 
+/* The share that is logged. Lock-free. */
+GYRE_API double gyre_log_share(struct gyre_pool *pool);
+
 /* Is this decision to be logged? 1 or 0, drawn by the sample rate. Strategies outside the library ask before they
  * put an entry together; gyre_acquire() logs by itself, gyre_acquire_id() never. Lock-free. */
 GYRE_API int gyre_log_sample(struct gyre_pool *pool);
+
+/* gyre_decision.session of a session's id: a hash keyed by the segment's seed, the same for the same id on one segment;
+ * 0 for NULL and for what is no id. Pure. */
+GYRE_API uint64_t gyre_session_hash(struct gyre_pool *pool, const char *session);
 
 /* Appends an entry: 1, or 0 when the log is off. What it says must hold neither credentials nor a session's id. INVALID. Takes a
  * short lock. */
