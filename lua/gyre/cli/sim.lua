@@ -1,0 +1,174 @@
+-- gyre sim: strategies against each other in virtual time. The simulator is gyre.sim; docs/sim.md describes the model.
+local exit = require "gyre.cli.exit"
+local output = require "gyre.cli.output"
+
+local ipairs, pairs, pcall, tonumber = ipairs, pairs, pcall, tonumber
+
+local BASE = "round-robin"
+
+local sim = { about = "compare strategies in virtual time, on proxies that are made up or recorded" }
+
+-- Name of the option, of the model's field, words for the help, what reads it.
+local function number(text)
+  return tonumber(text), not tonumber(text) and ("'%s' is no number"):format(text) or nil
+end
+
+local function range(text)
+  local least, most = text:match "^(%d+)%-(%d+)$"
+  if text == "none" then
+    return false
+  elseif not least then
+    return nil, ("a capacity is LEAST-MOST or none, not '%s'"):format(text)
+  end
+  return { tonumber(least), tonumber(most) }
+end
+
+local function ban(text)
+  local requests, seconds, length = text:match "^(%d+)/([%d.]+)s/([%d.]+)s$"
+  if not requests then
+    return nil, ("a ban is REQUESTS/SECONDSs/SECONDSs, such as 40/10s/60s, not '%s'"):format(text)
+  end
+  return { requests = tonumber(requests), seconds = tonumber(seconds), length = tonumber(length) }
+end
+
+local function text(value)
+  return value
+end
+
+local MODEL = {
+  { "--size", "proxies", "How many proxies [100].", number },
+  { "--median", "median", "Middle of their median latencies, ms [400].", number },
+  { "--sigma", "sigma", "How they differ: sd of ln median [0.5].", number },
+  { "--spread", "spread", "How the requests of one differ, likewise [0.35].", number },
+  { "--capacity", "capacity", "Requests at once at full speed, LEAST-MOST or none [2-8].", range },
+  { "--refusing", "refusing", "So many proxies refuse at once [0].", number },
+  { "--stalling", "stalling", "So many never answer [0].", number },
+  { "--flaky", "flaky", "So many others fail now and then [0].", number },
+  { "--flaky-rate", "flaky_rate", "How often they do [0.3].", number },
+  { "--slowed", "slowed", "So many of the faster ones become slow [0].", number },
+  { "--slow-factor", "slow_factor", "By so much [6].", number },
+  { "--slow-at", "slow_at", "When, seconds [half of the duration].", number },
+  { "--recovering", "recovering", "So many of those recover [0].", number },
+  { "--recover-at", "recover_at", "When, seconds [three quarters].", number },
+  { "--ban", "ban", "Over 40 requests in 10 s a proxy gets 403 for 60 s: 40/10s/60s [none].", ban },
+  { "--host", "host", "The target's name, so that bans are known to the pool [none].", text },
+  { "--limit", "cap", "Rate limit of every proxy, such as 32/10s [none].", text },
+  { "--rate", "rate", "Requests a second, at random times [180].", number },
+  { "--clients", "clients", "Instead: so many ask one after the other.", number },
+  { "--think", "think", "Pause of a client, seconds [0.02].", number },
+  { "--duration", "duration", "Seconds in which requests arrive [400].", number },
+  { "--warmup", "warmup", "What begins before is not counted, seconds [10].", number },
+  { "--requests", "requests", "No more than so many.", number },
+  { "--timeout", "timeout", "Seconds for an attempt [10].", number },
+  { "--tries", "tries", "Attempts, each through another proxy [3].", number },
+  { "--sessions", "sessions", "Requests belong to so many sessions [0].", number },
+  { "--trace", "trace", "A file of recorded requests instead of made-up proxies.", text },
+}
+
+local function scenarios()
+  local names = {}
+  for name in pairs(require("gyre.sim").scenarios) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+function sim.options(parser)
+  parser:argument("strategy", "Name or path[:OPTION=VALUE,...][@LIMIT], e.g. performance:choices=5 or"
+    .. " performance@32/10s. Changes are against the first; without round-robin among them it comes first."):args "+"
+  parser:option("--scenario", "A situation by name: " .. table.concat(scenarios(), ", ") .. ". What is given beside it"
+    .. " comes before it."):choices(scenarios())
+  for _, each in ipairs(MODEL) do
+    parser:option(each[1], each[3]):convert(each[4]):target(each[2]):argname "X"
+  end
+  parser:flag("--no-breaker", "Proxies that fail stay in use.")
+  parser:option("--seed", "The first seed [1].", "1"):convert(number)
+  parser:option("--seeds", "So many seeds; figures are means [1].", "1"):convert(number)
+  parser:option("--plot", "Also draw this SVG file.")
+  parser:flag("--json", "A JSON object a strategy and line.")
+end
+
+local function value(word)
+  if word == "true" or word == "false" then
+    return word == "true"
+  end
+  return tonumber(word) or word
+end
+
+-- "performance:choices=5@32/10s" as an entry of sim.run().
+local function entry(word)
+  local made = { name = word, source = word }
+  local before, limit = word:match "^(.+)@(%d+/%d*%a+)$"
+  if before then
+    made.source, made.cap = before, limit
+  end
+  local source, options = made.source:match "^(.+):([^:/]+=[^:]*)$"
+  if source then
+    made.source, made.options = source, {}
+    for pair in options:gmatch "[^,]+" do
+      local name, given = pair:match "^([^=]+)=(.*)$"
+      if not name then
+        exit.usage(("'%s' in '%s' is no OPTION=VALUE"):format(pair, word))
+      end
+      made.options[name] = value(given)
+    end
+  end
+  return made
+end
+
+local function entries(words)
+  local list, based = {}, false
+  for i, word in ipairs(words) do
+    list[i] = entry(word)
+    based = based or word == BASE
+  end
+  if not based then
+    table.insert(list, 1, { name = BASE, source = BASE })
+  end
+  return list
+end
+
+local function read_model(args)
+  local model = {}
+  for _, each in ipairs(MODEL) do
+    model[each[2]] = args[each[2]]
+  end
+  if args.no_breaker then
+    model.breaker = false
+  end
+  return model
+end
+
+local function draw(path, rows)
+  local file, why = io.open(path, "wb")
+  if not file then
+    exit.usage("--plot: " .. why)
+  end
+  local written
+  written, why = file:write(require("gyre.sim.plot").svg(rows))
+  if not written or not file:close() then
+    exit.with(exit.SOME_FAILED, "--plot: " .. tostring(why))
+  end
+end
+
+function sim.run(args)
+  local list, model = entries(args.strategy), read_model(args)
+  if args.seeds < 1 or args.seeds % 1 ~= 0 or args.seed < 1 or args.seed % 1 ~= 0 then
+    exit.usage "--seed and --seeds are whole numbers from 1 on"
+  end
+  -- What cannot be is told before anything runs.
+  local good, why = pcall(require("gyre.sim.scenario").options, args.scenario, model)
+  if not good then
+    exit.usage(why)
+  end
+  local rows = exit.check(require("gyre.sim").run(list,
+    { scenario = args.scenario, model = model, seed = args.seed, seeds = args.seeds }))
+  if args.plot then
+    draw(args.plot, rows)
+  end
+  local report = require "gyre.sim.report"
+  output.write((args.json and report.json or report.text)(rows), "\n")
+end
+
+return sim

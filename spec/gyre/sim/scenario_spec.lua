@@ -1,0 +1,51 @@
+local scenario = require "gyre.sim.scenario"
+
+describe("Scenarios", function()
+  it("stand between the defaults and what is given", function()
+    local options = scenario.options("wide", { duration = 80, flaky = 3 })
+    assert.same({ 1, 80, 3, 15, 100, 40, 60, 180 }, { options.sigma, options.duration, options.flaky, options.slowed,
+      options.proxies, options.slow_at, options.recover_at, options.rate })
+  end)
+
+  it("come with clients or with a rate, and what is given decides", function()
+    assert.is_nil(scenario.options("sinkhole").rate)
+    assert.equal(200, scenario.options("sinkhole").clients)
+    local options = scenario.options("sinkhole", { rate = 10 })
+    assert.same({ 10 }, { options.rate, options.clients })
+    assert.is_nil(scenario.options("steady", { clients = 5 }).rate)
+  end)
+
+  it("exist with and without what the pool does against failures", function()
+    for name, each in pairs(scenario.list) do
+      assert.is_string(each.about)
+      local bare = scenario.list[name .. "-bare"]
+      if bare then
+        local options = scenario.options(name .. "-bare")
+        assert.is_false(options.breaker)
+        assert.is_nil(options.host)
+        assert.is_true(scenario.options(name).breaker)
+      end
+    end
+  end)
+
+  for what, bad in pairs {
+    ["unknown option 'speed'"] = { speed = 1 },
+    ["proxies must be a number from 1 to 1e+06"] = { proxies = 0 },
+    ["tries must be a whole number"] = { tries = 1.5 },
+    ["sigma must be a number from 0 to 1e+09"] = { sigma = "big" },
+    ["cap must be a string"] = { cap = 4 },
+    ["more proxies refuse, stall or are flaky than there are"] = { proxies = 10, refusing = 6, stalling = 5 },
+    ["requests come at a rate or from clients, not both"] = { rate = 1, clients = 1 },
+    ["the warm-up is as long as all of it"] = { duration = 10 },
+    ["capacity is the least and the most, whole numbers from 1 on"] = { capacity = { 3, 2 } },
+    ["a ban has requests, seconds and length"] = { ban = { requests = 3 } },
+  } do
+    it("refuse: " .. what, function()
+      assert.has_error(function() scenario.options(nil, bad) end, what)
+    end)
+  end
+
+  it("have names", function()
+    assert.has_error(function() scenario.options "storm" end, "there is no scenario 'storm'")
+  end)
+end)

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# gyre sim as a user sees it, and docs/sim.md: its blocks run as they stand, every option it names exists.
+# shellcheck source=tests/integration/harness.sh
+. "$(dirname "$0")/harness.sh"
+
+PAGE=$ROOT/docs/sim.md
+
+test_blocks_of_the_page() {
+    cd "$DIR" || fail "no folder"
+    { echo "PATH=$BUILD:\$PATH" && awk '/^```sh$/ { on = 1; next } /^```$/ { on = 0 } on' "$PAGE"; } >blocks.sh
+    timeout -k 5 120 bash -eu -o pipefail blocks.sh >"$OUT" 2>"$ERR" || fail "$(tail -n 20 "$OUT" "$ERR")"
+    contains "$OUT" "STRATEGY" "./calm.lua" "performance:choices=5@48/10s" '"name":"performance"'
+    contains calm.svg "<svg" "Latency of successful attempts" "./calm.lua"
+}
+
+test_every_option_is_described() {
+    local option
+    "$GYRE" help sim >"$DIR/help"
+    for option in $(grep -oE '[ `]--[a-z][a-z-]+' "$PAGE" | tr -d ' `' | sort -u); do contains "$DIR/help" "$option"; done
+    for option in $("$GYRE" help sim | grep -oE '^   --[a-z-]+' | tr -d ' '); do contains "$PAGE" "$option"; done
+    for option in $("$GYRE" help sim | tr ' ,.' '\n' | grep -xE '(steady|wide|load|sinkhole|bans)' | sort -u); do
+        contains "$PAGE" "| \`$option\`"
+    done
+}
+
+test_round_robin_comes_first() {
+    gyre sim random --duration 20 --seed 5
+    exits 0
+    same "rows" "STRATEGY round-robin random" "$(cut -d ' ' -f 1 "$OUT" | xargs)"
+    cp "$OUT" "$DIR/first"
+    gyre sim round-robin random --duration 20 --seed 5
+    same "the same seed" "$(cat "$DIR/first")" "$(cat "$OUT")"
+    gyre sim random round-robin --duration 20
+    same "rows" "STRATEGY random round-robin" "$(cut -d ' ' -f 1 "$OUT" | xargs)"
+}
+
+test_json() {
+    gyre sim least-used --duration 20 --seeds 2 --no-breaker --json
+    exits 0
+    same "names" "round-robin least-used" "$(jsonl "$OUT" name | xargs)"
+    jsonl "$OUT" mean_ms p99_ms max_share end_to_end_change mean_sd_ms >"$DIR/fields"
+    same "fields of all" 2 "$(awk -F '\t' '{ for (i = 1; i <= 5; i++) if ($i == "") next } { n++ } END { print n }' "$DIR/fields")"
+}
+
+# wrong WORD... MESSAGE
+wrong() {
+    gyre sim "${@:1:$#-1}"
+    exits 2
+    contains "$ERR" "${@:$#}"
+    same "lines of traceback" 0 "$(grep -c traceback "$ERR")"
+}
+
+test_what_cannot_be() {
+    wrong nonsense "no strategy 'nonsense'"
+    wrong performance:speed=3 "no option 'speed'"
+    wrong random --scenario storm "must be one of 'bans'"
+    wrong random --size many "'many' is no number"
+    wrong random --capacity 8 "LEAST-MOST"
+    wrong random --ban 40/10 "40/10s/60s"
+    wrong random --duration 5 "the warm-up is as long as all of it"
+    wrong random --limit fast "rate 'fast'"
+    wrong random --seed 1.5 "whole numbers"
+    wrong random --trace "$DIR/nothing.csv" "nothing.csv"
+    wrong random --duration 20 --plot "$DIR/no/folder.svg" "--plot"
+    wrong "missing argument 'strategy'"
+}
+
+harness_begin
+harness_run "$@"
