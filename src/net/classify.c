@@ -36,7 +36,8 @@ static int blame_us(struct gyre__failure *failure, const char *kind)
 /* Whoever was last known to be on the line. */
 static int blame_peer(const struct gyre__evidence *evidence, struct gyre__failure *failure, const char *kind)
 {
-    int tunnel_stood = evidence->tunnelled && (evidence->ready || evidence->connect_code / 100 == 2);
+    int answered = evidence->ready || evidence->tls_begun || evidence->connect_code / 100 == 2;
+    int tunnel_stood = evidence->tunnelled && answered;
     if (!evidence->proxied || tunnel_stood) return blame_target(failure, kind);
     return blame_proxy(failure, kind);
 }

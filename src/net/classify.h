@@ -24,6 +24,7 @@ struct gyre__evidence {
     int proxied;              /* through a proxy at all */
     int tunnelled;            /* SOCKS, or CONNECT for https: what follows comes from the target */
     int connected;            /* the TCP connection stood */
+    int tls_begun;            /* to the target, inside of SOCKS: that handshake had ended */
     int ready;                /* the tunnel and TLS stood: the request could be sent */
     int secure_proxy;         /* TLS to the proxy itself */
 };

@@ -211,6 +211,15 @@ static void set_limits(struct gyre__transfer *transfer, const struct gyre__fetch
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, transfer->http->in_flight > BUSY ? (long)BUSY_BUFFER : CURL_MAX_WRITE_SIZE);
 }
 
+/* CURLOPT_SSL_CTX_FUNCTION. Changes nothing; that it is called says that the connection has come so far. */
+static CURLcode on_tls(CURL *easy, void *context, void *owner)
+{
+    struct gyre__transfer *transfer = owner;
+    (void)easy, (void)context;
+    transfer->tls_begun = 1;
+    return CURLE_OK;
+}
+
 void gyre__transfer_setup_once(struct gyre__transfer *transfer)
 {
     CURL *easy = transfer->call.easy;
@@ -231,6 +240,8 @@ void gyre__transfer_setup_once(struct gyre__transfer *transfer)
     /* Debian's default CAPATH turns libcurl's cache of certificates off: 24 ms and 1.4 MiB a connection. */
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
     curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, transfer);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, gyre__transfer_on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);

@@ -132,6 +132,7 @@ static void conclude(struct gyre__transfer *transfer, CURLcode code)
         .proxied = transfer->proxied,
         .tunnelled = transfer->socks || (transfer->proxied && is_https(result->url)),
         .connected = number(easy, CURLINFO_CONNECT_TIME_T) > 0,
+        .tls_begun = transfer->socks && transfer->tls_begun,
         .ready = result->sent,
         .secure_proxy = transfer->secure_proxy,
     };
@@ -161,6 +162,7 @@ static void reset(struct gyre__transfer *transfer)
     transfer->identity = NULL;
     transfer->head_size = transfer->body_size = transfer->head_seen = 0;
     transfer->limit = GYRE__LIMIT_NONE;
+    transfer->tls_begun = 0;
     transfer->call.socket_errno = 0;
     transfer->error[0] = '\0';
     memset(&transfer->result, 0, sizeof transfer->result);

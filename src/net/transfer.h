@@ -69,6 +69,7 @@ struct gyre__transfer {
     uint64_t max_body;
     enum gyre__limit limit;
     int proxied, socks, secure_proxy;
+    int tls_begun;    /* the first TLS handshake of a connection made for it has begun */
     int reset_needed; /* rare options were set, which are easier forgotten all at once */
     struct gyre__result result;
     char error[CURL_ERROR_SIZE];

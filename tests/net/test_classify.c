@@ -34,6 +34,10 @@ static const struct row rows[] = {
      GYRE_PROXY_BAD},
     {"TLS in the tunnel too slow", {.code = CURLE_OPERATION_TIMEDOUT, TUNNEL, .connected = 1, .connect_code = 200},
      "timeout", "target", GYRE_TARGET_BAD},
+    {"SOCKS handshake too slow", {.code = CURLE_OPERATION_TIMEDOUT, TUNNEL, .connected = 1}, "timeout", "proxy",
+     GYRE_PROXY_BAD},
+    {"TLS inside of SOCKS too slow", {.code = CURLE_OPERATION_TIMEDOUT, TUNNEL, .connected = 1, .tls_begun = 1},
+     "timeout", "target", GYRE_TARGET_BAD},
     {"silence in the tunnel", {.code = CURLE_OPERATION_TIMEDOUT, TUNNEL, STOOD}, "timeout", "target", GYRE_TARGET_BAD},
     {"direct, silence", {.code = CURLE_OPERATION_TIMEDOUT, STOOD}, "timeout", "target", GYRE_TARGET_BAD},
 

@@ -6,8 +6,8 @@
  *
  *   gyre-fixture [--log FILE] [--from ADDRESS] [--fault KIND]
  *
- * KIND, what it does instead of proxying: close, garbage, hang, reset, endless (headers without end), or a
- * status code. FIXTURE_AUTH=user:password in the environment (never on the command line) asks for credentials.
+ * KIND, what it does instead of proxying: close, half (closes its half of the connection), garbage, hang, reset, endless
+ * (headers without end), full (connections are not even accepted), or a status code. FIXTURE_AUTH=user:password in the environment (never on the command line) asks for credentials.
  * The log has one line a request: METHOD TARGET.
  */
 #include "fixture.h"
@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static struct sockaddr_in from; /* sin_family is set when --from was given */
 static const char *fault = "";
@@ -82,6 +84,19 @@ void fixture_send(struct conn *conn, const char *bytes, size_t length, int last)
     write_to(conn, &conn->client, bytes, length, last);
 }
 
+static void on_shutdown(uv_shutdown_t *request, int status)
+{
+    (void)status;
+    free(request);
+}
+
+static void close_half(struct conn *conn)
+{
+    uv_shutdown_t *request = malloc(sizeof *request);
+    conn->state = ANSWERING;
+    if (uv_shutdown(request, (uv_stream_t *)&conn->client, on_shutdown) < 0) free(request);
+}
+
 static void send_text(struct conn *conn, const char *text, int last)
 {
     fixture_send(conn, text, strlen(text), last);
@@ -107,6 +122,8 @@ static int misbehave(struct conn *conn)
         fixture_close(conn);
     } else if (strcmp(fault, "reset") == 0) {
         fixture_reset(conn);
+    } else if (strcmp(fault, "half") == 0) {
+        close_half(conn);
     } else if (strcmp(fault, "garbage") == 0) {
         send_text(conn, "\x16\x03garbage\xff\xfe that no protocol knows\r\n\r\n", 1);
     } else if (strcmp(fault, "endless") == 0) {
@@ -398,6 +415,25 @@ static int parse_options(int argc, char **argv)
     return 0;
 }
 
+/*
+ * A listener whose queue is full, and that accepts nobody: the kernel does not answer who comes then. Without a queue
+ * two fit; a third would make sure, were it not for cookies.
+ */
+static int stay_full(struct sockaddr_in *address)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    socklen_t size = sizeof *address;
+    if (bind(fd, (struct sockaddr *)address, size) < 0 || listen(fd, 0) < 0) return 1;
+    getsockname(fd, (struct sockaddr *)address, &size);
+    for (int i = 0; i < 3; i++) {
+        int client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        connect(client, (struct sockaddr *)address, size);
+    }
+    printf("port %d\n", ntohs(address->sin_port));
+    fflush(stdout);
+    for (;;) pause();
+}
+
 int main(int argc, char **argv)
 {
     uv_loop_t *loop = uv_default_loop();
@@ -410,8 +446,9 @@ int main(int argc, char **argv)
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
-    uv_tcp_init(loop, &listener);
     uv_ip4_addr("127.0.0.1", 0, &address);
+    if (strcmp(fault, "full") == 0) return stay_full(&address);
+    uv_tcp_init(loop, &listener);
     uv_tcp_bind(&listener, (const struct sockaddr *)&address, 0);
     if (uv_listen((uv_stream_t *)&listener, 1024, on_connection) < 0) return 1;
     uv_tcp_getsockname(&listener, (struct sockaddr *)&address, &length);

@@ -6,6 +6,9 @@
  *   /echo         the request's head            /hang       nothing
  *   /redirect/URL a 302 to URL                  /reset      RST instead of an answer
  *   /eof          ends in mid-body              /endless    headers without end
+ *   /rst          RST in mid-body               /headdrip   a header, one byte every 100 ms
+ *   /short        more than Content-Length      /badlength  a Content-Length that is none
+ *   /loop         a 302 to itself               /badgzip    gzip that is none
  *   /retry/TEXT   a 429 with Retry-After: TEXT, %20 for a space
  *   /bomb         gzip that unpacks without end
  *   /nul          a body with NUL and high bytes; anything else: a small page
@@ -119,6 +122,13 @@ static int answer_badly(struct conn *conn, const char *path)
         uv_timer_start(&conn->timer, on_slow, strtoull(rest, NULL, 10), 0);
     } else if (is(path, "/eof", &rest)) {
         fixture_send(conn, cut, sizeof cut - 1, 1);
+    } else if (is(path, "/rst", &rest)) {
+        conn->more = fixture_reset;
+        fixture_send(conn, cut, sizeof cut - 1, 0);
+    } else if (is(path, "/headdrip", &rest)) {
+        conn->left = 1000;
+        fixture_send(conn, "HTTP/1.1 200 OK\r\nX-Slow: ", 25, 0);
+        uv_timer_start(&conn->timer, on_drip, 100, 100);
     } else if (is(path, "/reset", &rest)) {
         fixture_reset(conn);
     } else if (is(path, "/endless", &rest)) {
@@ -131,6 +141,16 @@ static int answer_badly(struct conn *conn, const char *path)
     conn->state = ANSWERING;
     return 1;
 }
+
+/* Answers that are wrong as they stand. */
+static const struct {
+    const char *path, *answer;
+} wrong[] = {
+    {"/short", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nten bytes\n"},
+    {"/badlength", "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nten bytes\n"},
+    {"/badgzip", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10\r\n\r\nten bytes\n"},
+    {"/loop", "HTTP/1.1 302 Found\r\nLocation: /loop\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"},
+};
 
 /* The header, "%20" decoded. */
 static const char *retry_after(const char *text, char *out, size_t size)
@@ -152,6 +172,11 @@ int fixture_answer(struct conn *conn, const char *method, const char *path, size
     const char *rest;
     (void)method;
     if (answer_badly(conn, path)) return 0;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        if (strcmp(path, wrong[i].path) != 0) continue;
+        fixture_send(conn, wrong[i].answer, strlen(wrong[i].answer), 1);
+        return 0;
+    }
     if (is(path, "/status/", &rest)) {
         respond(conn, atoi(rest), "", "", 0);
     } else if (is(path, "/retry/", &rest)) {

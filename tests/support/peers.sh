@@ -10,6 +10,7 @@
 #   peers_squid     NAME OPEN [USER PASSWORD]...
 #                                            OPEN proxies without credentials and, when users are given, one port
 #                                            more that asks for them       -> ${peer_ports[@]} ${peer_addresses[@]}
+#                                            With SQUID_TLS=DIR they speak TLS, by DIR/cert.pem and DIR/key.pem
 #   peers_dante     NAME                     one SOCKS5 proxy              -> $peer_port $peer_address
 #   peers_fixture   NAME [OPTION]...         tests/support/fixture.c ($PEERS_FIXTURE) -> $peer_port
 #   peers_stop      NAME                     ends one of them
@@ -228,7 +229,11 @@ shutdown_lifetime 0 seconds
 max_filedescriptors 4096
 END
     for ((i = 0; i < ${#peer_ports[@]}; i++)); do
-        echo "http_port 127.0.0.1:${peer_ports[i]} name=p$i"
+        if [ -n "${SQUID_TLS:-}" ]; then
+            echo "https_port 127.0.0.1:${peer_ports[i]} name=p$i tls-cert=$SQUID_TLS/cert.pem tls-key=$SQUID_TLS/key.pem"
+        else
+            echo "http_port 127.0.0.1:${peer_ports[i]} name=p$i"
+        fi
         echo "acl p$i myportname p$i"
         echo "tcp_outgoing_address ${peer_addresses[i]} p$i"
     done
