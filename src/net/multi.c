@@ -10,6 +10,7 @@
 #include "multi.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -111,6 +112,7 @@ static void free_poll(uv_handle_t *handle)
 static void close_poll(struct gyre__multi *multi, struct gyre__poll *poll)
 {
     multi->polls[poll->fd] = NULL;
+    if (poll->ours) multi->sockets--;
     if (poll->active) uv_close((uv_handle_t *)&poll->handle, free_poll);
     else free(poll);
 }
@@ -156,12 +158,19 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *
     if (!poll) return -1;
     if (what == CURL_POLL_REMOVE) {
         poll->wanted = 0;
-        if (!poll->ours) close_poll(shard->multi, poll); /* the resolver's socket pair closes without a word */
+        /* Without a word libcurl closes the resolver's socket pair, and a socket that is still connecting when its
+         * transfer is cancelled: libuv aborts the program when it finds one of those closed. */
+        if (!poll->ours || fcntl(fd, F_GETFD) < 0) close_poll(shard->multi, poll);
         return 0;
     }
     poll->shard = shard;
     poll->wanted = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
     return watch(shard->multi, poll);
+}
+
+static void forget_poll(struct gyre__multi *multi, curl_socket_t fd)
+{
+    if (fd >= 0 && (unsigned)fd < multi->poll_count && multi->polls[fd]) close_poll(multi, multi->polls[fd]);
 }
 
 static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address)
@@ -170,6 +179,7 @@ static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_s
     (void)purpose;
 
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+    forget_poll(call->multi, fd); /* of a socket that had this number and was closed without a word */
     struct gyre__poll *poll = fd < 0 ? NULL : find_poll(call->multi, fd);
     if (!poll) {
         if (errno != EAFNOSUPPORT) call->socket_errno = errno; /* no IPv6 here: libcurl tries the next address */
@@ -184,8 +194,7 @@ static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_s
 static int close_socket(void *data, curl_socket_t fd)
 {
     struct gyre__multi *multi = data;
-    multi->sockets--;
-    if ((unsigned)fd < multi->poll_count && multi->polls[fd]) close_poll(multi, multi->polls[fd]);
+    forget_poll(multi, fd);
     return close(fd);
 }
 

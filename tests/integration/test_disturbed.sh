@@ -89,6 +89,14 @@ test_second_ctrl_c_stops_at_once() {
     exits 4
 }
 
+# libcurl closes the socket of a cancelled transfer that is still connecting without telling: nobody may wait for it.
+test_cancelled_while_connecting() {
+    peers_fixture slow || fail "no fixture"
+    gyre run "$ROOT/tests/integration/jobs/cancel.lua" "http://127.0.0.1:$peer_port/slow/20"
+    exits 0
+    same "aborted, and the status of the last" $'1200\t200' "$(cat "$OUT")"
+}
+
 harness_begin
 start
 harness_run "$@"
