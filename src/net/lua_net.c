@@ -7,7 +7,7 @@
  * it is an error of the task's and no panic: a transfer's end wakes its task, which then fetches the result.
  *
  *   spawn(background, f, ...) -> task     wake(task)   cancel(task)
- *   park() -> bool    sleep(seconds) -> bool           false: cut short by cancel, or by an interrupt
+ *   park([seconds]) -> bool    sleep(seconds) -> bool  false: cut short by cancel, or (with seconds) by an interrupt
  *   current() -> task    check(what)                   raises where a wait could not work
  *   start(url, proxy | nil, options) -> transfer | nil, why      wait(transfer)
  *   finish(transfer) -> true, status, content, ms, bytes, url, http
@@ -15,6 +15,7 @@
  *   head(content), body(content) -> string     now() -> seconds     stopping() -> bool     on_close(f)
  *   forget(session)                                    its connections, TLS sessions and cookies
  */
+#include <math.h>
 #include <string.h>
 
 #include "net.h"
@@ -36,10 +37,16 @@ static int net_spawn(lua_State *L)
     return gyre__task_spawn(L);
 }
 
-/* stack: - -> bool, later */
+/* stack: [seconds] -> bool, later */
 static int net_park(lua_State *L)
 {
-    return gyre__task_wait(gyre__task_current(L, "park"), GYRE__WAIT_WAKE);
+    struct gyre__task *task = gyre__task_current(L, "park");
+    double seconds = luaL_optnumber(L, 1, HUGE_VAL);
+
+    luaL_argcheck(L, seconds >= 0, 1, "seconds, not negative, expected");
+    if (task->woken || seconds > 1e9) return gyre__task_wait(task, GYRE__WAIT_WAKE);
+    task->wakeable = 1;
+    return gyre__task_sleep(task, seconds);
 }
 
 /* stack: task -> - */
@@ -47,7 +54,8 @@ static int net_wake(lua_State *L)
 {
     struct gyre__task *task = luaL_checkudata(L, 1, "gyre.task");
     if (!task->co) return 0;
-    if (task->state == GYRE__TASK_WAITING && task->wait == GYRE__WAIT_WAKE) gyre__task_ready(task);
+    int parked = task->wait == GYRE__WAIT_WAKE || (task->wait == GYRE__WAIT_TIME && task->wakeable);
+    if (task->state == GYRE__TASK_WAITING && parked) gyre__task_ready(task);
     else task->woken = 1;
     return 0;
 }
@@ -78,7 +86,9 @@ static int net_sleep(lua_State *L)
 {
     double seconds = luaL_checknumber(L, 1);
     luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "seconds, not negative, expected");
-    return gyre__task_sleep(gyre__task_current(L, "sleep"), seconds);
+    struct gyre__task *task = gyre__task_current(L, "sleep");
+    task->wakeable = 0;
+    return gyre__task_sleep(task, seconds);
 }
 
 static void on_done(struct gyre__transfer *transfer)

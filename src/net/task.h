@@ -24,6 +24,7 @@ struct gyre__task {
     uv_timer_t *timer;        /* made for its first sleep */
     int arguments;            /* on co's stack, for the first resume */
     int woken;                /* wake() came before park() */
+    int wakeable;             /* wake() ends its wait for a time, too: a park with a limit */
     int cancelled;            /* every wait ends at once and says so */
     int background;           /* the job does not wait for it */
     struct gyre__task *next;  /* in the ready queue */
