@@ -162,6 +162,16 @@ static char *resolve_text(const char *href, const CURLU *base)
     return text;
 }
 
+char *gyre__html_resolve(const char *reference, const char *base)
+{
+    CURLU *page = curl_url();
+    char *text = NULL;
+
+    if (page && curl_url_set(page, CURLUPART_URL, base, 0) == CURLUE_OK) text = resolve_text(reference, page);
+    curl_url_cleanup(page);
+    return text;
+}
+
 /* Replaces what the page says by what it means, and drops what cannot be fetched. */
 static void resolve_links(struct gyre__html *html, const char *base_url)
 {
@@ -181,8 +191,7 @@ static void resolve_links(struct gyre__html *html, const char *base_url)
     curl_url_cleanup(page);
 }
 
-/* NULL: as the page says. libxml2 takes one that says nothing for Latin-1; most are UTF-8 by now. */
-static const char *guess_encoding(const char *page, size_t size)
+const char *gyre__html_encoding(const char *page, size_t size)
 {
     size_t i = 0, wide = 0;
 
@@ -208,7 +217,7 @@ int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, con
     *parser->sax = (htmlSAXHandler){
         .startElement = on_start, .endElement = on_end, .characters = on_text, .cdataBlock = on_text};
     parser->userData = html;
-    xmlDocPtr document = htmlCtxtReadMemory(parser, page, (int)size, NULL, guess_encoding(page, size),
+    xmlDocPtr document = htmlCtxtReadMemory(parser, page, (int)size, NULL, gyre__html_encoding(page, size),
                                             HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET);
     if (document) xmlFreeDoc(document);
     htmlFreeParserCtxt(parser);

@@ -20,6 +20,13 @@ struct gyre__html {
  */
 int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, const char *base_url);
 
+/* What a reference on a page at `base` means; free it. NULL: nothing that can be fetched (or no memory). */
+char *gyre__html_resolve(const char *reference, const char *base);
+
+/* The encoding to tell libxml2, NULL: as the page says. It takes one that says nothing for Latin-1; most are UTF-8 by
+ * now. */
+const char *gyre__html_encoding(const char *page, size_t size);
+
 void gyre__html_clear(struct gyre__html *html);
 
 #endif

@@ -105,6 +105,15 @@ static int open_terminal(lua_State *L)
 
 int gyre__job_open(struct gyre_host *host)
 {
-    if (gyre_host_preload(host, "gyre.html", open_html) < 0) return GYRE_ESYSTEM;
-    return gyre_host_preload(host, "gyre.terminal", open_terminal);
+    static const struct {
+        const char *name;
+        lua_CFunction open;
+    } modules[] = {
+        {"gyre.html", open_html},          {"gyre.terminal", open_terminal}, {"gyre.frontier", gyre__job_open_frontier},
+        {"gyre.url", gyre__job_open_url},  {"gyre.gate", gyre__job_open_gate}, {"gyre.xpath", gyre__job_open_xpath},
+    };
+
+    for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
+        if (gyre_host_preload(host, modules[i].name, modules[i].open) < 0) return GYRE_ESYSTEM;
+    return 0;
 }

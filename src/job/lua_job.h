@@ -4,7 +4,13 @@
 
 #include "host/host.h"
 
-/* Makes require "gyre.html" and "gyre.terminal" work. Returns 0 or GYRE_ESYSTEM. */
+/* Makes require "gyre.html", "gyre.terminal" and the modules below work. Returns 0 or GYRE_ESYSTEM. */
 int gyre__job_open(struct gyre_host *host);
+
+/* The lua_CFunctions behind require "gyre.frontier", "gyre.url", "gyre.gate" and "gyre.xpath". */
+int gyre__job_open_frontier(lua_State *L);
+int gyre__job_open_url(lua_State *L);
+int gyre__job_open_gate(lua_State *L);
+int gyre__job_open_xpath(lua_State *L);
 
 #endif

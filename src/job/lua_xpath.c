@@ -1,0 +1,216 @@
+/*
+ * lua_xpath.c: require "gyre.xpath": XPath 1.0 on HTML pages, by libxml2.
+ *
+ * Owns documents and handles on their elements, both userdata: an element keeps its document alive. Nothing is fetched,
+ * and no entity of a page is expanded beyond HTML's own.
+ *
+ *   parse(page) -> node, the document
+ *   node:xpath(expression) -> list | string | number | boolean      raises: the expression is none
+ *   node:text() -> string       node:attr(name) -> string | nil     node:name() -> string
+ *
+ * A list holds a node for each element, and a string for each attribute or text.
+ */
+#include "lua_job.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include <libxml/HTMLparser.h>
+#include <libxml/HTMLtree.h>
+#include <libxml/xpath.h>
+
+#include "html.h"
+
+static const char document_name[] = "gyre.document", node_name[] = "gyre.node";
+
+/* Its environment table holds the document at [1]: alive as long as the node is. */
+struct node {
+    xmlDocPtr document;
+    xmlNodePtr element;
+};
+
+static struct node *check(lua_State *L)
+{
+    return luaL_checkudata(L, 1, node_name);
+}
+
+/* __gc */
+static int document_gc(lua_State *L)
+{
+    xmlDocPtr *document = lua_touserdata(L, 1);
+    if (*document) xmlFreeDoc(*document);
+    *document = NULL;
+    return 0;
+}
+
+/* `keeper` is the index of a table with the document at [1]. stack: ... -> ... node */
+static void push_node(lua_State *L, int keeper, xmlDocPtr document, xmlNodePtr element)
+{
+    struct node *node = lua_newuserdata(L, sizeof *node);
+    node->document = document;
+    node->element = element;
+    luaL_getmetatable(L, node_name);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, keeper);
+    lua_setfenv(L, -2);
+}
+
+/* stack: page -> node */
+static int parse(lua_State *L)
+{
+    size_t size;
+    const char *page = luaL_checklstring(L, 1, &size);
+    int length = size > INT_MAX ? INT_MAX : (int)size;
+
+    lua_settop(L, 1);
+    lua_createtable(L, 1, 0); /* stack: page keeper */
+    xmlDocPtr *document = lua_newuserdata(L, sizeof *document); /* stack: page keeper document */
+    *document = NULL;
+    luaL_getmetatable(L, document_name);
+    lua_setmetatable(L, -2);
+    if (length > 0)
+        *document = htmlReadMemory(page, length, NULL, gyre__html_encoding(page, size),
+                                   HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET);
+    if (!*document) *document = htmlNewDoc(NULL, NULL);
+    if (!*document) return luaL_error(L, "not enough memory");
+    xmlDocPtr made = *document;
+    lua_rawseti(L, 2, 1); /* stack: page keeper */
+    push_node(L, 2, made, (xmlNodePtr)made);
+    return 1;
+}
+
+/* stack: ... -> ... text; frees it */
+static void push_text(lua_State *L, xmlChar *text)
+{
+    lua_pushstring(L, text ? (const char *)text : "");
+    xmlFree(text);
+}
+
+/* An XPath evaluation, in a userdata so that an error of Lua's leaks nothing. */
+struct evaluation {
+    xmlXPathContextPtr context;
+    xmlXPathObjectPtr result;
+};
+
+static void end_evaluation(struct evaluation *evaluation)
+{
+    if (evaluation->result) xmlXPathFreeObject(evaluation->result);
+    if (evaluation->context) xmlXPathFreeContext(evaluation->context);
+    evaluation->result = NULL;
+    evaluation->context = NULL;
+}
+
+/* __gc */
+static int evaluation_gc(lua_State *L)
+{
+    end_evaluation(lua_touserdata(L, 1));
+    return 0;
+}
+
+static void keep_quiet(void *data, xmlErrorPtr error)
+{
+    (void)data, (void)error;
+}
+
+/* stack: node expression keeper evaluation -> ... list */
+static void push_nodes(lua_State *L, const struct node *node, xmlNodeSetPtr set)
+{
+    int count = set ? set->nodeNr : 0;
+
+    lua_createtable(L, count, 0);
+    for (int i = 0; i < count; i++) {
+        xmlNodePtr found = set->nodeTab[i];
+        if (found->type == XML_ELEMENT_NODE || found->type == XML_HTML_DOCUMENT_NODE)
+            push_node(L, 3, node->document, found);
+        else push_text(L, xmlNodeGetContent(found));
+        lua_rawseti(L, -2, i + 1);
+    }
+}
+
+/* stack: node expression keeper evaluation -> ... value */
+static void push_value(lua_State *L, const struct node *node, xmlXPathObjectPtr result)
+{
+    switch (result->type) {
+    case XPATH_BOOLEAN: lua_pushboolean(L, result->boolval); break;
+    case XPATH_NUMBER: lua_pushnumber(L, result->floatval); break;
+    case XPATH_STRING: lua_pushstring(L, (const char *)result->stringval); break;
+    case XPATH_NODESET: push_nodes(L, node, result->nodesetval); break;
+    default: lua_newtable(L); break;
+    }
+}
+
+/* stack: node expression -> list | string | number | boolean */
+static int node_xpath(lua_State *L)
+{
+    struct node *node = check(L);
+    const char *expression = luaL_checkstring(L, 2);
+
+    lua_settop(L, 2);
+    lua_getfenv(L, 1); /* stack: node expression keeper */
+    struct evaluation *evaluation = lua_newuserdata(L, sizeof *evaluation); /* stack: ... evaluation */
+    memset(evaluation, 0, sizeof *evaluation);
+    luaL_getmetatable(L, "gyre.evaluation");
+    lua_setmetatable(L, -2);
+    if (!(evaluation->context = xmlXPathNewContext(node->document))) return luaL_error(L, "not enough memory");
+    evaluation->context->error = keep_quiet;
+    evaluation->context->node = node->element;
+    evaluation->result = xmlXPathEvalExpression((const xmlChar *)expression, evaluation->context);
+    if (!evaluation->result) return luaL_error(L, "'%s' is no XPath expression", expression);
+    push_value(L, node, evaluation->result);
+    end_evaluation(evaluation);
+    return 1;
+}
+
+/* stack: node -> text */
+static int node_text(lua_State *L)
+{
+    push_text(L, xmlNodeGetContent(check(L)->element));
+    return 1;
+}
+
+/* stack: node name -> text | nil */
+static int node_attr(lua_State *L)
+{
+    struct node *node = check(L);
+    const char *name = luaL_checkstring(L, 2);
+    if (node->element->type != XML_ELEMENT_NODE) return 0;
+    xmlChar *value = xmlGetProp(node->element, (const xmlChar *)name);
+    if (!value) return 0;
+    push_text(L, value);
+    return 1;
+}
+
+/* stack: node -> name */
+static int node_tag(lua_State *L)
+{
+    struct node *node = check(L);
+    lua_pushstring(L, node->element->type == XML_ELEMENT_NODE ? (const char *)node->element->name : "");
+    return 1;
+}
+
+static void add_type(lua_State *L, const char *name, lua_CFunction gc)
+{
+    luaL_newmetatable(L, name);
+    lua_pushcfunction(L, gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+}
+
+int gyre__job_open_xpath(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        {"xpath", node_xpath}, {"text", node_text}, {"attr", node_attr}, {"name", node_tag}, {NULL, NULL}};
+
+    add_type(L, document_name, document_gc);
+    add_type(L, "gyre.evaluation", evaluation_gc);
+    luaL_newmetatable(L, node_name);
+    lua_newtable(L);
+    luaL_register(L, NULL, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, node_text);
+    lua_setfield(L, -2, "__tostring");
+    lua_newtable(L);
+    lua_pushcfunction(L, parse);
+    lua_setfield(L, -2, "parse");
+    return 1;
+}
