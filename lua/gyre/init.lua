@@ -19,6 +19,7 @@ local runtime = require "gyre.runtime"
 ---@field stopping function
 ---@field html function
 ---@field job function
+---@field crawl function
 local gyre = {
   open = require "gyre.open",
   --- Puts strategies together: gyre.compose { where = { country = "US" }, "performance", fallback = "random" }.
@@ -29,7 +30,9 @@ local gyre = {
   version = ffi.string(C.gyre_version()),
 }
 
-local RUNTIME = { fetch = true, sleep = true, spawn = true, session = true, stopping = true, html = true, job = true }
+local RUNTIME = {
+  fetch = true, sleep = true, spawn = true, session = true, stopping = true, html = true, job = true, crawl = true,
+}
 
 local function load(self, name)
   if not RUNTIME[name] then

@@ -5,8 +5,8 @@ local error = error
 ---@class gyre.runtime
 local runtime = {}
 
--- Where the functions live. Both modules need the program's native module gyre.net.
-local MODULES = { "gyre.http", "gyre.job" }
+-- Where the functions live. The modules need the program's native module gyre.net.
+local MODULES = { "gyre.http", "gyre.job", "gyre.crawl" }
 
 --- Whether this Lua state belongs to the gyre program.
 ---@return boolean

@@ -160,7 +160,7 @@ test_credentials_appear_nowhere() {
         get "$PEERS_DIR/one.txt" "http://a.test:$PORT/"
         cat "$OUT" "$ERR" >"$DIR/one-$i"
     done <"$PEERS_DIR/secret.txt"
-    gyre_begin run "$ROOT/examples/jobs/crawl_docs.lua" --proxies "$PEERS_DIR/secret.txt" --timeout 3 \
+    gyre_begin run "$ROOT/examples/jobs/crawl_docs.lua" --proxies "$PEERS_DIR/secret.txt" --timeout 3 --delay 0 \
         --start "http://a.test:$PORT/slow/1000/" --out "$DIR/pages.jsonl"
     while peers_alive "$pid"; do
         # gyre and its children, if it should ever start any

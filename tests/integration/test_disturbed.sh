@@ -24,6 +24,7 @@ start_proxies() {
 crawl_begin() {
     : >"$LOG"
     gyre_begin run "$ROOT/examples/jobs/crawl_docs.lua" --proxies "$DIR/proxies.txt" --concurrency 4 \
+        --per-host 4 --delay 0 --ignore-robots \
         --start "$SITE/site/index.html" --out "$DIR/pages.jsonl"
     wait_for 10 crawl_is_going
 }

@@ -1,0 +1,292 @@
+-- The options of gyre.crawl: types, defaults, and what follows from them.
+local errors = require "gyre.error"
+local judge = require "gyre.judge"
+local robots = require "gyre.robots"
+local url = require "gyre.url"
+
+local error, ipairs, pairs, tostring, type = error, ipairs, pairs, tostring, type
+local concat, match, sub = table.concat, string.match, string.sub
+
+--- What gyre.crawl takes.
+---@class gyre.CrawlOptions
+---@field start string|string[] where to begin
+---@field pool gyre.Pool|string|table a pool, or what gyre.open's `proxies` takes, or options of gyre.open
+---@field page fun(page: gyre.Page) called for each answer
+---@field failed? fun(page: gyre.Page) called for a page that could not be had: page.error says why
+---@field finish? fun(totals: table) called once, at the end
+---@field scope? string|string[]|fun(url: string, page?: gyre.Page): boolean which URLs are followed: those that
+--- begin with one of these; "host": on a host of `start`; "any" [in the folder of `start` and below]
+---@field depth? integer links from `start` at most [any number]
+---@field priority? number|fun(url: string, depth: integer, page?: gyre.Page): number higher is fetched sooner, among
+--- the pages of a host [0]
+---@field max_pages? integer pages, and then the crawl stops [any number]
+---@field concurrency? integer pages at a time, in all [16]
+---@field per_host? integer|false|{ active?: integer, delay?: number } requests to a host at a time, over all
+--- proxies, and seconds from the start of one to the start of the next [2, and 0.5]; false: no limit
+---@field tries? integer proxies to try for a page [3]
+---@field retries? integer times that a page which failed comes back [2]
+---@field retry_errors? boolean also after an error in `page` [false]
+---@field timeout? number seconds for one try [30]
+---@field agent? string|false User-Agent; its first word is what robots.txt knows the crawl by; false: none
+--- ["gyre/VERSION (crawler)"]
+---@field robots? boolean obey robots.txt [true]
+---@field headers? table<string, string> of every request
+---@field request? table further options of pool:get(): country, tags, cacert, max_body, ...
+---@field judge? gyre.Judge
+---@field out? string a file for the items, "-" for standard output ["-"]
+---@field format? "jsonl"|"csv" [by the name of `out`, else jsonl]
+---@field columns? string[] of a CSV [the fields of the first item, sorted]
+---@field compress? "gzip"|"zstd"|"none" [by the name of `out`]
+---@field rotate? number|string bytes after which another file is begun: 1000000, "100M" [never]
+---@field state? string|false the file that remembers the crawl [`out` .. ".state"]; false: none, a crawl that is cut
+--- short begins anew
+---@field fresh? boolean start over [--fresh on the command line]
+---@field sync? boolean each commit waits for the disk [false]
+---@field name? string of the job, in the progress line
+
+local TYPES = {
+  start = "string table", pool = "string table cdata", page = "function", failed = "function", finish = "function",
+  scope = "string table function", depth = "number", priority = "number function", max_pages = "number",
+  concurrency = "number", per_host = "number boolean table", tries = "number", retries = "number",
+  retry_errors = "boolean", timeout = "number", agent = "string boolean", robots = "boolean", headers = "table",
+  request = "table", judge = "string table function", out = "string", format = "string", columns = "table",
+  compress = "string", rotate = "number string", state = "string boolean", fresh = "boolean", sync = "boolean",
+  name = "string",
+}
+-- Whole numbers, and the least each may be.
+local LEAST = { depth = 0, max_pages = 1, concurrency = 1, tries = 1, retries = 0 }
+local LARGEST = 2 ^ 31 - 1
+local UNITS = { [""] = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30 }
+local FORMATS = { jsonl = true, csv = true }
+local COMPRESSIONS = { gzip = true, zstd = true, none = true }
+local ENDINGS = { gz = "gzip", zst = "zstd" }
+local ACTIVE, DELAY = 2, 0.5
+local MAX_DELAY = 86400
+
+local options = {}
+
+-- Misuse, at the caller of gyre.crawl: every function below is called by options.read() directly or one level down.
+local function misuse(...)
+  error(("gyre.crawl: " .. ...), 0)
+end
+
+local function check_types(given)
+  for name, value in pairs(given) do
+    local wanted = TYPES[name]
+    if not wanted then
+      misuse(("unknown option '%s'"):format(tostring(name)))
+    elseif not wanted:find(type(value), 1, true) then
+      misuse(("option '%s' must be a %s, not a %s"):format(name, wanted:gsub(" ", " or a "), type(value)))
+    end
+    local least = LEAST[name]
+    if least and not (value >= least and value <= LARGEST and value % 1 == 0) then
+      misuse(("option '%s' must be a whole number from %d on"):format(name, least))
+    end
+  end
+  if given.timeout and not (given.timeout > 0 and given.timeout < LARGEST) then
+    misuse "option 'timeout' must be a number of seconds above 0"
+  end
+  for _, name in ipairs { "start", "pool", "page" } do
+    if given[name] == nil then
+      misuse(("option '%s' is missing"):format(name))
+    end
+  end
+end
+
+local function read_starts(start)
+  local starts = type(start) == "string" and { start } or start
+  local normal = {}
+  for i, text in ipairs(starts) do
+    if type(text) ~= "string" then
+      misuse("option 'start' is a URL or a list of URLs")
+    end
+    local found, why = url.normalise(text)
+    if not found then
+      misuse(("the start %s: %s"):format(text, why))
+    end
+    normal[i] = found
+  end
+  if #normal == 0 then
+    misuse "option 'start' is empty"
+  end
+  return normal
+end
+
+local function begins_with(prefixes)
+  return function(text)
+    for i = 1, #prefixes do
+      if sub(text, 1, #prefixes[i]) == prefixes[i] then
+        return true
+      end
+    end
+    return false
+  end
+end
+
+local function map(list, change)
+  local changed = {}
+  for i = 1, #list do
+    changed[i] = change(list[i])
+  end
+  return changed
+end
+
+local function folder(text)
+  return match(text, "^%a+://[^?]*/")
+end
+
+local function origin(text)
+  return match(text, "^%a+://[^/]+/")
+end
+
+local function prefix(text)
+  if type(text) ~= "string" or not text:find "^https?://" then
+    misuse('option \'scope\' is "host", "any", a function, or beginnings of URLs: http://...')
+  end
+  return url.normalise(text) or text
+end
+
+local function read_scope(scope, starts)
+  if type(scope) == "function" then
+    return scope
+  elseif scope == "any" then
+    return function()
+      return true
+    end
+  elseif scope == "host" then
+    return begins_with(map(starts, origin))
+  elseif scope == nil then
+    return begins_with(map(starts, folder))
+  end
+  return begins_with(map(type(scope) == "string" and { scope } or scope, prefix))
+end
+
+local function read_per_host(given)
+  if given == false then
+    return { active = 0, delay = 0, off = true }
+  elseif type(given) ~= "table" then
+    given = { active = type(given) == "number" and given or nil }
+  end
+  for name in pairs(given) do
+    if name ~= "active" and name ~= "delay" then
+      misuse(("option 'per_host' has no field '%s'"):format(tostring(name)))
+    end
+  end
+  local active, delay = given.active or ACTIVE, given.delay or DELAY
+  if type(active) ~= "number" or not (active >= 1 and active <= LARGEST and active % 1 == 0) then
+    misuse "option 'per_host': requests at a time are a whole number from 1 on"
+  elseif type(delay) ~= "number" or not (delay >= 0 and delay <= MAX_DELAY) then
+    misuse "option 'per_host': delay is a number of seconds, a day at most"
+  end
+  return { active = active, delay = delay }
+end
+
+local function read_size(size)
+  if type(size) == "string" then
+    local number, unit = match(size, "^(%d+)([KMG]?)$")
+    size = number and tonumber(number) * UNITS[unit]
+  end
+  if size ~= nil and not (size and size >= 1) then
+    misuse "option 'rotate' is a number of bytes, or like 500K, 100M, 2G"
+  end
+  return size
+end
+
+-- Format and compression, by option or by the end of the name.
+local function read_output(given)
+  local out = given.out or "-"
+  local stem, ending = match(out, "^(.*)%.(%w+)$")
+  local compress = given.compress or ENDINGS[ending] or "none"
+  if ENDINGS[ending] then
+    ending = match(stem, "%.(%w+)$")
+  end
+  local format = given.format or (ending == "csv" and "csv" or "jsonl")
+  if not FORMATS[format] then
+    misuse(("option 'format' is jsonl or csv, not '%s'"):format(format))
+  elseif not COMPRESSIONS[compress] then
+    misuse(("option 'compress' is gzip, zstd or none, not '%s'"):format(compress))
+  elseif given.columns and format ~= "csv" then
+    misuse "option 'columns' is for a CSV"
+  end
+  return { out = out, format = format, compress = compress, columns = given.columns, rotate = read_size(given.rotate) }
+end
+
+local function read_state(given, out)
+  local state = given.state
+  if state == nil then
+    state = out ~= "-" and out .. ".state"
+  elseif state == true then
+    misuse "option 'state' is a path, or false"
+  end
+  return state or nil
+end
+
+local function read_agent(given)
+  local agent = given.agent
+  if agent == nil then
+    agent = ("gyre/%s (crawler)"):format(require("gyre").version)
+  elseif agent == true then
+    misuse "option 'agent' is a text, or false"
+  end
+  if agent and agent:find "[%c]" then
+    misuse "option 'agent' holds a control character"
+  end
+  return agent, agent and robots.token(agent)
+end
+
+local function headers(given, agent)
+  local all = { ["User-Agent"] = agent }
+  for name, value in pairs(given.headers or {}) do
+    all[name] = value
+  end
+  return all
+end
+
+local function read_judge(given)
+  if given.judge ~= nil then
+    local made, fault = judge.compile(given.judge)
+    if not made then
+      misuse("option 'judge': " .. fault)
+    end
+  end
+end
+
+--- Reads the options of a crawl; misuse raises `level` calls up.
+---@param given gyre.CrawlOptions
+---@return table settings
+function options.read(given)
+  if type(given) ~= "table" then
+    misuse("it takes a table of options, not a " .. type(given))
+  end
+  check_types(given)
+  read_judge(given)
+  local starts = read_starts(given.start)
+  local output = read_output(given)
+  local agent, token = read_agent(given)
+  return {
+    given = given,
+    starts = starts,
+    job = concat(starts, " "),
+    in_scope = read_scope(given.scope, starts),
+    per_host = read_per_host(given.per_host),
+    output = output,
+    state = read_state(given, output.out),
+    agent = agent,
+    token = token,
+    robots = given.robots ~= false,
+    headers = headers(given, agent),
+    concurrency = given.concurrency or 16,
+    retries = given.retries or 2,
+    depth = given.depth or -1,
+    max_pages = given.max_pages or 0,
+  }
+end
+
+--- The error of a crawl that cannot begin.
+---@param why string
+---@return gyre.Error
+function options.error(why)
+  return errors.new("system", why)
+end
+
+return options
