@@ -3,13 +3,15 @@
 local C = require "gyre.clib"
 local active = require "gyre.active"
 local choose = require "gyre.choose"
+local confine = require "gyre.strategy.confine"
 local criteria = require "gyre.criteria"
+local errors = require "gyre.error"
 local filter = require "gyre.filter"
 local memo = require "gyre.memo"
 local status = require "gyre.status"
 local trouble = require "gyre.trouble"
 
-local error, type = error, type
+local error, tostring, type = error, tostring, type
 
 ---@class gyre.acquire
 local acquire = {}
@@ -38,11 +40,24 @@ local function add_defaults(cell, leaf, request)
   end
 end
 
+local function add_place(own, default)
+  local cell = own.cell
+  if cell.country == nil and default.country then
+    own.country, cell.country = default.country, default.country
+  end
+  if cell.region == nil and default.region then
+    own.region, cell.region = default.region, default.region
+  end
+end
+
 -- One call of the library.
 local function take_step(handle, leaf, lease, request)
   local own = leaf.asked
-  if filter.narrow(own, asked, leaf.where, leaf.drop) then
+  if filter.narrow(own, asked, leaf.where, leaf.drop) or (leaf.key and request[leaf.key] == nil) then
     return C.GYRE_ENO_PROXY
+  end
+  if leaf.default then
+    add_place(own, leaf.default)
   end
   add_defaults(own.cell, leaf, request)
   return C.gyre_acquire(handle, own.cell, lease.raw)
@@ -86,15 +101,38 @@ local function by_steps(handle, at_work, lease, request, from)
   return nil, code == C.GYRE_ENO_PROXY and busy or status.error(code)
 end
 
-local function by_plan(handle, at_work, lease, request)
-  local plan, made = at_work.plan, at_work.strategy
+-- Where a strategy with `first` begins; nil and an error when that fails.
+local function first_leaf(handle, state, at_work, request)
+  local made = at_work.strategy
+  local ran, step = confine.call(at_work.loaded.guarded and state.budget, made.first, made, request)
+  local first = ran and at_work.plan.starts[step]
+  if not first then
+    return choose.failed(handle, state, at_work, ran and "wrong" or "raised",
+      ran and ("first returned %s, which is no step"):format(tostring(step)) or tostring(step))
+  end
+  return first
+end
+
+local function by_plan(handle, state, at_work, lease, request)
+  local plan = at_work.plan
   local code
   if at_work.simple then
     add_defaults(asked.cell, plan[1], request)
     code = C.gyre_acquire(handle, asked.cell, lease.raw)
   else
-    local first = made.first and plan.starts[made:first(request)] or 1
+    local first, err
+    if at_work.strategy.first then
+      first, err = first_leaf(handle, state, at_work, request)
+    else
+      first = 1
+    end
+    if err then
+      return nil, err
+    end
     local leaf = plan[first]
+    if leaf and leaf.key and request[leaf.key] == nil then
+      return nil, errors.new("invalid", ("the request has no %s, which would be hashed"):format(leaf.key))
+    end
     -- The first step is nearly always the only one taken: a loop here would end every compiled trace that runs into it.
     if not leaf or (leaf.keep and request.session ~= nil) then
       return by_steps(handle, at_work, lease, request, leaf and first or #plan)
@@ -156,10 +194,9 @@ function serve(handle, state, at_work, lease, request, depth)
   local fault = fill(at_work, request)
   if fault then
     return nil, nil, fault
-  elseif at_work.plan then
-    return by_plan(handle, at_work, lease, request)
   end
-  local leased, err = by_lua(handle, state, at_work, lease, request)
+  local carry_out = at_work.plan and by_plan or by_lua
+  local leased, err = carry_out(handle, state, at_work, lease, request)
   if leased or err.kind ~= "strategy" then
     return leased, err
   end

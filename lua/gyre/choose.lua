@@ -31,11 +31,19 @@ function choose.strategy_error(at_work, message)
   return nil, errors.new("strategy", ("strategy '%s': %s"):format(at_work.name, message))
 end
 
--- It failed: counted and told; whoever asked for a proxy gets one of its fallback.
-local function failed(handle, state, at_work, kind, message)
+--- It failed: counted and told; whoever asked for a proxy gets one of its fallback.
+---@param handle ffi.cdata* `struct gyre_pool *`
+---@param state gyre.State
+---@param at_work gyre.strategy.Active
+---@param kind "raised"|"wrong"|"overran"
+---@param message string
+---@return nil
+---@return gyre.Error err
+function choose.failed(handle, state, at_work, kind, message)
   trouble.failed(state, handle, at_work, kind, message)
   return choose.strategy_error(at_work, message)
 end
+local failed = choose.failed
 
 -- Whether nobody is in the view; then also the core's account of why.
 local function is_empty(handle, face)

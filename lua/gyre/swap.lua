@@ -8,10 +8,11 @@ local errors = require "gyre.error"
 local options_text = require "gyre.strategy.text"
 local registry = require "gyre.registry"
 local status = require "gyre.status"
+local steps = require "gyre.strategy.steps"
 local strategy = require "gyre.strategy"
 local trouble = require "gyre.trouble"
 
-local next, pcall, tostring, type = next, pcall, tostring, type
+local pcall, tostring, type = pcall, tostring, type
 local states = registry.states
 
 local SIZE = ffi.sizeof "struct gyre_strategy"
@@ -36,8 +37,7 @@ local swap = {}
 -- Can one call with a request that never changes carry it out?
 local function is_fixed(at_work)
   local plan = at_work.plan
-  return plan and plan[2] == nil and not plan[1].key and not plan[1].keep and next(plan[1].drop) == nil
-    and not at_work.strategy.first and not at_work.wary
+  return plan and steps.is_fixed(plan) and not at_work.strategy.first and not at_work.wary
 end
 
 --- Makes a strategy the one of a handle. What a plain acquire() asks of the core is laid down in the handle.

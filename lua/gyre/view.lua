@@ -26,6 +26,28 @@ local MAX_SAMPLE, UNLISTED, OVER = faces.MAX_SAMPLE, faces.UNLISTED, faces.OVER
 ---@field pool gyre.Pool
 local View = {}
 
+local function check_ties(random_ties)
+  if random_ties ~= nil and type(random_ties) ~= "boolean" then
+    error("ties at random: true or false", 3)
+  end
+end
+
+-- The same with ties broken at random, where the request says nothing.
+local function least_by(picker)
+  return function(self, random_ties)
+    check_ties(random_ties)
+    local face, handle = enter(self)
+    local cell = face.asked.cell
+    local before = cell.random_ties
+    if random_ties then
+      cell.random_ties = 1
+    end
+    local found = pick(face, handle, picker)
+    cell.random_ties = before
+    return found
+  end
+end
+
 -- The pick is a tail call, so that an error is the strategy's.
 local function picks_by(picker)
   return function(self)
@@ -43,13 +65,14 @@ View.round_robin = picks_by(C.GYRE_PICK_ROUND_ROBIN)
 ---@type fun(self: gyre.View): gyre.Proxy?
 View.random = picks_by(C.GYRE_PICK_RANDOM)
 
---- One with the fewest leases since it joined; nil when the view is empty. O(1) on the average.
----@type fun(self: gyre.View): gyre.Proxy?
-View.least_used = picks_by(C.GYRE_PICK_LEAST_USED)
+--- One with the fewest leases since it joined, of several the first, or any; nil when the view is empty. O(1) on the
+--- average.
+---@type fun(self: gyre.View, random_ties?: boolean): gyre.Proxy?
+View.least_used = least_by(C.GYRE_PICK_LEAST_USED)
 
---- One with the fewest leases in flight; nil when the view is empty. O(1).
----@type fun(self: gyre.View): gyre.Proxy?
-View.least_active = picks_by(C.GYRE_PICK_LEAST_ACTIVE)
+--- One with the fewest leases in flight, likewise; nil when the view is empty. O(1).
+---@type fun(self: gyre.View, random_ties?: boolean): gyre.Proxy?
+View.least_active = least_by(C.GYRE_PICK_LEAST_ACTIVE)
 
 --- The best of a few random ones by latency, load, success and weight; nil when the view is empty. O(choices).
 ---@param choices? integer 1 to 64, where the request says none [3]

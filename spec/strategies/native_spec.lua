@@ -137,7 +137,8 @@ end
 it("options are checked, and heard", function()
   local pool = pools.open(64, { max_proxies = 64 })
   for _, wrong in ipairs { { "least-used", { ties = "last" } }, { "least-active", { ties = 1 } },
-    { "performance", { choices = 0 } }, { "weighted", { by = 5 } } } do
+    { "performance", { choices = 0 } }, { "performance", { min_success = 2 } }, { "performance", { max_ms = -1 } },
+    { "weighted", { by = 5 } }, { "consistent-hash", { by = "cookie" } } } do
     assert.equal("strategy", select(2, pool:use(wrong[1], wrong[2])).kind)
   end
   local function different(strategy, options)
@@ -155,4 +156,71 @@ it("options are checked, and heard", function()
   assert.is_true(different("least-active", { ties = "random" }) > 15)
   assert(pool:use("performance", { choices = 64 }))
   pool:close()
+end)
+
+-- Natively, and by select under a composition whose other part is Lua's.
+local function performance_with(options)
+  local asks = { name = "asks", options = { over = "performance" }, select = function(self, view, request)
+    return self.inner:select(view, request)
+  end }
+  asks.configure = function(self)
+    self.inner = assert(require("gyre.strategy").load("performance", options))
+  end
+  return pairs { native = { "performance", options = options }, lua = asks }
+end
+
+for kind, strategy in performance_with { min_success = 0.9 } do
+  it("performance leaves out who fails too often, unless a request says otherwise: " .. kind, function()
+    local pool = pools.open(12, { breaker = { failures = 1000 } })
+    local ids = pools.ids(pool)
+    for _ = 1, 10 do
+      local others = { unpack(ids, 2) }
+      pool:acquire({ exclude = others }):fail "proxy_bad" -- 0.95 ^ 10 = 0.6
+    end
+    assert(pool:use(strategy))
+    local before = pool:get(ids[1]).started
+    for _ = 1, 200 do
+      pool:acquire():complete { verdict = "target_bad" }
+    end
+    assert.equal(before, pool:get(ids[1]).started)
+    local rest = { unpack(ids, 2) }
+    assert.equal("no_proxy", select(2, pool:acquire { exclude = rest }).kind)
+    assert.equal(ids[1], pool:acquire({ exclude = rest, min_success = 0.5 }).id)
+    pool:close()
+  end)
+end
+
+for kind, strategy in performance_with { max_ms = 100 } do
+  it("performance leaves out who is too slow: " .. kind, function()
+    local pool = pools.open(3)
+    local ids = pools.ids(pool)
+    for i = 1, 2 do
+      pool:acquire({ exclude = { ids[i], ids[3] } }):ok(i == 1 and 50 or 500)
+    end
+    assert(pool:use(strategy))
+    assert.equal(ids[2], pool:acquire({ exclude = { ids[3] } }).id)
+    assert.equal("no_proxy", select(2, pool:acquire { exclude = { ids[2], ids[3] } }).kind)
+    assert.equal(ids[1], pool:acquire({ exclude = { ids[2], ids[3] }, max_ms = 1000 }).id)
+    pool:close()
+  end)
+end
+
+it("consistent-hash hashes the field that it is told", function()
+  local pool = pools.open(30)
+  local function id(request)
+    local lease = assert(pool:acquire(request))
+    lease:ok()
+    return lease.id
+  end
+  local by_host = id { strategy = "consistent-hash", host = "a.example" }
+  for i = 1, 10 do
+    local request = { host = "a.example", session = "s" .. i, key = "k" .. i }
+    request.strategy = { "consistent-hash", by = "host" }
+    request.session = nil
+    assert.equal(by_host, id(request))
+  end
+  assert(pool:use("consistent-hash", { by = "key" }))
+  assert.equal("invalid", select(2, pool:acquire {}).kind)
+  assert.matches("no key", select(2, pool:acquire { host = "b.example" }).message)
+  assert.equal(id { key = "x" }, id { key = "x", host = "b.example" })
 end)

@@ -5,7 +5,7 @@ local error, setmetatable, tostring = error, setmetatable, tostring
 
 local facade = {}
 
-local SHOWN = { "counter", "counters", "each", "get", "host_delay", "session", "stats", "time" }
+local SHOWN = { "bans", "counter", "counters", "each", "get", "host_delay", "session", "stats", "time" }
 
 local Facade = {}
 

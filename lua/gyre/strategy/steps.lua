@@ -8,7 +8,8 @@ local ipairs, next, type = ipairs, next, type
 ---@class gyre.strategy.Step
 ---@field [1] gyre.Strategy from strategy(source) in configure
 ---@field where? { country?: string|string[], region?: string, tags?: string|string[] } only from these
----@field asked? boolean narrowed by what the request says of the fields that the strategy takes
+---@field asked? true|table narrowed by what the request says of the fields that the strategy takes; a table says what
+--- counts where the request says nothing
 
 local steps = {}
 
@@ -27,12 +28,16 @@ steps.PICKERS = PICKERS
 
 -- ---- by select ----
 
-local function narrowed(view, takes, request)
+local function narrowed(view, takes, request, asked)
   local wanted
   for _, field in ipairs(takes) do
-    if request[field] ~= nil then
+    local value = request[field]
+    if value == nil and asked ~= true then
+      value = asked[field]
+    end
+    if value ~= nil then
       wanted = wanted or {}
-      wanted[field] = request[field]
+      wanted[field] = value
     end
   end
   return wanted and view:where(wanted) or view
@@ -50,7 +55,7 @@ function steps.select(self, view, request)
     local step = list[i]
     local candidates = step.where and view:where(step.where) or view
     if step.asked and self.takes then
-      candidates = narrowed(candidates, self.takes, request)
+      candidates = narrowed(candidates, self.takes, request, step.asked)
     end
     if candidates == view or not candidates:is_empty() then
       local picked, reason = step[1]:select(candidates, request)
@@ -80,11 +85,15 @@ local function check_step(step)
   if type(step) ~= "table" or type(step[1]) ~= "table" or type(step[1].select) ~= "function" then
     return "a step begins with a strategy, from strategy(name) in configure"
   end
+  local fault
   if step.where ~= nil then
-    local where, fault = normal(step.where)
-    step.where = where
-    return fault
+    step.where, fault = normal(step.where)
   end
+  if type(step.asked) == "table" and not fault then
+    step.asked, fault = normal(step.asked)
+    step.asked = step.asked or true
+  end
+  return fault
 end
 
 --- Checks `steps`, `takes` and `keep`, and gives a strategy that has only steps its `select`.
@@ -145,6 +154,7 @@ local function leaf(made, around)
     key = made.key,
     where = around.where,
     drop = around.drop,
+    default = around.default,
     keep = around.keep,
   }
 end
@@ -171,6 +181,7 @@ local function lay_out(made, around, leaves, starts)
     end
     local inner = {
       where = merge(around.where, step.where), drop = with(around.drop, made.takes, step.asked), keep = keep,
+      default = type(step.asked) == "table" and step.asked or around.default,
     }
     if inner.where and not lay_out(step[1], inner, leaves) then
       return false
@@ -183,6 +194,7 @@ end
 ---@field picker integer
 ---@field where { country?: string, region?: string, tags?: string }
 ---@field drop { country?: boolean, region?: boolean } fields of the request that do not narrow this step
+---@field default? { country?: string, region?: string } what counts where the request says nothing
 ---@field keep? { country?: string, region?: string, tags?: string } a session keeps its proxy while that passes this
 
 ---@class gyre.strategy.Plan
@@ -202,12 +214,20 @@ function steps.plan(made)
   return leaves
 end
 
+--- Is the plan one call that asks the same for every request?
+---@param plan gyre.strategy.Plan
+---@return boolean
+function steps.is_fixed(plan)
+  local only = plan[1]
+  return plan[2] == nil and not only.key and not only.keep and not only.default and next(only.drop) == nil
+end
+
 --- Is the plan one plain call, with nothing but a picker to say?
 ---@param plan gyre.strategy.Plan
 ---@return boolean
 function steps.is_simple(plan)
   local only = plan[1]
-  return plan[2] == nil and not only.key and next(only.where) == nil and next(only.drop) == nil and not only.keep
+  return plan[2] == nil and next(only.where) == nil and steps.is_fixed(plan)
 end
 
 return steps

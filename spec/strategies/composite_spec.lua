@@ -1,0 +1,152 @@
+-- composite and session: nesting, filters, fallbacks; natively where all of it is, and by select.
+local gyre = require "gyre"
+local loader = require "gyre.strategy"
+local pools = require "pools"
+local steps = require "gyre.strategy.steps"
+
+local SLOW = { name = "slow", select = function(_, view) return view:random() end }
+
+describe("gyre.compose", function()
+  local pool
+
+  before_each(function()
+    pool = assert(gyre.open { clock = "manual", seed = 3, proxies = { "h1:1#country=us&tags=home,fast",
+      "h2:1#country=us&tags=home", "h3:1#country=us", "h4:1#country=de&tags=home", "h5:1#country=de" } })
+  end)
+
+  after_each(function()
+    pool:close()
+  end)
+
+  local function hosts(request, n)
+    local seen, list = {}, {}
+    for _ = 1, n or 40 do
+      local lease, err = pool:acquire(request)
+      if not lease then
+        return err.kind
+      end
+      seen[lease.proxy.host] = true
+      lease:ok(5)
+    end
+    for host in pairs(seen) do
+      list[#list + 1] = host
+    end
+    table.sort(list)
+    return table.concat(list, " ")
+  end
+
+  local function disable(host)
+    pool:disable(pool:find(("http://%s:1"):format(host)).id)
+  end
+
+  for kind, name in pairs { native = "random", lua = SLOW } do
+    it("picks from where it is told, and falls back to all: " .. kind, function()
+      assert(pool:use(gyre.compose { where = { country = "US", tags = { "home" } }, name, fallback = "round-robin" }))
+      assert.equal("h1 h2", hosts {})
+      assert.equal("h1", hosts { tags = "fast" })
+      assert.equal("h1 h2", hosts { country = { "fr", "us" } })
+      assert.equal("h4 h5", hosts { country = "de" }) -- nobody there is in the US
+      disable "h1"
+      assert.equal("h2", hosts {})
+      disable "h2"
+      assert.equal("h3 h4 h5", hosts {})
+      assert.equal("h4", hosts { tags = "home" })
+      assert.equal("no_proxy", hosts { tags = "fast" })
+    end)
+
+    it("nests: " .. kind, function()
+      assert(pool:use { "session", over = { "composite", where = { tags = "home" },
+        strategy = nil, options = { strategy = { where = { country = "us" }, name } } } })
+      local lease = assert(pool:acquire { session = "a" })
+      assert.is_true(lease.proxy.host <= "h2")
+      assert.equal(lease.id, assert(pool:acquire { session = "a" }).id)
+      assert.equal("h1 h2", hosts {})
+    end)
+  end
+
+  it("lets geo inside see the request's country", function()
+    assert(pool:use { where = { tags = "home" }, { "geo", any = true }, fallback = "random" })
+    assert.equal("h4", hosts { country = "de" })
+    assert.equal("h1 h2 h4", hosts { country = "fr" })
+    for _, host in ipairs { "h1", "h2", "h4" } do
+      disable(host)
+    end
+    assert.equal("h5", hosts { country = "de" })
+    assert.equal("no_proxy", hosts { country = "fr" }) -- the fallback honours it as ever
+  end)
+
+  it("is one call of the library where all in it is native", function()
+    local spec = gyre.compose { where = { country = "us" }, { "session", over = "least-used" } }
+    local plan = assert(steps.plan((assert(loader.load(spec)))))
+    assert.equal(1, #plan)
+    assert.is_true(steps.is_fixed(plan))
+    assert.is_nil(steps.plan((assert(loader.load(gyre.compose { SLOW })))))
+  end)
+
+  it("requires of it what its parts require", function()
+    pool:add "h6:1"
+    local _, err = pool:use { "session", over = { where = { tags = "home" }, "geo" } }
+    assert.equal("missing_metadata", err.kind)
+    assert.matches("needs country: 1 of 6 proxies have none", err.message)
+  end)
+
+  it("says what is wrong with a composition", function()
+    assert.has_error(function() gyre.compose "random" end)
+    assert.has_error(function() gyre.compose {} end)
+    assert.has_error(function() gyre.compose { "random", "random" } end)
+    assert.has_error(function() gyre.compose { "random", [3] = 1 } end)
+    for spec, message in pairs {
+      [{ "random", colour = "red" }] = "has no option 'colour'",
+      [{ "nobody" }] = "no strategy 'nobody'",
+      [{ "random", where = { colour = "red" } }] = "cannot be filtered by 'colour'",
+      [{ "random", where = "us" }] = "where is a table",
+      [{ "random", fallback = "nobody" }] = "no strategy 'nobody'",
+    } do
+      assert.matches(message, select(2, pool:use(spec)).message)
+    end
+  end)
+
+  it("costs a pick no more at a thousand proxies than at a hundred (failures, line 8)", function()
+    for _, n in ipairs { 101, 1500 } do
+      local large = pools.open(n)
+      assert(large:use { where = { country = "" }, "performance", fallback = "random" })
+      assert(large:acquire():ok(5))
+      large:close()
+    end
+  end)
+end)
+
+describe("session", function()
+  it("keeps every session where it is while its proxy is eligible, with any strategy under it", function()
+    for _, over in ipairs { "round-robin", "random", "least-used", "performance", SLOW } do
+      local pool = pools.open(9, { strategy = { "session", over = over } })
+      local home = {}
+      for i = 1, 300 do
+        local name = "s" .. i % 30
+        local lease = assert(pool:acquire { session = name })
+        assert.equal(home[name] or lease.id, lease.id)
+        home[name] = lease.id
+        if i % 7 == 0 then
+          lease:fail("target_bad", 5) -- one failed request is no reason
+        else
+          lease:ok(5)
+        end
+      end
+      pool:close()
+    end
+  end)
+
+  it("demands one, or its fallback serves", function()
+    local pool = pools.open(3, { strategy = { "session", required = true }, logger = function() end })
+    local _, err = pool:acquire()
+    assert.equal("missing_metadata", err.kind)
+    assert.equal("strategy 'composite' needs session: the request has none", err.message)
+    assert(pool:acquire { session = "a" })
+    pool:close()
+    pool = pools.open(3, { strategy = { "session", required = true }, fallback = "random",
+      logger = function() end })
+    assert(pool:acquire())
+    assert.equal(1, pool:strategies()[1].missed)
+    pool:close()
+  end)
+end)

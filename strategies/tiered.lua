@@ -1,0 +1,65 @@
+-- By rank: from the first tier that has an eligible proxy, e.g. cheap ones before premium ones. A proxy that is at a
+-- limit is not eligible, so a tier that is full spills over to the next. tiers: tags, best first, e.g. { "cheap",
+-- "premium" }. rest = true: proxies with none of the tags come last; false: never. over: who picks within a tier.
+-- escalate = false: begin with the first tier always; otherwise - attempt 2 of a request begins with the second tier,
+-- and so on: what was banned or failed below is not asked again; - priority 1 begins one tier higher, 2 two; - a
+-- session whose proxy its host has banned begins above that proxy's tier. A session keeps its proxy in whatever tier
+-- that is. A call of the library for each tier that is tried, nearly always one. For pools of different quality or
+-- price by tags. For prices as numbers use cost-aware.
+local function place_of(tiers, proxy)
+  for _, tag in ipairs(proxy.tags or {}) do
+    for place, tier in ipairs(tiers) do
+      if tag == tier then
+        return place
+      end
+    end
+  end
+  return 0
+end
+
+local function is_banned(pool, proxy, host)
+  for ban in pool:bans() do
+    if ban.proxy.id == proxy.id and (ban.host == host or ban.host == "") then -- "": not named yet
+      return true
+    end
+  end
+  return false
+end
+
+return { name = "tiered",
+  options = { tiers = {}, rest = true, over = "round-robin", escalate = true },
+  configure = function(self, options)
+    assert(type(options.tiers) == "table", "tiers is a list of tags")
+    assert(type(options.rest) == "boolean", "rest is true or false")
+    assert(type(options.escalate) == "boolean", "escalate is true or false")
+    assert(options.rest or options.tiers[1], "without tiers and without a rest nobody could serve")
+    local over = strategy(options.over)
+    self.takes, self.keep, self.escalate, self.steps, self.tiers = over.takes, {}, options.escalate, {}, {}
+    for i, tag in ipairs(options.tiers) do
+      assert(type(tag) == "string" and tag ~= "", "a tier is a tag")
+      self.tiers[i] = tag:lower()
+      self.steps[i] = { over, where = { tags = tag } }
+    end
+    if options.rest then
+      self.steps[#self.steps + 1] = { over }
+    end
+    self.title = ("tiered %s over %s"):format(table.concat(options.tiers, ","), over.title or over.name)
+  end,
+  refresh = function(self, pool)
+    self.pool = pool
+  end,
+  first = function(self, request)
+    local last, place = #self.steps, 1
+    if not self.escalate then
+      return 1
+    end
+    if request.session and request.host then
+      local session = self.pool:session(request.session)
+      if session and is_banned(self.pool, session.proxy, request.host:lower()) then
+        place = place_of(self.tiers, session.proxy) + 1
+      end
+    end
+    place = math.max(place, (request.attempt or 1) + (request.priority or 0))
+    return math.max(1, math.min(math.floor(place), last))
+  end,
+}
