@@ -10,3 +10,6 @@ files["examples/openresty"] = { std = "+ngx_lua" }
 files["tests/nginx"] = { std = "+ngx_lua" }
 -- What a strategy finds beside Lua's own names: see strategies/README.md.
 files["strategies"] = { read_globals = { "strategy" } }
+-- wrk's scripts: hooks are globals.
+files["tests/nginx/load.lua"] = { globals = { "changed", "setup", "init", "request", "response", "done" },
+  read_globals = { "wrk" } }

@@ -115,7 +115,8 @@ each() {
 run_static() {
     each "lua/gyre/cdef.lua is up to date" sh src/core/gen-cdef.sh --check
     each luacheck luacheck --no-color -q lua strategies spec examples tests
-    each shellcheck shellcheck examples/*.sh examples/openresty/*.sh tests/*.sh tests/support/*.sh tests/integration/*.sh .ci/run
+    each shellcheck shellcheck examples/*.sh examples/openresty/*.sh tests/*.sh tests/support/*.sh tests/integration/*.sh \
+        tests/nginx/*.sh tests/bench/nginx/*.sh .ci/run
 }
 
 run_ctest() { build "$1" && ctest --test-dir "build/$1" -V -j "$(nproc)"; }

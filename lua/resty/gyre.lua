@@ -2,7 +2,7 @@
 --
 --     init_by_lua_block {
 --       local gyre = require "resty.gyre"
---       assert(gyre.open { shared = "/dev/shm/gyre", proxies = "/etc/gyre/proxies.txt" })
+--       gyre.open { shared = "/dev/shm/gyre", proxies = "/etc/gyre/proxies.txt" }
 --     }
 --     ...
 --     content_by_lua_block {
@@ -15,7 +15,13 @@
 -- here but fetch() and connect() yields. Workers inherit the segment from the master by fork; each enters itself in the
 -- segment's table of processes when it first uses the pool, so that what it has in flight is known as its own.
 local ffi = require "ffi"
-local gyre = require "gyre"
+
+-- nginx shows errors that are text, and says "unknown error" of all others.
+local found, gyre = pcall(require, "gyre")
+if not found then
+  error(tostring(gyre), 0)
+end
+
 local leases = require "gyre.lease"
 local balancer = require "resty.gyre.balancer"
 local connection = require "resty.gyre.connection"
@@ -47,11 +53,13 @@ local pools = {} -- by name
 
 --- Opens a pool, in init_by_lua. After a reload it runs again, in the master and in a new Lua state, and attaches to
 --- what is
---- there: nothing is made anew, and the old workers go on. Names of proxies are looked up now. A proxy whose name has
+--- there: nothing is made anew, and the old workers go on. Raises, as text, what gyre.open() would return: without its
+--- pool
+--- nginx shall not start, and after a reload goes on with the old workers. Names of proxies are looked up now. A proxy
+--- whose name has
 --- no address is reported and cannot be a peer of balancer_by_lua; all else goes.
 ---@param options gyre.nginx.Options
----@return gyre.Pool? pool
----@return gyre.Error? err as of gyre.open()
+---@return gyre.Pool pool
 function nginx.open(options)
   local given = {}
   for name, value in pairs(options or {}) do
@@ -61,7 +69,7 @@ function nginx.open(options)
   given.name = nil
   local pool, err = gyre.open(given)
   if not pool then
-    return nil, err
+    error("gyre: " .. tostring(err), 2)
   end
   for host, why in pairs(peer.resolve(pool)) do
     ngx.log(ngx.WARN, "gyre: no address of the proxy host ", host, ": ", why)

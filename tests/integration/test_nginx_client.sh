@@ -158,6 +158,16 @@ test_chunked() {
     same "no header smuggles another" "invalid local" "$(fetched http://shop.test/ 'headers = { a = "b\r\nc: d" }')"
 }
 
+# nginx says "unknown error" of errors that are no text.
+test_reasons_are_shown() {
+    echo http://192.0.2.1:80 >"$DIR/proxies.txt"
+    (nginx_start "$ROOT/tests/nginx/run.conf" '/trusted_certificate/d' 's/max_proxies = 1024/strategy = "no-such"/') >"$OUT" 2>&1 &&
+        fail "nginx starts without its pool"
+    contains "$OUT" "no strategy 'no-such'"
+    GYRE_LIB=/nonexistent/libgyre.so nginx -p "$DIR" -c "$DIR/nginx.conf" -e stderr >"$OUT" 2>&1 && fail "nginx starts without gyre"
+    contains "$OUT" "libgyre not found" "GYRE_LIB=/nonexistent/libgyre.so"
+}
+
 test_lease_methods() {
     begin "http://anna:x@127.0.0.1:3128" "http://localhost:3129" "http://[::1]:3130" "socks5://127.0.0.1:3131" \
         "http://no-such-name.invalid:80"

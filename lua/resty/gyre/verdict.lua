@@ -23,9 +23,11 @@ function verdict.of_response(status, retry_after)
   return "ok"
 end
 
--- The part of a list of nginx's $upstream_ variables that is about the last attempt.
+-- What a list in nginx's $upstream_ variables says of the last attempt; nil when that is "-". A single number, the
+-- usual
+-- case, needs no string.match, which LuaJIT does not compile.
 local function last(list)
-  return list and match(list, "([^%s,:]+)$")
+  return tonumber(list) or tonumber(match(list, "([^%s,:]+)$"))
 end
 
 -- nginx made the status itself: nothing came from the proxy.
@@ -43,17 +45,17 @@ end
 ---@return number? retry_after seconds
 ---@return number? ms of the attempt; nil: there was no upstream, or nothing came from it
 function verdict.of_request(status, var)
-  local seconds = last(var.upstream_response_time)
-  if not seconds then -- no upstream: a script did the work
+  local times = var.upstream_response_time
+  if not times then -- no upstream: a script did the work
     if status >= 500 or status == 499 or status == 0 then
       return of_nginx(status)
     end
     return verdict.of_response(status)
   end
-  if status >= 400 and not tonumber(last(var.upstream_header_time)) then
+  if status >= 400 and not last(var.upstream_header_time) then
     return of_nginx(status)
   end
-  local took = tonumber(seconds)
+  local took = last(times)
   if status == 429 or status == 503 then
     return verdict.of_response(status, var.upstream_http_retry_after)
   end
