@@ -351,6 +351,7 @@ int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *reques
 int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);
 int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_request *request, uint64_t id,
                                  struct gyre_lease *lease);
+int gyre_probe(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);
 int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, const struct gyre_outcome *outcome);
 int gyre_complete_ms(struct gyre_pool *pool, struct gyre_lease *lease, int verdict, double ms);
 int gyre_session_get(struct gyre_pool *pool, const char *session, uint64_t *proxy);

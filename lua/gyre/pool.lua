@@ -35,6 +35,7 @@ local PARTS = {
   require "gyre.pool.counter",
   require "gyre.pool.host",
   require("gyre.pool.log").methods,
+  require "gyre.pool.probe",
   require "gyre.pool.reload",
   require "gyre.pool.session",
   require "gyre.pool.state",

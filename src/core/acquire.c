@@ -210,12 +210,13 @@ GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *req
 
 /* ---- by id ---- */
 
-int gyre__acquire_id(struct gyre_pool *pool, struct thread *thread, uint64_t id, uint32_t stamp, struct gyre_lease *lease)
+static int start_id(struct gyre_pool *pool, struct thread *thread, uint64_t id, uint32_t stamp,
+                    const struct commit *commit, struct gyre_lease *lease)
 {
     uint32_t slot = slot_of_id(pool, id);
     if (unlikely(slot == NO_BIT)) return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id);
-    if (likely(lease_start_simple(pool, thread, slot, stamp, &always, lease))) return 0;
-    int result = gyre__lease_start(pool, thread, slot, stamp, &always, lease);
+    if (likely(lease_start_simple(pool, thread, slot, stamp, commit, lease))) return 0;
+    int result = gyre__lease_start(pool, thread, slot, stamp, commit, lease);
     if (likely(result == 0)) return 0;
     const char *why = result == GYRE_EBUSY ? "is at its limit" : result == GYRE_EFULL ? "finds no free lease" : "is not eligible";
     return gyre__fail(result, "proxy %llu %s", (unsigned long long)id, why);
@@ -227,7 +228,7 @@ int gyre__acquire_chosen(struct gyre_pool *pool, struct thread *thread, const st
     uint32_t slot = slot_of_id(pool, id);
     if (slot != NO_BIT && !gyre__acquire_allows(pool, thread, request, slot))
         return gyre__fail(GYRE_ENO_PROXY, "proxy %llu is not one that the request lets through", (unsigned long long)id);
-    return gyre__acquire_id(pool, thread, id, stamp, lease);
+    return start_id(pool, thread, id, stamp, &always, lease);
 }
 
 /* What both calls by id begin with: the thread, the time. */
@@ -246,7 +247,16 @@ GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_le
     struct thread *thread;
     uint32_t stamp;
     int bad = begin_by_id(pool, lease, &thread, &stamp);
-    return unlikely(bad) ? bad : gyre__acquire_id(pool, thread, id, stamp, lease);
+    return unlikely(bad) ? bad : start_id(pool, thread, id, stamp, &always, lease);
+}
+
+GYRE_API int gyre_probe(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease)
+{
+    static const struct commit even_benched = {.benched = true};
+    struct thread *thread;
+    uint32_t stamp;
+    int bad = begin_by_id(pool, lease, &thread, &stamp);
+    return bad ? bad : start_id(pool, thread, id, stamp, &even_benched, lease);
 }
 
 GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_request *request, uint64_t id,
@@ -257,7 +267,7 @@ GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_reque
     uint64_t host = 0;
     int result = begin_by_id(pool, lease, &thread, &stamp);
     if (unlikely(result)) return result;
-    if (!request) return gyre__acquire_id(pool, thread, id, stamp, lease);
+    if (!request) return start_id(pool, thread, id, stamp, &always, lease);
     result = check_wishes(request);
     if (!result && request->host) result = gyre__host_enter(pool, request->host, &host);
     if (result) return result;

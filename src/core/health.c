@@ -50,17 +50,37 @@ static void change_flags(struct gyre_pool *pool, uint32_t slot, uint32_t clear, 
     gyre__health_refresh(pool, slot);
 }
 
+/* Of one that is benched the bench is interrupted, not ended: `until` stays, for when the probe says nothing. */
+static bool take_probe_benched(struct gyre_pool *pool, uint32_t slot, uint32_t flags)
+{
+    gyre__lock(pool);
+    uint32_t next = (flags & ~(uint32_t)SLOT_OPEN) | SLOT_HALF | SLOT_PROBE;
+    bool taken = compare_swap(&pool->slots[slot].flags, &flags, next);
+    if (taken) bits_clear(&pool->benched, slot);
+    gyre__unlock(pool);
+    return taken;
+}
+
 bool gyre__health_take_probe(struct gyre_pool *pool, uint32_t slot, uint32_t flags)
 {
+    if (flags & SLOT_OPEN) return take_probe_benched(pool, slot, flags);
     if (!compare_swap(&pool->slots[slot].flags, &flags, flags | SLOT_PROBE)) return false;
     gyre__health_refresh(pool, slot);
     return true;
 }
 
-/* A probe said nothing: the next lease is one again. */
+/* A probe said nothing: the next lease is one again; or, when its bench was interrupted for it, the bench goes on. For
+ * that the caller holds the segment lock; otherwise it need not. */
 void gyre__health_probe_back(struct gyre_pool *pool, uint32_t slot)
 {
-    change_flags(pool, slot, SLOT_PROBE, 0);
+    uint32_t until = load_relaxed(&pool->health[slot].until);
+    if (until <= clock_stamp(pool)) {
+        change_flags(pool, slot, SLOT_PROBE, 0);
+        return;
+    }
+    change_flags(pool, slot, SLOT_HALF | SLOT_PROBE, SLOT_OPEN);
+    bits_set(&pool->benched, slot);
+    if (until < load_relaxed(&pool->control->due)) store_relaxed(&pool->control->due, until);
 }
 
 static void bench(struct gyre_pool *pool, uint32_t slot, uint32_t stamp)
@@ -102,6 +122,7 @@ void gyre__health_success(struct gyre_pool *pool, uint32_t slot, bool probe)
     store_relaxed(&hot->consecutive_failures, 0u);
     if (!probe || !(load_relaxed(&hot->flags) & SLOT_HALF)) return;
     store_relaxed(&pool->health[slot].opened, 0u);
+    store_relaxed(&pool->health[slot].until, 0u);
     store_relaxed(&pool->control->benched, pool->control->benched - 1);
     change_flags(pool, slot, SLOT_HALF | SLOT_PROBE, 0);
 }

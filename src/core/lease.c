@@ -44,6 +44,14 @@ static int start_checked(struct gyre_pool *pool, uint32_t slot, bool limited, co
     return rate != RATE_EMPTY ? 0 : GYRE_EBUSY;
 }
 
+/* Of a lease that did not begin. The lock is for one that may have to go back on the bench. */
+static void give_probe_back(struct gyre_pool *pool, uint32_t slot, bool may_be_benched)
+{
+    if (may_be_benched) gyre__lock(pool);
+    gyre__health_probe_back(pool, slot);
+    if (may_be_benched) gyre__unlock(pool);
+}
+
 /*
  * Leases `slot`. 0, or GYRE_EBUSY (at its limit), GYRE_ENO_PROXY (not eligible any more), GYRE_EFULL. Lock-free.
  */
@@ -52,7 +60,8 @@ int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t sl
 {
     struct gyre_slot *hot = &pool->slots[slot];
     uint32_t generation = load_acquire(&hot->generation), flags = load_acquire(&hot->flags), bits = LEASE_STARTING;
-    if (unlikely((flags & (SLOT_LIVE | SLOT_OUT)) != SLOT_LIVE)) {
+    uint32_t out = commit->benched ? SLOT_OUT & ~(uint32_t)SLOT_OPEN : SLOT_OUT;
+    if (unlikely((flags & (SLOT_LIVE | out)) != SLOT_LIVE)) {
         gyre__health_refresh(pool, slot);
         return GYRE_ENO_PROXY;
     }
@@ -60,20 +69,21 @@ int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t sl
     uint32_t index = thread->entry[--thread->entries], deadline = stamp + pool->lease_timeout;
     struct lease_entry *entry = &pool->leases[index];
     uint32_t serial = lease_serial(load_relaxed(&entry->word));
-    if (unlikely(flags & SLOT_HALF)) {
+    bool probe = flags & (SLOT_HALF | SLOT_OPEN);
+    if (unlikely(probe)) {
         bits |= LEASE_PROBE;
         if (pool->lease_timeout > PROBE_TIMEOUT) deadline = stamp + PROBE_TIMEOUT;
     }
     store_relaxed(&entry->deadline, deadline);
     store_release(&entry->word, lease_word(serial, slot, 0, bits));
-    if (unlikely(flags & SLOT_HALF) && !gyre__health_take_probe(pool, slot, flags)) {
+    if (unlikely(probe) && !gyre__health_take_probe(pool, slot, flags)) {
         release_entry(pool, thread, index, load_relaxed(&entry->word));
         return GYRE_ENO_PROXY;
     }
     window_touch(pool, slot);
     int refused = start_checked(pool, slot, flags & SLOT_LIMITED, commit);
     if (refused) {
-        if (flags & SLOT_HALF) gyre__health_probe_back(pool, slot);
+        if (probe) give_probe_back(pool, slot, commit->benched);
         release_entry(pool, thread, index, load_relaxed(&entry->word));
         return refused;
     }

@@ -10,6 +10,7 @@
 /* Start only if (use & mask) == value. mask 0: in any case. */
 struct commit {
     uint64_t mask, value;
+    bool benched; /* a probe: one that is on the bench may be leased too */
 };
 
 struct pick {

@@ -229,7 +229,8 @@ static inline void window_touch(struct gyre_pool *pool, uint32_t slot)
     if (unlikely(load_relaxed(&pool->slots[slot].window_bucket) != bucket)) gyre__window_roll(pool, slot, bucket);
 }
 
-/* health.c. Caller holds the segment lock, except for the first three, which are lock-free. */
+/* health.c. Caller holds the segment lock, except for the first two, which are lock-free unless the proxy is benched, and
+ * the third where health.c says so. */
 void gyre__health_refresh(struct gyre_pool *pool, uint32_t slot); /* eligible bit from flags and limit */
 bool gyre__health_take_probe(struct gyre_pool *pool, uint32_t slot, uint32_t flags);
 void gyre__health_probe_back(struct gyre_pool *pool, uint32_t slot);
@@ -312,8 +313,7 @@ struct ending;
 struct commit;
 int gyre__acquire_plain(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
                         struct gyre_lease *lease); /* acquire.c */
-/* A lease of this proxy, sets the detail on failure; the second if the request lets it through. acquire.c */
-int gyre__acquire_id(struct gyre_pool *pool, struct thread *thread, uint64_t id, uint32_t stamp, struct gyre_lease *lease);
+/* A lease of this proxy if the request lets it through; sets the detail on failure. acquire.c */
 int gyre__acquire_chosen(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
                          uint32_t stamp, struct gyre_lease *lease);
 int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,

@@ -56,6 +56,13 @@ static void act_acquire_first(void *argument)
     gyre_acquire_id(world->pool, world->id[0], &world->lease);
 }
 
+static void act_probe_first(void *argument)
+{
+    struct world *world = argument;
+
+    gyre_probe(world->pool, world->id[0], &world->lease);
+}
+
 static void act_complete(void *argument)
 {
     struct world *world = argument;
@@ -221,6 +228,11 @@ static void hold_first(struct world *world)
     REQUIRE(gyre_acquire_id(world->pool, world->id[0], &world->lease) == 0);
 }
 
+static void hold_probe(struct world *world)
+{
+    REQUIRE(gyre_probe(world->pool, world->id[0], &world->lease) == 0);
+}
+
 static void hold_removed(struct world *world)
 {
     hold_first(world);
@@ -377,6 +389,10 @@ static const struct scenario scenarios[] = {
     {"disable", 0, 0, NULL, touch, act_disable, 700},
     {"enable, benched", 0, 0, bench_first, touch, act_enable, 700},
     {"reset counters", 0, 0, fail_first, hold_first, act_reset, 2200},
+    {"probe a benched one", 0, 0, bench_first, touch, act_probe_first, 1200},
+    {"its probe ok", GYRE_OK, 0, bench_first, hold_probe, act_complete, 900},
+    {"its probe proxy_bad", GYRE_PROXY_BAD, 0, bench_first, hold_probe, act_complete, 900},
+    {"its probe aborted", GYRE_ABORTED, 0, bench_first, hold_probe, act_complete, 900},
     {"set books", 0, 0, fail_first, hold_first, act_books, 2600},
     {"set books, with a rate", 0, 0, rate_first, touch, act_books, 2600},
     {"close with leases", 0, 0, NULL, hold_many, act_close, 20000},
