@@ -8,6 +8,7 @@
  *
  *   spawn(background, f, ...) -> task     wake(task)   cancel(task)
  *   park([seconds]) -> bool    sleep(seconds) -> bool  false: cut short by cancel, or (with seconds) by an interrupt
+ *   readable(fd, seconds) -> bool                      true: there is input
  *   current() -> task    check(what)                   raises where a wait could not work
  *   start(url, proxy | nil, options) -> transfer | nil, why      wait(transfer)
  *   finish(transfer) -> true, status, content, ms, bytes, url, http
@@ -89,6 +90,16 @@ static int net_sleep(lua_State *L)
     struct gyre__task *task = gyre__task_current(L, "sleep");
     task->wakeable = 0;
     return gyre__task_sleep(task, seconds);
+}
+
+/* stack: fd seconds -> bool, later */
+static int net_readable(lua_State *L)
+{
+    int fd = (int)luaL_checkinteger(L, 1);
+    double seconds = luaL_checknumber(L, 2);
+    luaL_argcheck(L, fd >= 0, 1, "a descriptor expected");
+    luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 2, "seconds, not negative, expected");
+    return gyre__task_readable(gyre__task_current(L, "readable"), fd, seconds);
 }
 
 static void on_done(struct gyre__transfer *transfer)
@@ -320,7 +331,7 @@ int gyre__net_luaopen(lua_State *L)
         {"spawn", net_spawn},   {"park", net_park}, {"wake", net_wake}, {"cancel", net_cancel},
         {"sleep", net_sleep},   {"start", net_start}, {"wait", net_wait}, {"finish", net_finish},
         {"head", net_head},     {"body", net_body}, {"now", net_now},   {"stopping", net_stopping},
-        {"current", net_current}, {"check", net_check}, {"on_close", net_on_close}, {"forget", net_forget},
+        {"readable", net_readable}, {"current", net_current}, {"check", net_check}, {"on_close", net_on_close}, {"forget", net_forget},
         {NULL, NULL},
     };
 

@@ -151,6 +151,7 @@ static void end(struct gyre__task *task)
     struct gyre__net *net = task->net;
     lua_State *L = net->host->L;
 
+    gyre__task_stop_poll(task);
     if (task->timer) uv_close((uv_handle_t *)task->timer, free_timer);
     task->timer = NULL;
     task->co = NULL;
@@ -185,9 +186,10 @@ static void resume(struct gyre__task *task)
     int arguments = task->arguments;
 
     if (arguments < 0) { /* it was waiting */
-        lua_pushboolean(task->co, !cut_short(task, task->wait));
+        lua_pushboolean(task->co, task->poll ? task->readable : !cut_short(task, task->wait));
         arguments = 1;
     }
+    gyre__task_stop_poll(task);
     task->arguments = -1;
     task->state = GYRE__TASK_RUNNING;
     task->wait = GYRE__WAIT_NONE;

@@ -22,6 +22,8 @@ struct gyre__task {
     enum { GYRE__WAIT_NONE, GYRE__WAIT_TRANSFER, GYRE__WAIT_TIME, GYRE__WAIT_WAKE } wait;
     struct gyre__transfer *transfer; /* it waits for */
     uv_timer_t *timer;        /* made for its first sleep */
+    uv_poll_t *poll;          /* of a sleep that input ends: readable.c */
+    int readable;             /* it did */
     int arguments;            /* on co's stack, for the first resume */
     int woken;                /* wake() came before park() */
     int wakeable;             /* wake() ends its wait for a time, too: a park with a limit */
@@ -54,6 +56,12 @@ struct gyre__task *gyre__task_current(lua_State *L, const char *what);
  * was cut short. */
 int gyre__task_wait(struct gyre__task *task, int wait);
 int gyre__task_sleep(struct gyre__task *task, double seconds);
+
+/* The same until there is something to read: true; false when the time has passed or the wait was cut short. */
+int gyre__task_readable(struct gyre__task *task, int fd, double seconds);
+
+/* Ends the waiting for input, if there is one. Never runs Lua. */
+void gyre__task_stop_poll(struct gyre__task *task);
 
 /* Ends the task's wait, if it is waiting. Never runs Lua. */
 void gyre__task_ready(struct gyre__task *task);

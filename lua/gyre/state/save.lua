@@ -2,14 +2,11 @@
 local ffi = require "ffi"
 local C = require "gyre.clib"
 local books = require "gyre.state.books"
-local errors = require "gyre.error"
+local files = require "gyre.files"
 local json = require "gyre.json"
 
 local ipairs, max, tonumber = ipairs, math.max, tonumber
 local ffi_string = ffi.string
-
--- ffi.cdef in a second state of one process must not fail, and does not for the same declaration.
-ffi.cdef "unsigned int umask(unsigned int mask); int getpid(void);"
 
 local function new(name)
   return ffi.new("struct gyre_" .. name, { size = ffi.sizeof("struct gyre_" .. name) })
@@ -157,15 +154,6 @@ function save.write(pool, with_credentials, out)
   out "\n}}\n"
 end
 
--- Readable by its owner only, from its first moment.
-local function create(path)
-  local mask = ffi.C.umask(63) -- 0077
-  os.remove(path)
-  local file, why = io.open(path, "wbx")
-  ffi.C.umask(mask)
-  return file, why
-end
-
 --- Writes the state to a file, which gets mode 0600 and is replaced whole or not at all.
 ---@param pool gyre.Pool
 ---@param path string
@@ -173,27 +161,9 @@ end
 ---@return true? saved
 ---@return gyre.Error? err
 function save.to_file(pool, path, with_credentials)
-  local new_path = ("%s.%d.new"):format(path, ffi.C.getpid())
-  local file, why = create(new_path)
-  if not file then
-    return nil, errors.new("system", why)
-  end
-  local failed
-  save.write(pool, with_credentials, function(...)
-    local written, reason = file:write(...)
-    failed = failed or not written and reason
+  return files.write_private(path, function(out)
+    save.write(pool, with_credentials, out)
   end)
-  local closed, reason = file:close()
-  failed = failed or not closed and reason
-  if not failed then
-    local renamed
-    renamed, failed = os.rename(new_path, path)
-    if renamed then
-      return true
-    end
-  end
-  os.remove(new_path)
-  return nil, errors.new("system", ("%s: %s"):format(path, tostring(failed)))
 end
 
 return save

@@ -1,0 +1,49 @@
+-- What a target learns from a proxy, by an origin that sends back the head of the request it got, as text or in JSON:
+--   transparent   the address of the client: in a header that forwards it, or anywhere, if the address was said
+--   anonymous     that there is a proxy, and not whose request it is
+--   elite         nothing
+-- Only what comes by http:// can tell: inside of a tunnel no proxy changes anything.
+local ipairs = ipairs
+
+local anonymity = {}
+
+local FORWARDING = { "x-forwarded-for", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "cf-connecting-ip",
+  "x-originating-ip", "forwarded" }
+local TELLING = { "via", "proxy-connection", "x-proxy-id", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port",
+  "x-forwarded-server", "x-cache", "x-bluecoat-via", "x-proxyuser-ip", "proxy-agent" }
+
+-- The value of a header in an echoed head, in lower case; nil when it did not arrive.
+local function header(echoed, name)
+  local pattern = '%f[%w-]' .. name:gsub("%-", "%%-") .. '"?%s*[:=]%s*"?([^"\r\n]*)'
+  return echoed:match(pattern)
+end
+
+local function holds_address(value)
+  return value:find "%d+%.%d+%.%d+%.%d+" or value:find "%x*:%x*:%x+"
+end
+
+--- How much the echo of a request gives away.
+---@param body string
+---@param own_addresses string[] addresses of this machine, if they are known
+---@return "transparent"|"anonymous"|"elite"
+function anonymity.of(body, own_addresses)
+  local echoed, tells = body:lower(), false
+  for _, address in ipairs(own_addresses) do
+    if echoed:find(address:lower(), 1, true) then
+      return "transparent"
+    end
+  end
+  for _, name in ipairs(FORWARDING) do
+    local value = header(echoed, name)
+    if value and holds_address(value) then
+      return "transparent"
+    end
+    tells = tells or value ~= nil
+  end
+  for _, name in ipairs(TELLING) do
+    tells = tells or header(echoed, name) ~= nil
+  end
+  return tells and "anonymous" or "elite"
+end
+
+return anonymity
