@@ -23,7 +23,9 @@ static void on_signal(int signal_number)
 {
     (void)signal_number;
     /* A loop that has not even noticed the signal before this one is stuck in a script: no use in asking again. */
-    if (gyre__net_interrupt(interrupted_net) >= 2) _exit(EXIT_INTERRUPTED);
+    if (gyre__net_interrupt(interrupted_net) < 2) return;
+    gyre__cli_screen_restore();
+    _exit(EXIT_INTERRUPTED);
 }
 
 static void catch_signals(struct gyre__net *net)
@@ -116,6 +118,7 @@ static int run(struct gyre_host *host, struct gyre__net *net, struct script *scr
 
     catch_signals(net);
     int status = gyre__net_run(net);
+    gyre__cli_screen_restore(); /* before anything is reported */
     int code = EXIT_ALL_GOOD;
     if (status == GYRE_EINVALID) code = report(host);
     if (gyre__net_drop(net) < 0 && code == EXIT_ALL_GOOD) code = report(host);
@@ -152,7 +155,8 @@ static int start(struct script *script)
 
     curl_global_init(CURL_GLOBAL_DEFAULT);
     if (gyre_host_open(&options, &host) < 0 || gyre__net_open(host, max_running(), &net) < 0 ||
-        gyre__job_open(host) < 0 || gyre_host_preload(host, "cjson", luaopen_cjson) < 0)
+        gyre__job_open(host) < 0 || gyre_host_preload(host, "cjson", luaopen_cjson) < 0 ||
+        gyre_host_preload(host, "gyre.screen", gyre__cli_screen_open) < 0)
         fputs("gyre: not enough memory to start\n", stderr);
     else
         code = run(host, net, script);

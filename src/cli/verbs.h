@@ -22,6 +22,12 @@ int gyre__cli_verb(int argc, char **argv);
 /* Copies of the arguments, for as long as the process lives; in argv itself credentials are overwritten. NULL: no memory. */
 char **gyre__cli_take_arguments(int argc, char **argv);
 
+/* The lua_CFunction behind require "gyre.screen". */
+int gyre__cli_screen_open(struct lua_State *L);
+
+/* Gives the terminal back as it was, if a screen is shown. Async-signal-safe. */
+void gyre__cli_screen_restore(void);
+
 /* lua-cjson, linked into the program. */
 int luaopen_cjson(struct lua_State *L);
 

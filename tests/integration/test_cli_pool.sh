@@ -273,6 +273,57 @@ test_save_and_load() {
     contains "$ERR" other.json "no saved state"
 }
 
+# In force for a job that runs; one that cannot be loaded leaves the old one.
+test_use() {
+    POOL=$DIR/pool
+    cat >"$DIR/job.lua" <<END
+local gyre = require "gyre"
+local pool = assert(gyre.open { shared = arg[1], $SIZES, proxies = { "192.0.2.1:1", "192.0.2.2:1" } })
+io.stdout:setvbuf "no"
+for _ = 1, 2000 do
+  local lease = assert(pool:acquire())
+  print(lease.proxy.host)
+  lease:ok(1)
+  gyre.sleep(0.01)
+end
+END
+    printf '%s\n' 'return { name = "only", options = { which = 1 }, select = function(self, view) return view[self.which] end,' \
+        '  configure = function(self, options) self.which = assert(tonumber(options.which)) end }' >"$DIR/only.lua"
+    "$GYRE" run "$DIR/job.lua" "$POOL" >"$DIR/job.out" 2>"$DIR/job.err" &
+    pid=$!
+    wait_for 10 grep -q 192.0.2.2 "$DIR/job.out"
+    pool use "$DIR/only.lua" -o which=2
+    exits 0
+    contains "$OUT" "only, generation 1"
+    sleep 0.3
+    : >"$DIR/job.out"
+    sleep 0.3
+    same "picked" 192.0.2.2 "$(tr -d '\0' <"$DIR/job.out" | sort -u | xargs)"
+    pool use "$DIR/only.lua" -o which=none
+    exits 2
+    contains "$ERR" only.lua
+    pool use "$DIR/only.lua" -o unknown=1
+    exits 2
+    pool use "$DIR/only.lua" -o which
+    exits 2
+    contains "$ERR" --option
+    pool use nonsense
+    exits 2
+    pool use
+    contains "$OUT" "only, generation 1"
+    sed -i 's/self.which\] end/1] end/' "$DIR/only.lua"
+    pool use --reload
+    exits 0
+    sleep 0.3
+    : >"$DIR/job.out"
+    sleep 0.3
+    same "picked" 192.0.2.1 "$(tr -d '\0' <"$DIR/job.out" | sort -u | xargs)"
+    kill -TERM "$pid"
+    gyre_end 5
+    pool stats --json
+    same "strategy" only "$(jsonl "$OUT" strategy)"
+}
+
 test_no_pool_there() {
     POOL=$DIR/nowhere
     local verb

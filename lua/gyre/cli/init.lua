@@ -14,7 +14,7 @@ local output = require "gyre.cli.output"
 
 local debug, ipairs, tostring, xpcall = debug, ipairs, tostring, xpcall
 
-local VERBS = { "run", "get", "map", "check", "pool", "tail", "sim", "help" }
+local VERBS = { "run", "get", "map", "check", "pool", "top", "tail", "sim", "repl", "bench", "help" }
 
 local FOOTER = [[
 

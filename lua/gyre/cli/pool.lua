@@ -3,6 +3,7 @@ local PARTS = {
   "gyre.cli.pool.create",
   "gyre.cli.pool.list",
   "gyre.cli.pool.change",
+  "gyre.cli.pool.use",
   "gyre.cli.pool.host",
   "gyre.cli.pool.state",
   "gyre.cli.pool.upkeep",

@@ -1,0 +1,49 @@
+-- gyre pool use: another strategy, for everybody on the pool at once.
+local attach = require "gyre.cli.attach"
+local exit = require "gyre.cli.exit"
+local output = require "gyre.cli.output"
+local text = require "gyre.strategy.text"
+
+local ipairs = ipairs
+
+local function options(command)
+  command:argument("strategy", "A name, or the file of a strategy; without one: which is in use."):argname("STRATEGY")
+    :args "?"
+  command:option("-o --option", "One of its options, NAME=VALUE; VALUE is JSON, or else text. May be given again.")
+    :argname("NAME=VALUE"):count "*"
+  command:flag("--reload", "Read the one in use again, after its file was changed.")
+end
+
+-- 3, true, "x", ["a"] are what JSON says; anything else is the text it is.
+local function value_of(written)
+  local read = text.read("[" .. written .. "]")
+  if read and #read == 1 then
+    return read[1]
+  end
+  return written
+end
+
+local function given_options(args)
+  local given = {}
+  for _, pair in ipairs(args.option) do
+    local name, written = pair:match "^([%w_]+)=(.*)$"
+    if not name then
+      exit.usage(("option '--option': '%s' is not NAME=VALUE"):format(pair))
+    end
+    given[name] = value_of(written)
+  end
+  return given
+end
+
+local function run(args)
+  local pool = attach.open(args.path)
+  if args.reload then
+    exit.check(pool:reload_strategy())
+  elseif args.strategy then
+    exit.check(pool:use(args.strategy, given_options(args)))
+  end
+  local state = exit.check(pool:strategies())[1]
+  output.write(("%s, generation %d\n"):format(state.title, state.generation))
+end
+
+return { { name = "use", about = "another strategy, for everybody at once", options = options, run = run } }
