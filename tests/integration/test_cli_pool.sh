@@ -233,6 +233,12 @@ test_create() {
     gyre pool create "$DIR/third" "$DIR/not-there.txt"
     exits 2
     [ ! -e "$DIR/third" ] || fail "made without its list"
+    gyre pool create "$DIR/picky" --max-proxies 64 --strategy nonsense
+    exits 2
+    [ ! -e "$DIR/picky" ] || fail "made without its strategy"
+    gyre pool create "$DIR/picky" --max-proxies 64 --strategy random
+    gyre pool use "$DIR/picky"
+    contains "$OUT" random
     gyre pool create "$DIR/fourth" --mode rw
     exits 2
     contains "$ERR" --mode

@@ -20,9 +20,24 @@ local function options(command)
   command:argument("list", "A file with proxies, or - for stdin."):argname("LIST"):args "?"
   command:option("--mode", "Permissions of the file, octal [0600].")
   command:option("--group", "Its group.")
+  command:option("--strategy", "How a proxy is picked: a name, or the file of a strategy [round-robin].")
+    :argname "NAME"
   for _, number in ipairs(NUMBERS) do
     command:option("--" .. number[1]:gsub("_", "-"), number[2]):convert(tonumber):argname "N"
   end
+end
+
+local function fill(pool, parsed, strategy)
+  local report, err = { message = "an empty pool", invalid = 0 }, nil
+  if parsed then
+    report, err = pool:reload(parsed)
+  end
+  if report and strategy then
+    local used
+    used, err = pool:use(strategy)
+    return used and report, err
+  end
+  return report, err
 end
 
 local function run(args)
@@ -41,15 +56,13 @@ local function run(args)
     exit.usage "--mode takes octal digits, like 0660"
   end
   local pool = exit.check(gyre.open(given))
-  if parsed then
-    local report, err = pool:reload(parsed)
-    if not report then
-      os.remove(args.path)
-      exit.check(nil, err)
-    end
-    output.say(report.message)
-    return report.invalid > 0 and exit.SOME_FAILED or exit.ALL_GOOD
+  local report, err = fill(pool, parsed, args.strategy)
+  if not report then
+    os.remove(args.path) -- of which nobody can know yet
+    exit.check(nil, err)
   end
+  output.say(report.message)
+  return report.invalid > 0 and exit.SOME_FAILED or exit.ALL_GOOD
 end
 
 return { { name = "create", about = "make a pool, with the proxies of a list", options = options, run = run } }
