@@ -11,12 +11,16 @@ local memo = require "gyre.memo"
 local status = require "gyre.status"
 local trouble = require "gyre.trouble"
 
-local error, tostring, type = error, tostring, type
+local error, next, pairs, tostring, type = error, next, pairs, tostring, type
 
 ---@class gyre.acquire
 local acquire = {}
 
 local MOST_FALLBACKS = 2 -- of a fallback, before round-robin serves
+
+-- The request of a plain acquire(), for all of them. Strategies only look at it; what one writes into it is taken out
+-- again.
+local NOTHING = {}
 
 local asked = criteria.new()
 
@@ -158,11 +162,15 @@ end
 
 -- The request in the core's form, where the strategy will look for it. A misuse comes back as text.
 local function fill(at_work, request)
-  if at_work.plan then
-    return criteria.fill(asked, request)
+  local into = at_work.plan and asked or at_work.face.asked
+  if request == NOTHING then
+    criteria.clear(into)
+    return nil
+  elseif at_work.plan then
+    return criteria.fill(into, request)
   end
   local face = at_work.face
-  local fault = criteria.fill(face.asked, request)
+  local fault = criteria.fill(into, request)
   if at_work.strategy.takes and not fault then
     filter.narrow(at_work.tight, face.asked, filter.NOTHING)
     filter.drop(face.asked, at_work.strategy.takes)
@@ -203,6 +211,12 @@ function serve(handle, state, at_work, lease, request, depth)
   return serve_instead(handle, state, at_work, lease, request, depth)
 end
 
+local function empty(request)
+  for name in pairs(request) do
+    request[name] = nil
+  end
+end
+
 --- Acquires by the strategy and the fields of a request. Misuse raises where pool:acquire() was called: everything up
 --- to here is a tail call, this one is not.
 ---@param handle ffi.cdata* `struct gyre_pool *`
@@ -214,7 +228,10 @@ end
 function acquire.by_request(handle, state, lease, request)
   local at_work = state.strategy
   if request == nil then
-    request = {}
+    request = NOTHING
+    if next(request) ~= nil then
+      empty(request)
+    end
   elseif type(request) ~= "table" then
     error("a request is a table, not a " .. type(request), 2)
   elseif request.strategy ~= nil then

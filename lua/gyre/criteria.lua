@@ -202,6 +202,16 @@ local function set_limits(cell, request)
   return nil
 end
 
+local SIZE = ffi.sizeof "struct gyre_request"
+
+--- Asks for nothing.
+---@param self gyre.Criteria
+function criteria.clear(self)
+  ffi.fill(self.cell, SIZE)
+  self.cell.size = SIZE
+  self.filtered = false
+end
+
 --- Takes over the fields of a request.
 ---@param self gyre.Criteria
 ---@param request table

@@ -36,6 +36,26 @@ function traces.is_compiled(hot)
   return false
 end
 
+--- What of `run`, once warm, the compiler cannot compile at all: the messages.
+---@param run fun()
+---@return string[]
+function traces.not_implemented(run)
+  local vmdef = require "jit.vmdef"
+  local seen = {}
+  local function see(what, _, _, _, code, detail)
+    local message = what == "abort" and vmdef.traceerr[code] or ""
+    if message:find "NYI" and not message:find "return to lower frame" then -- that is another trace's to compile
+      seen[#seen + 1] = message:find("%", 1, true) and message:format(tostring(detail)) or message
+    end
+  end
+  jit.flush()
+  attach(see, "trace")
+  run()
+  run()
+  attach(see)
+  return seen
+end
+
 --- Bytes of garbage that each of `n` rounds of `run` leaves, once warm.
 ---@param run fun(n: integer)
 ---@param n integer

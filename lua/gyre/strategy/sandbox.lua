@@ -200,7 +200,9 @@ function sandbox.environment(trusted, additions, seed)
       names[name] = value
     end
   end
-  local environment = setmetatable({}, { __index = names, __newindex = refuse_global })
+  local environment = setmetatable({}, {
+    __index = names, __newindex = refuse_global, __metatable = "read-only",
+  })
   if not trusted then
     names._G = environment
   end
