@@ -12,7 +12,7 @@ local strategy = require "gyre.strategy"
 local trouble = require "gyre.trouble"
 local view = require "gyre.view"
 
-local ipairs, tonumber, tostring = ipairs, tonumber, tostring
+local error, ipairs, pcall, tonumber, tostring = error, ipairs, pcall, tonumber, tostring
 local states = registry.states
 
 local id_cell = ffi.new "uint64_t[1]"
@@ -289,7 +289,12 @@ function active.judge(pool, source)
   local at_work = state and (source ~= nil and state.named[source] or state.strategy)
   local made = at_work and at_work.strategy
   return made and made.judge and function(...)
-    return trouble.call(state, at_work, made.judge, made, ...)
+    local ran, verdict, wait = pcall(trouble.call, state, at_work, made.judge, made, ...)
+    if not ran then
+      at_work.counts.judge = at_work.counts.judge + 1
+      error(verdict, 0)
+    end
+    return verdict, wait
   end
 end
 

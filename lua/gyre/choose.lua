@@ -6,7 +6,6 @@ local confine = require "gyre.strategy.confine"
 local criteria = require "gyre.criteria"
 local errors = require "gyre.error"
 local log = require "gyre.pool.log"
-local registry = require "gyre.registry"
 local status = require "gyre.status"
 local trouble = require "gyre.trouble"
 local view = require "gyre.view"
@@ -61,7 +60,7 @@ end
 
 -- Why select gave no proxy of its view.
 local function not_picked(handle, state, at_work, ran, picked, why)
-  if registry.states[state.number] ~= state then
+  if state.slots == nil then
     return nil, status.closed "the pool was closed by its strategy"
   elseif not ran then
     return failed(handle, state, at_work, why and "overran" or "raised", tostring(picked))
@@ -80,7 +79,7 @@ local function pick(handle, state, at_work, request)
   end
   view.open(face)
   local ran, picked, why = confine.select(at_work.loaded.guarded and state.budget, at_work.strategy, face.view, request)
-  local lives = registry.states[state.number] == state
+  local lives = state.slots ~= nil
   local good = ran and lives and picked ~= nil and view.has(face, handle, picked)
   view.close(face)
   if not good then
@@ -180,7 +179,7 @@ function choose.acquire(handle, state, at_work, lease, request)
   else
     leased, err = picked(handle, state, at_work, lease, request)
   end
-  if registry.states[state.number] == state and C.gyre_log_sample(handle) == 1 then
+  if state.slots ~= nil and C.gyre_log_sample(handle) == 1 then
     note(handle, at_work, leased and leased.id, leased and (how or "picked") or err.kind, request.session)
   end
   return leased, err

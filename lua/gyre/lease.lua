@@ -7,6 +7,7 @@ local memo = require "gyre.memo"
 local proxy = require "gyre.proxy"
 local registry = require "gyre.registry"
 local status = require "gyre.status"
+local trouble = require "gyre.trouble"
 local template = require "gyre.template"
 
 local error, pcall, tostring, type = error, pcall, tostring, type
@@ -55,11 +56,17 @@ local methods = {}
 
 -- What has been counted stays counted: an error of `record` comes back beside the success.
 local function record(self, ended)
-  local active = states[self.pool].recorders[self.tag]
-  local recorded, message = pcall(active.strategy.record, active.strategy, self.proxy, ended)
+  local state = states[self.pool]
+  local active = state.recorders[self.tag]
+  if not active then -- of very many strategies ago
+    return true
+  end
+  local made = active.strategy
+  local recorded, message = pcall(trouble.call, state, active, made.record, made, self.proxy, ended)
   if recorded then
     return true
   end
+  active.counts.record = active.counts.record + 1
   return true, errors.new("strategy", ("strategy '%s': record: %s"):format(active.name, tostring(message)))
 end
 

@@ -19,7 +19,7 @@ for _, path in ipairs(files()) do
 
     -- The same rule without the core's picker: what `select` does.
     local function in_lua()
-      local made = assert(loader.load(path))
+      local made = assert(loader.load(strategy.name))
       return {
         name = made.name, takes = made.takes, requires = made.requires,
         select = function(_, view, request) return made:select(view, request) end,
@@ -96,6 +96,108 @@ for _, path in ipairs(files()) do
           assert.is_true(lease.id == ids[2] or lease.id == ids[4])
           lease:ok()
         end
+        pool:close()
+      end)
+
+      it("goes on with the one that is left, and counts what it hands out: " .. kind, function()
+        local pool = open(1, source)
+        local id = pools.ids(pool)[1]
+        for i = 1, 20 do
+          local lease = assert(pool:acquire { key = "k" .. i })
+          assert.equal(id, lease.id)
+          assert.same({ i, 1 }, { lease.proxy.started, lease.proxy.active })
+          if i % 4 == 0 then
+            assert(lease:fail("target_bad", 5))
+          else
+            assert(lease:ok(5))
+          end
+        end
+        local stats = pool:stats()
+        assert.same({ 20, 20, 20, 0 }, { stats.started, stats.completed, stats.succeeded, stats.active })
+        pool:close()
+      end)
+
+      it("keeps to limits in flight and rates, and says busy at them: " .. kind, function()
+        local pool = open(4, source)
+        for i, id in ipairs(pools.ids(pool)) do
+          assert(pool:update(id, i <= 2 and { max_active = 3 } or { rate = "3/10s" }))
+        end
+        local held = {}
+        for i = 1, 12 do
+          held[i] = assert(pool:acquire { key = "k" .. i })
+        end
+        for _, id in ipairs(pools.ids(pool)) do
+          assert.equal(3, pool:get(id).started)
+        end
+        assert.equal("busy", select(2, pool:acquire { key = "k" }).kind)
+        for _, lease in ipairs(held) do
+          assert(lease:ok(5))
+        end
+        for i = 1, 6 do
+          held[i] = assert(pool:acquire { key = "k" .. i })
+          assert.equal(3, held[i].proxy.max_active)
+        end
+        assert.equal("busy", select(2, pool:acquire { key = "k" }).kind)
+        pool:close()
+      end)
+
+      it("goes on while proxies are benched, join and leave: " .. kind, function()
+        local pool = open(6, source)
+        local random, added = require("gyre.random").new(17), 0
+        for i = 1, 600 do
+          local lease, err = pool:acquire { key = "k" .. i }
+          local what = random:upto(10)
+          if not lease then
+            assert.equal("no_proxy", err.kind)
+          elseif what <= 3 then
+            assert(lease:fail("proxy_bad", 5))
+          else
+            assert(lease:ok(random:upto(300)))
+          end
+          local ids = pools.ids(pool)
+          if what == 1 and #ids > 3 then
+            assert(pool:remove(ids[random:upto(#ids)]))
+          elseif what == 2 and #ids < 9 then
+            added = added + 1
+            local url = "http://192.0.2.200:" .. 3000 + added
+            assert(pool:add { url = url, country = "de", region = "Hessen", cost = 1 })
+          end
+          pool:set_time(pool:time() + 1)
+        end
+        assert.equal(0, pool:stats().active)
+        assert(pool:check())
+        pool:close()
+      end)
+
+      it("finds nobody too slow or failing too often for a request: " .. kind, function()
+        local pool = open(3, source)
+        local ids = pools.ids(pool)
+        for i, id in ipairs(ids) do
+          local others = { ids[i % 3 + 1], ids[(i + 1) % 3 + 1] }
+          assert(pool:acquire({ exclude = others, key = "k" }):ok(100 * i))
+          assert.equal(100 * i, pool:get(id).ema_ms)
+        end
+        for i = 1, 30 do
+          local lease = assert(pool:acquire { key = "k" .. i, max_ms = 250, min_success = 0.9 })
+          assert.is_true(lease.id ~= ids[3])
+          assert(lease:complete { verdict = "target_bad" })
+        end
+        assert.equal("no_proxy", select(2, pool:acquire { key = "k", max_ms = 50 }).kind)
+        pool:close()
+      end)
+
+      it("holds ten thousand leases at once, to the end of each: " .. kind, function()
+        local pool = open(100, source)
+        local leases = {}
+        for i = 1, 10000 do
+          leases[i] = assert(pool:acquire { key = "k" .. i, session = i % 3 == 0 and "s" .. i or nil })
+        end
+        assert.equal(10000, pool:stats().active)
+        for i = 1, 10000 do
+          assert(leases[i]:ok(5))
+        end
+        local stats = pool:stats()
+        assert.same({ 10000, 10000, 0 }, { stats.started, stats.succeeded, stats.active })
         pool:close()
       end)
 

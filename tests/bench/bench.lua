@@ -4,14 +4,9 @@
 --     luajit tests/bench/bench.lua build/release/gyre-bench-native.so [--quick] [--strict]
 --
 -- Lines as bench.c prints them. Exit code 0; with --strict 1 when a promise was missed.
-local ffi = require "ffi"
+package.path = "tests/bench/?.lua;" .. package.path
 local gyre = require "gyre"
-
-ffi.cdef [[
-void bench_floor(uint64_t count);
-int bench_cycle(struct gyre_pool *pool, uint64_t count);
-double bench_cpu_ns(void);
-]]
+local windows = require "windows"
 
 local quick, strict, path = false, false, nil
 for _, word in ipairs(arg) do
@@ -23,50 +18,9 @@ for _, word in ipairs(arg) do
     path = word
   end
 end
-local native = ffi.load(assert(path, "usage: bench.lua gyre-bench-native.so [--quick] [--strict]"))
+local native, measure = windows.open(assert(path, "usage: bench.lua gyre-bench-native.so [--quick] [--strict]"), quick)
 
-local ROUNDS = quick and 9 or 25
-local WINDOW_NS = quick and 2e6 or 5e6
 local promises = {}
-
-local function time(work, count)
-  local from = native.bench_cpu_ns()
-  work(count)
-  return (native.bench_cpu_ns() - from) / count
-end
-
--- So many operations fill a window; the loops are compiled by then.
-local function calibrate(work)
-  local count = 1000
-  while true do
-    local ns = time(work, count) * count
-    if ns > WINDOW_NS / 4 then
-      return math.max(1, math.floor(count * WINDOW_NS / ns))
-    end
-    count = count * 2
-  end
-end
-
-local function median(values)
-  table.sort(values)
-  return values[math.ceil(#values / 2)]
-end
-
-local function floor(count)
-  native.bench_floor(count)
-end
-
--- Windows of `work`, of the C cycle and of the floor in turn: best ns, median ratio to the floor, median ratio to C.
-local function measure(work, c_cycle)
-  local counts = { calibrate(work), calibrate(c_cycle), calibrate(floor) }
-  local best, to_floor, to_c = math.huge, {}, {}
-  for round = 1, ROUNDS do
-    local ns, c, base = time(work, counts[1]), time(c_cycle, counts[2]), time(floor, counts[3])
-    best = math.min(best, ns)
-    to_floor[round], to_c[round] = ns / base, ns / c
-  end
-  return best, median(to_floor), median(to_c)
-end
 
 local function row(what, variant, n, work, c_cycle)
   local best, ratio, to_c = measure(work, c_cycle)

@@ -16,7 +16,8 @@ local confine = {}
 
 local function finish(before, ran, ...)
   text_methods.__index = before
-  if ran and guard.is_over() then
+  local over = guard.finish()
+  if ran and over then
     return false, OVER
   end
   return ran, ...
@@ -61,7 +62,7 @@ function confine.select(budget, made, view, request)
   text_methods.__index = bounded
   local ran, picked, why = xpcall(made.select, with_traceback, made, view, request)
   text_methods.__index = before
-  if guard.is_over() then
+  if guard.finish() then
     return false, ran and OVER or picked, true
   end
   return ran, picked, why

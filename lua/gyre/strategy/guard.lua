@@ -25,7 +25,7 @@ local guard = { GRANT = GRANT }
 
 local steps = ffi.new("int32_t[1]", 2 ^ 31 - 1)
 local now_cell = ffi.new "int64_t[2]"
-local state = { began = false, over = false, budget = 10 }
+local depth, began, over, budget = 0, false, false, 10 -- of the call under way
 
 local function now_ms()
   ffi.C.gyre_thread_clock(THREAD_CPUTIME, now_cell)
@@ -34,32 +34,36 @@ end
 
 -- Called by a check whose grant is used up.
 local function out_of_steps()
-  if not state.over then
+  if depth == 0 then -- called by the program itself: its own affair
+    steps[0] = GRANT
+    return
+  elseif not over then
     local now = now_ms()
-    state.began = state.began or now
-    state.over = now - state.began >= state.budget
+    began = began or now
+    over = now - began >= budget
   end
-  if state.over then
+  if over then
     steps[0] = 0 -- the next check is here again
-    error(format("it ran past its time budget of %g ms", state.budget), 2)
+    error(format("it ran past its time budget of %g ms", budget), 2)
   end
   steps[0] = GRANT
 end
 
 --- Begins a call of guarded code.
----@param budget number milliseconds beyond the grant
-function guard.begin(budget)
+---@param milliseconds number beyond the grant
+function guard.begin(milliseconds)
   steps[0] = GRANT
-  if state.began then
-    state.began, state.over = false, false
+  depth, budget = depth + 1, milliseconds
+  if began then
+    began, over = false, false
   end
-  state.budget = budget
 end
 
---- Did the call that began last run past its budget, whatever it made of the error?
+--- Ends it. Did it run past its budget, whatever it made of the error?
 ---@return boolean
-function guard.is_over()
-  return state.over
+function guard.finish()
+  depth = depth - 1
+  return over
 end
 
 -- ---- reading Lua ----

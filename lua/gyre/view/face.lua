@@ -196,9 +196,12 @@ function module.has(face, handle, value)
   if not proxy.belongs(face.state, value) then
     return false
   end
-  -- Nearly always it is the last pick, or knows its place in the list; loops would end the compiled trace.
+  -- Nearly always it is the last pick or the one before, or knows its place in the list; loops would end the compiled
+  -- trace.
   local id, picks, place = value.id, face.picks, value.place
   if picks > 0 and face.picked[band(picks - 1, MAX_SAMPLE - 1)] == id then
+    return true
+  elseif picks > 1 and face.picked[band(picks - 2, MAX_SAMPLE - 1)] == id then
     return true
   elseif place < face.view.n and face.slots[place] == value.slot then
     return true

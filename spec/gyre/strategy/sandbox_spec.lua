@@ -168,6 +168,29 @@ describe("gyre.trouble", function()
     pool:close()
   end)
 
+  it("an endless record is stopped, and costs other calls nothing", function()
+    local pool = with("return { name = 'spec', select = function(_, view) return view[1] end, "
+      .. "record = function(_, _, o) if o.ms == 1 then while true do end end "
+      .. "for _ = 1, 9000 do end end }", { budget_ms = 2 })
+    for i = 1, 60 do
+      local ended, err = pool:acquire():ok(i % 20 == 0 and 1 or 5)
+      assert.is_true(ended)
+      assert.equal(i % 20 == 0, err ~= nil and err.message:find("record: .*time budget") ~= nil)
+    end
+    assert.same({ 3, 0 }, { pool:strategies()[1].record, pool:strategies()[1].overran })
+    pool:close()
+  end)
+
+  it("counts the errors of a judge, and hands them on", function()
+    local pool = with("return { name = 'spec', select = function(_, view) return view[1] end, "
+      .. "judge = function(_, asked) if asked.attempt == 1 then return 'banned', 7 end error('no idea', 0) end }")
+    local judge = require("gyre.active").judge(pool)
+    assert.same({ "banned", 7 }, { judge { attempt = 1 } })
+    local ran, message = pcall(judge, { attempt = 2 })
+    assert.same({ false, "no idea", 1 }, { ran, message, pool:strategies()[1].judge })
+    pool:close()
+  end)
+
   it("a swap ends the rest", function()
     local pool = with(selecting "error 'x'", { trip_after = 1 })
     pool:acquire()
