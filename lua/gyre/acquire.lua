@@ -106,27 +106,27 @@ local function by_steps(handle, at_work, lease, request, from)
 end
 
 -- Where a strategy with `first` begins; nil and an error when that fails.
-local function first_leaf(handle, state, at_work, request)
+local function first_leaf(state, at_work, request)
   local made = at_work.strategy
   local ran, step = confine.call(at_work.loaded.guarded and state.budget, made.first, made, request)
   local first = ran and at_work.plan.starts[step]
   if not first then
-    return choose.failed(handle, state, at_work, ran and "wrong" or "raised",
+    return choose.failed(state, at_work, ran and "wrong" or "raised",
       ran and ("first returned %s, which is no step"):format(tostring(step)) or tostring(step))
   end
   return first
 end
 
-local function by_plan(handle, state, at_work, lease, request)
+local function by_plan(state, at_work, lease, request)
   local plan = at_work.plan
   local code
   if at_work.simple then
     add_defaults(asked.cell, plan[1], request)
-    code = C.gyre_acquire(handle, asked.cell, lease.raw)
+    code = C.gyre_acquire(state.handle, asked.cell, lease.raw)
   else
     local first, err
     if at_work.strategy.first then
-      first, err = first_leaf(handle, state, at_work, request)
+      first, err = first_leaf(state, at_work, request)
     else
       first = 1
     end
@@ -139,11 +139,11 @@ local function by_plan(handle, state, at_work, lease, request)
     end
     -- The first step is nearly always the only one taken: a loop here would end every compiled trace that runs into it.
     if not leaf or (leaf.keep and request.session ~= nil) then
-      return by_steps(handle, at_work, lease, request, leaf and first or #plan)
+      return by_steps(state.handle, at_work, lease, request, leaf and first or #plan)
     end
-    code = take_step(handle, leaf, lease, request)
+    code = take_step(state.handle, leaf, lease, request)
     if (code == C.GYRE_ENO_PROXY or code == C.GYRE_EBUSY) and plan[first + 1] then
-      return by_steps(handle, at_work, lease, request, first)
+      return by_steps(state.handle, at_work, lease, request, first)
     end
   end
   if code ~= 0 then
@@ -153,9 +153,9 @@ local function by_plan(handle, state, at_work, lease, request)
   return lease
 end
 
-local function by_lua(handle, state, at_work, lease, request)
+local function by_lua(state, at_work, lease, request)
   at_work.picking = true
-  local leased, err = choose.acquire(handle, state, at_work, lease, request)
+  local leased, err = choose.acquire(state, at_work, lease, request)
   at_work.picking = false
   return leased, err
 end
@@ -180,23 +180,24 @@ end
 
 local serve
 
-local function serve_instead(handle, state, at_work, lease, request, depth, kind)
+local function serve_instead(state, at_work, lease, request, depth, kind)
   if kind then
-    trouble.count(state, handle, at_work, kind)
+    trouble.count(state, state.handle, at_work, kind)
   end
+  local handle = state.handle
   local instead = depth < MOST_FALLBACKS and active.instead(handle, state, at_work) or active.last_resort(handle, state)
-  return serve(handle, state, instead, lease, request, depth + 1)
+  return serve(state, instead, lease, request, depth + 1)
 end
 
 -- By this strategy, or its fallback. Returns lease | nil, error | nil, nil, misuse.
-function serve(handle, state, at_work, lease, request, depth)
+function serve(state, at_work, lease, request, depth)
   if at_work.wary then
-    local kind, err = active.is_out(handle, state, at_work, request)
+    local kind, err = active.is_out(state.handle, state, at_work, request)
     if err then
-      trouble.count(state, handle, at_work, kind)
+      trouble.count(state, state.handle, at_work, kind)
       return nil, err
     elseif kind then
-      return serve_instead(handle, state, at_work, lease, request, depth, kind)
+      return serve_instead(state, at_work, lease, request, depth, kind)
     end
   end
   local fault = fill(at_work, request)
@@ -204,11 +205,11 @@ function serve(handle, state, at_work, lease, request, depth)
     return nil, nil, fault
   end
   local carry_out = at_work.plan and by_plan or by_lua
-  local leased, err = carry_out(handle, state, at_work, lease, request)
+  local leased, err = carry_out(state, at_work, lease, request)
   if leased or err.kind ~= "strategy" then
     return leased, err
   end
-  return serve_instead(handle, state, at_work, lease, request, depth)
+  return serve_instead(state, at_work, lease, request, depth)
 end
 
 local function empty(request)
@@ -219,13 +220,12 @@ end
 
 --- Acquires by the strategy and the fields of a request. Misuse raises where pool:acquire() was called: everything up
 --- to here is a tail call, this one is not.
----@param handle ffi.cdata* `struct gyre_pool *`
 ---@param state gyre.State
 ---@param lease gyre.Lease
 ---@param request? gyre.Request
 ---@return gyre.Lease? lease
 ---@return gyre.Error? err
-function acquire.by_request(handle, state, lease, request)
+function acquire.by_request(state, lease, request)
   local at_work = state.strategy
   if request == nil then
     request = NOTHING
@@ -236,7 +236,7 @@ function acquire.by_request(handle, state, lease, request)
     error("a request is a table, not a " .. type(request), 2)
   elseif request.strategy ~= nil then
     local err
-    at_work, err = active.named(handle, state, request.strategy)
+    at_work, err = active.named(state.handle, state, request.strategy)
     if not at_work then
       return nil, err
     end
@@ -244,7 +244,7 @@ function acquire.by_request(handle, state, lease, request)
   if at_work.picking then
     return choose.strategy_error(at_work, "select acquires from its own pool, or yielded and never came back")
   end
-  local leased, err, fault = serve(handle, state, at_work, lease, request, 0)
+  local leased, err, fault = serve(state, at_work, lease, request, 0)
   if fault then
     error(fault, 2)
   end

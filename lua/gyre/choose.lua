@@ -31,15 +31,14 @@ function choose.strategy_error(at_work, message)
 end
 
 --- It failed: counted and told; whoever asked for a proxy gets one of its fallback.
----@param handle ffi.cdata* `struct gyre_pool *`
 ---@param state gyre.State
 ---@param at_work gyre.strategy.Active
 ---@param kind "raised"|"wrong"|"overran"
 ---@param message string
 ---@return nil
 ---@return gyre.Error err
-function choose.failed(handle, state, at_work, kind, message)
-  trouble.failed(state, handle, at_work, kind, message)
+function choose.failed(state, at_work, kind, message)
+  trouble.failed(state, state.handle, at_work, kind, message)
   return choose.strategy_error(at_work, message)
 end
 local failed = choose.failed
@@ -59,31 +58,31 @@ local function is_empty(handle, face)
 end
 
 -- Why select gave no proxy of its view.
-local function not_picked(handle, state, at_work, ran, picked, why)
+local function not_picked(state, at_work, ran, picked, why)
   if state.slots == nil then
     return nil, status.closed "the pool was closed by its strategy"
   elseif not ran then
-    return failed(handle, state, at_work, why and "overran" or "raised", tostring(picked))
+    return failed(state, at_work, why and "overran" or "raised", tostring(picked))
   elseif picked == nil then
     return nil, errors.new("no_proxy", ("strategy '%s' picked none: %s"):format(at_work.name, tostring(why)))
   end
-  return failed(handle, state, at_work, "wrong", "select returned what is not in its view")
+  return failed(state, at_work, "wrong", "select returned what is not in its view")
 end
 
 -- The id of the proxy that the strategy picks.
-local function pick(handle, state, at_work, request)
+local function pick(state, at_work, request)
   local face = at_work.face
-  local empty, err = is_empty(handle, face)
+  local empty, err = is_empty(state.handle, face)
   if empty then
     return nil, err
   end
   view.open(face)
   local ran, picked, why = confine.select(at_work.loaded.guarded and state.budget, at_work.strategy, face.view, request)
   local lives = state.slots ~= nil
-  local good = ran and lives and picked ~= nil and view.has(face, handle, picked)
+  local good = ran and lives and picked ~= nil and view.has(face, state.handle, picked)
   view.close(face)
   if not good then
-    return not_picked(handle, state, at_work, ran, picked, why)
+    return not_picked(state, at_work, ran, picked, why)
   end
   if at_work.row > 0 then
     at_work.row = 0
@@ -93,8 +92,8 @@ end
 
 -- Leases a pick. Where the strategy looks at fields of the request itself its view is wider than the request, and a
 -- session's own proxy must not come in by that.
-local function take(handle, at_work, lease, id)
-  local code
+local function take(state, at_work, lease, id)
+  local handle, code = state.handle, nil
   if at_work.strategy.takes then
     code = C.gyre_acquire_chosen(handle, at_work.tight.cell, id, lease.raw)
   end
@@ -108,7 +107,7 @@ local function take(handle, at_work, lease, id)
 end
 
 -- After a pick that could not be leased.
-local function again(handle, state, at_work, lease, request, code, id)
+local function again(state, at_work, lease, request, code, id)
   local busy, err
   while code ~= 0 do
     if not RACED[code] then
@@ -117,39 +116,39 @@ local function again(handle, state, at_work, lease, request, code, id)
       busy = status.error(code)
     end
     criteria.exclude(at_work.face.asked, id)
-    id, err = pick(handle, state, at_work, request)
+    id, err = pick(state, at_work, request)
     if not id then
       return nil, err.kind == "no_proxy" and busy or err
     end
-    code = take(handle, at_work, lease, id)
+    code = take(state, at_work, lease, id)
   end
   return lease
 end
 
 -- Without a loop, which would end every compiled trace that runs into it.
-local function picked(handle, state, at_work, lease, request)
-  local id, err = pick(handle, state, at_work, request)
+local function picked(state, at_work, lease, request)
+  local id, err = pick(state, at_work, request)
   if not id then
     return nil, err
   end
-  local code = take(handle, at_work, lease, id)
+  local code = take(state, at_work, lease, id)
   if code == 0 then
     return lease
   end
-  return again(handle, state, at_work, lease, request, code, id)
+  return again(state, at_work, lease, request, code, id)
 end
 
 -- The session keeps its proxy as long as that is eligible; else the strategy picks, and the first to say so wins.
-local function for_session(handle, state, at_work, lease, request)
+local function for_session(state, at_work, lease, request)
   local cell = at_work.strategy.takes and at_work.tight.cell or at_work.face.asked.cell
-  local code = C.gyre_acquire_chosen(handle, cell, 0, lease.raw)
+  local code = C.gyre_acquire_chosen(state.handle, cell, 0, lease.raw)
   if code == 0 then
     lease.tag = at_work.tag
     return lease, nil, "session hit"
   elseif code ~= C.GYRE_ENOT_FOUND and code ~= C.GYRE_ENO_PROXY then
     return nil, status.error(code)
   end
-  local leased, err = picked(handle, state, at_work, lease, request)
+  local leased, err = picked(state, at_work, lease, request)
   return leased, err, leased and (code == C.GYRE_ENOT_FOUND and "session new" or "session moved")
 end
 
@@ -158,29 +157,28 @@ local function note(handle, at_work, id, reason, session)
 end
 
 --- Acquires by a strategy in Lua, whose view holds the request already.
----@param handle ffi.cdata* `struct gyre_pool *`
 ---@param state gyre.State
 ---@param at_work gyre.strategy.Active
 ---@param lease gyre.Lease
 ---@param request gyre.Request
 ---@return gyre.Lease? lease
 ---@return gyre.Error? err kind "strategy": it failed, and its fallback may serve
-function choose.acquire(handle, state, at_work, lease, request)
+function choose.acquire(state, at_work, lease, request)
   local host = request.host
   if host ~= nil and host ~= "" then
-    local wait = C.gyre_host_delay(handle, host)
+    local wait = C.gyre_host_delay(state.handle, host)
     if wait > 0 then
       return nil, errors.new("busy", ("%s is throttled for another %.1f seconds"):format(host, wait))
     end
   end
   local leased, err, how
   if request.session ~= nil then
-    leased, err, how = for_session(handle, state, at_work, lease, request)
+    leased, err, how = for_session(state, at_work, lease, request)
   else
-    leased, err = picked(handle, state, at_work, lease, request)
+    leased, err = picked(state, at_work, lease, request)
   end
-  if state.slots ~= nil and C.gyre_log_sample(handle) == 1 then
-    note(handle, at_work, leased and leased.id, leased and (how or "picked") or err.kind, request.session)
+  if state.slots ~= nil and C.gyre_log_sample(state.handle) == 1 then
+    note(state.handle, at_work, leased and leased.id, leased and (how or "picked") or err.kind, request.session)
   end
   return leased, err
 end

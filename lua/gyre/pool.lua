@@ -90,7 +90,7 @@ function Pool.acquire_into(self, into, request)
   if state.watch then
     swap.look(self)
   end
-  return by_request(handle, state, into, request)
+  return by_request(state, into, request)
 end
 
 --- Adds a proxy.
@@ -318,6 +318,7 @@ function pool.wrap(handle, settings)
   pools[number] = self
   states[number] = {
     number = number,
+    handle = handle,
     slots = C.gyre_pool_slots(handle),
     proxies = {},
     named = {}, named_count = 0,

@@ -312,7 +312,7 @@ function proxy.retire(state)
     state.proxies[slot].record = nowhere
   end
   state.proxies = {}
-  state.slots = nil -- whoever kept a view gets an error, not the unmapped records
+  state.slots, state.handle = nil, nil -- whoever kept a view gets an error, not the unmapped records
 end
 
 return proxy

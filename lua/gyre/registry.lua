@@ -3,6 +3,7 @@
 
 ---@class gyre.State what Lua keeps for a pool beside the handle
 ---@field number integer
+---@field handle? ffi.cdata* `struct gyre_pool *`; nil once it is closed
 ---@field slots ffi.cdata* `const struct gyre_slot *`: the hot records
 ---@field proxies table<integer, gyre.Proxy> proxy objects made so far, by slot
 ---@field strategy gyre.strategy.Active of requests that name none
