@@ -133,7 +133,13 @@ GYRE_API int gyre_strategy_get(struct gyre_pool *pool, struct gyre_strategy *str
         if (again == word) return sound ? 0 : gyre__fail(GYRE_ECORRUPT, "the record of the strategy is damaged");
         word = again;
     }
-    return gyre__fail(GYRE_ECORRUPT, "the strategy changes all the time");
+    /* Somebody changes it all the time: not while we hold the lock. */
+    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    gyre__lock(pool);
+    word = load_relaxed(&pool->control->strategy);
+    bool sound = read_record(pool, word, strategy);
+    gyre__unlock(pool);
+    return sound ? 0 : gyre__fail(GYRE_ECORRUPT, "the record of the strategy is damaged");
 }
 
 #define LOW_HALF (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : 1)

@@ -566,7 +566,7 @@ GYRE_API int gyre_pool_set_time(struct gyre_pool *pool, double seconds);
  */
 GYRE_API int gyre_strategy_set(struct gyre_pool *pool, const struct gyre_strategy *strategy, uint32_t *generation);
 
-/* Fills *strategy (set its size). Lock-free; O(1). INVALID, CORRUPT. */
+/* Fills *strategy (set its size). Lock-free, unless others change it all the time; O(1). INVALID, CORRUPT. */
 GYRE_API int gyre_strategy_get(struct gyre_pool *pool, struct gyre_strategy *strategy);
 
 /* Where the generation stands, for a look at it before each acquire without a call; valid until close. Read-only. */
