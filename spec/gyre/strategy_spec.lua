@@ -25,6 +25,13 @@ describe("gyre.strategy", function()
     assert.equal("round-robin", assert(strategy.load "round_robin").name)
   end)
 
+  it("knows older names of some", function()
+    for old, new in pairs { performance_based = "proportional", ["session-persistence"] = "session",
+      ["geo-targeted"] = "geo" } do
+      assert.equal(new, assert(strategy.load(old)).name)
+    end
+  end)
+
   it("says where it looked for a name", function()
     local made, err = strategy.load "no-such-thing"
     assert.is_nil(made)
