@@ -7,6 +7,7 @@ local confine = require "gyre.strategy.confine"
 local criteria = require "gyre.criteria"
 local errors = require "gyre.error"
 local filter = require "gyre.filter"
+local log = require "gyre.pool.log"
 local memo = require "gyre.memo"
 local status = require "gyre.status"
 local trouble = require "gyre.trouble"
@@ -180,13 +181,26 @@ end
 
 local serve
 
+-- In the decision log, beside the entry of the pick itself: whose request it was, and why another one picked.
+local function note_fallback(state, at_work, leased, why)
+  local missing = at_work.missing
+  if why == "missing" and missing and missing.lacking then
+    why = ("%s missing on %d of %d"):format(missing.field, missing.lacking, C.gyre_pool_count(state.handle))
+  end
+  log.write(state.handle, at_work.name, at_work.generation, leased.id, 0, "fallback: " .. why)
+end
+
 local function serve_instead(state, at_work, lease, request, depth, kind)
   if kind then
     trouble.count(state, state.handle, at_work, kind)
   end
   local handle = state.handle
   local instead = depth < MOST_FALLBACKS and active.instead(handle, state, at_work) or active.last_resort(handle, state)
-  return serve(state, instead, lease, request, depth + 1)
+  local leased, err, fault = serve(state, instead, lease, request, depth + 1)
+  if leased and state.slots ~= nil and C.gyre_log_sample(handle) == 1 then
+    note_fallback(state, at_work, leased, kind or at_work.failure)
+  end
+  return leased, err, fault
 end
 
 -- By this strategy, or its fallback. Returns lease | nil, error | nil, nil, misuse.

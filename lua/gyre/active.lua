@@ -36,6 +36,7 @@ local MOST_RECORDERS = 1024 -- whose leases still find them
 ---@field missing? gyre.Error metadata that it needs and the pool does not have
 ---@field tripped? number pool time until which it rests
 ---@field row integer failures one after the other
+---@field failure? string the kind of the last
 ---@field counts table<string, integer> see trouble.lua
 ---@field instead? gyre.strategy.Active its fallback, once that was needed
 

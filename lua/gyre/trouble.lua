@@ -68,7 +68,7 @@ end
 ---@param message string
 function trouble.failed(state, handle, at_work, kind, message)
   trouble.count(state, handle, at_work, kind)
-  at_work.row = at_work.row + 1
+  at_work.row, at_work.failure = at_work.row + 1, kind
   if at_work.row >= state.trip_after then
     at_work.tripped, at_work.wary = C.gyre_pool_time(handle) + state.trip_rest, true
     at_work.counts.trips = at_work.counts.trips + 1

@@ -70,6 +70,26 @@ describe("gyre.pool.log", function()
     assert.is_nil(log[4].session)
   end)
 
+  it("says whose request a fallback served, and why", function()
+    local mute = pools.open(3, { logger = function() end, fallback = "random", trip_after = 2 })
+    local broken = { name = "broken", select = function() error "x" end }
+    mute:log(1)
+    mute:acquire { strategy = broken }
+    mute:acquire { strategy = broken }
+    mute:acquire { strategy = broken }
+    mute:acquire { strategy = "cost-aware" }
+    local reasons = {}
+    for decision in mute:decisions() do
+      if decision.reason:find "^fallback" then
+        reasons[#reasons + 1] = decision.strategy .. " " .. decision.reason
+        assert.is_number(decision.proxy)
+      end
+    end
+    assert.same({ "broken fallback: raised", "broken fallback: raised", "broken fallback: resting",
+      "cost-aware fallback: cost missing on 3 of 3" }, reasons)
+    mute:close()
+  end)
+
   it("is followed from now on", function()
     pool:log(1)
     pool:acquire()
