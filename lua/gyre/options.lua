@@ -137,6 +137,9 @@ local function check_types(given)
       error(("option '%s' must be above 0"):format(name), 4)
     end
   end
+  if given.strategy == nil and (given.strategy_options ~= nil or given.local_only ~= nil) then
+    error("options 'strategy_options' and 'local_only' say something of a 'strategy', and there is none", 4)
+  end
   for name, meaning in pairs(SOURCES) do
     local source = given[name]
     if source ~= nil and type(source) ~= "string" and type(source) ~= "table" then

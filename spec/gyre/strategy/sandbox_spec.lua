@@ -273,5 +273,7 @@ describe("gyre.trouble", function()
       trip_rest = 0, strategy_options = 1, local_only = 1 } do
       assert.has_error(function() pools.open(1, { [name] = wrong }) end, nil, name)
     end
+    assert.has_error(function() pools.open(1, { strategy_options = {} }) end)
+    assert.has_error(function() pools.open(1, { local_only = true }) end)
   end)
 end)
