@@ -39,7 +39,7 @@ static int load_file(lua_State *L, const char *directory, const char *name)
 static int load_source(lua_State *L, const struct gyre_source *source)
 {
     char chunk[256];
-    snprintf(chunk, sizeof chunk, "@%s", source->file);
+    snprintf(chunk, sizeof chunk, "=%s", source->file); /* not "@": it is no file, and nothing lies beside it */
     if (luaL_loadbuffer(L, source->text, source->size, chunk) != 0) lua_error(L);
     return 1; /* stack: chunk */
 }

@@ -53,6 +53,14 @@ test_one_file_to_copy() {
     same "output" $'[1]\ttrue\ttrue' "$(cat "$OUT")"
 }
 
+# What lies in the current folder is nobody's business: neither a strategy of a built-in's name nor a module.
+test_nothing_from_the_current_folder() {
+    mkdir -p "$DIR/lua/gyre" "$DIR/strategies" "$DIR/gyre"
+    printf '%s\n' 'io.stderr:write "from here" return {}' | tee "$DIR/lua/gyre/error.lua" "$DIR/gyre/error.lua" >"$DIR/strategies/random.lua"
+    (cd "$DIR" && "$GYRE" pool create pool --max-proxies 64 --strategy random) 2>"$ERR" || fail "$(cat "$ERR")"
+    ! grep -q "from here" "$ERR" || fail "something was loaded from the current folder"
+}
+
 test_stdout_that_is_full() {
     "$GYRE" help >/dev/full 2>"$ERR"
     same "exit code" 1 $?

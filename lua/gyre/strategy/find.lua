@@ -112,6 +112,8 @@ local function by_name(name)
   text = embedded and embedded[canonical]
   if type(text) == "string" then
     return { name = canonical, text = text, chunk = "=strategies/" .. file_name, builtin = true }
+  elseif embedded then
+    tried[#tried + 1] = "\n\tno file of the program: strategies/" .. file_name
   end
   return fail("no strategy '%s':%s", name, table.concat(tried))
 end
