@@ -1,22 +1,28 @@
 /*
- * Acquiring: from a request to a lease. The plain round-robin case runs inline at the top; everything else goes through
- * views and pickers.
+ * Acquiring: from a request to a lease. What most requests come to is inline in gyre_acquire, by quick.h and lease.h; whatever
+ * does not fit goes through views and pickers.
  */
+#include "acquire.h"
 #include "lease.h"
+#include "quick.h"
 
 #include <string.h>
 
-#define MAX_CHOICES 64u
+static const struct commit always = {0, 0, false};
 
-static const struct commit always;
+/* Does the request leave out nobody but by its filters? */
+static inline bool is_easy(const struct gyre_request *request)
+{
+    uint64_t said = (uintptr_t)request->session | (uintptr_t)request->host | request->exclude_count |
+                    double_bits(request->min_success) | double_bits(request->max_ms);
+    return likely(!said);
+}
 
-/* Does the request say nothing but perhaps round-robin? */
+/* Does the request say nothing but how to pick? */
 static inline bool is_plain(const struct gyre_request *request)
 {
-    uintptr_t said = (uintptr_t)request->session | (uintptr_t)request->host | (uintptr_t)request->country |
-                     (uintptr_t)request->region | (uintptr_t)request->tags;
-    return request->size == sizeof *request && request->picker <= GYRE_PICK_ROUND_ROBIN && !said &&
-           !request->exclude_count && request->min_success == 0 && request->max_ms == 0;
+    uintptr_t said = (uintptr_t)request->country | (uintptr_t)request->region | (uintptr_t)request->tags;
+    return likely(request->size == sizeof *request && request->choices <= MAX_CHOICES && !said) && is_easy(request);
 }
 
 /* What every call with a request wants of it. */
@@ -30,7 +36,7 @@ static int check_wishes(const struct gyre_request *request)
     return 0;
 }
 
-static int check_request(const struct gyre_request *request)
+int gyre__request_check(const struct gyre_request *request)
 {
     int bad = check_wishes(request);
     if (bad) return bad;
@@ -40,8 +46,7 @@ static int check_request(const struct gyre_request *request)
     return 0;
 }
 
-/* The picker of a request that is sound, or 0 and a detail. */
-static uint32_t picker_of(const struct gyre_pool *pool, const struct gyre_request *request)
+uint32_t gyre__request_picker(const struct gyre_pool *pool, const struct gyre_request *request)
 {
     uint32_t picker = request && request->picker ? request->picker : strategy_picker(pool);
     if (likely(picker != GYRE_PICK_HASH) || pick_key(request)) return picker;
@@ -64,8 +69,8 @@ static int start_in_view(struct gyre_pool *pool, struct pick *pick, uint32_t pic
             if (++empty < EMPTY_LOOKS && view_next(pool, pick->view, 0) != NO_BIT) continue;
             break;
         }
-        if (likely(lease_start_simple(pool, pick->thread, slot, stamp, &pick->commit, lease))) return 0;
-        int last = gyre__lease_start(pool, pick->thread, slot, stamp, &pick->commit, lease);
+        if (likely(lease_start_simple(pool, pick->thread, slot, stamp, pick->commit, lease))) return 0;
+        int last = gyre__lease_start(pool, pick->thread, slot, stamp, pick->commit, lease);
         if (likely(last == 0) || last == GYRE_EFULL) return last;
         if (last == GYRE_EBUSY) result = last;
     }
@@ -93,9 +98,8 @@ static bool is_filtered(const struct gyre_request *request)
                        (request->tags && *request->tags));
 }
 
-/* Calls `use` with each view of the request, in order of preference, until it returns other than GYRE_ENO_PROXY. */
-static int each_view(struct gyre_pool *pool, struct pick *pick, int (*use)(struct gyre_pool *, struct pick *, void *),
-                     void *context)
+int gyre__each_view(struct gyre_pool *pool, struct pick *pick, int (*use)(struct gyre_pool *, struct pick *, void *),
+                    void *context)
 {
     const struct gyre_request *request = pick->request;
     int result = GYRE_ENO_PROXY;
@@ -131,10 +135,10 @@ int gyre__acquire_plain(struct gyre_pool *pool, struct thread *thread, const str
                         struct gyre_lease *lease)
 {
     struct pick pick = {.request = request, .thread = thread};
-    struct start start = {picker_of(pool, request), stamp, lease};
+    struct start start = {gyre__request_picker(pool, request), stamp, lease};
     if (unlikely(!start.picker)) return GYRE_EINVALID;
     gyre__pick_begin(pool, &pick);
-    int result = each_view(pool, &pick, start_here, &start);
+    int result = gyre__each_view(pool, &pick, start_here, &start);
     gyre__pick_end(pool, &pick);
     if (likely(result == 0) || result == GYRE_ESYSTEM) return result;
     if (result == GYRE_EFULL) return gyre__fail(GYRE_EFULL, "%u leases are in flight, as many as fit", pool->max_leases);
@@ -154,7 +158,70 @@ bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const s
     if (likely(!choosy && !is_filtered(request))) return true;
     struct pick pick = {.request = request, .thread = thread, .choosy = choosy};
     if (request->host) pick.host = gyre__host_banning(pool, request->host);
-    return pick_takes(pool, &pick, slot) && each_view(pool, &pick, is_member, &slot) == 0;
+    return pick_takes(pool, &pick, slot) && gyre__each_view(pool, &pick, is_member, &slot) == 0;
+}
+
+/* ---- the quick way ---- */
+
+static inline __attribute__((always_inline)) bool start(struct gyre_pool *pool, struct thread *thread, uint32_t slot,
+                                                        uint32_t stamp, struct commit commit, struct gyre_lease *lease)
+{
+    if (unlikely(slot == NO_BIT)) return false;
+    if (likely(lease_start_simple(pool, thread, slot, stamp, commit, lease))) return true;
+    return gyre__lease_start(pool, thread, slot, stamp, commit, lease) == 0;
+}
+
+/* Least-active has no quick form: what it costs is the bitmaps that each lease moves. */
+static inline bool start_least_active(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                                      struct view *view, uint32_t stamp, struct gyre_lease *lease)
+{
+    struct pick pick = {.request = request, .thread = thread, .view = view};
+    return view && start(pool, thread, gyre__pick_least_active(pool, &pick), stamp, pick.commit, lease);
+}
+
+/*
+ * Leases by the quick form of the picker. False when that does not come to anything, or has no lease left; then it is tried
+ * anew from the beginning. `view` is the view of all, and NULL before the thread has one, or that of the filter.
+ */
+static inline __attribute__((always_inline)) bool start_quickly(struct gyre_pool *pool, struct thread *thread,
+                                                                const struct gyre_request *request, struct view *view, bool all,
+                                                                uint32_t stamp, struct gyre_lease *lease)
+{
+    uint32_t picker = request && request->picker ? request->picker : strategy_picker(pool);
+    struct view *part = all ? NULL : view;
+    struct commit commit = {0, 0, false};
+    switch (picker) {
+    case GYRE_PICK_ROUND_ROBIN: return start(pool, thread, quick_round_robin(pool, part), stamp, always, lease);
+    case GYRE_PICK_RANDOM: return start(pool, thread, quick_random(pool, thread, part), stamp, always, lease);
+    case GYRE_PICK_WEIGHTED: return start(pool, thread, quick_weighted(pool, thread, view, all), stamp, always, lease);
+    case GYRE_PICK_LEAST_USED: {
+        if (unlikely(pick_random_ties(pool, request))) return false;
+        uint32_t slot = quick_least_used(pool, view, all, &commit);
+        return start(pool, thread, slot, stamp, commit, lease);
+    }
+    case GYRE_PICK_BEST:
+        if (unlikely(pick_choices(pool, request) != 3)) return false;
+        return start(pool, thread, quick_best(pool, thread, part, stamp), stamp, always, lease);
+    case GYRE_PICK_LEAST_ACTIVE: return start_least_active(pool, thread, request, view, stamp, lease);
+    default: return false;
+    }
+}
+
+/* A request that only filters, by the filter that this thread used last. */
+static bool start_filtered(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
+                           struct gyre_lease *lease)
+{
+    struct view *view = is_filtered(request) ? gyre__view_last(pool, thread, request) : NULL;
+    return view && start_quickly(pool, thread, request, view, false, stamp, lease);
+}
+
+int gyre__acquire_sessionless(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                              uint32_t stamp, struct gyre_lease *lease)
+{
+    bool plain = !request || is_plain(request);
+    if (plain && start_quickly(pool, thread, request, thread->all_view, true, stamp, lease)) return 0;
+    if (!plain && is_easy(request) && start_filtered(pool, thread, request, stamp, lease)) return 0;
+    return gyre__acquire_plain(pool, thread, request, stamp, lease);
 }
 
 static int acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
@@ -163,7 +230,7 @@ static int acquire(struct gyre_pool *pool, struct thread *thread, const struct g
     if (unlikely(load_relaxed(&pool->control->log_sample)))
         return gyre__decision_acquire(pool, thread, request, stamp, lease);
     if (request && request->session) return gyre__session_acquire(pool, thread, request, stamp, lease);
-    return gyre__acquire_plain(pool, thread, request, stamp, lease);
+    return gyre__acquire_sessionless(pool, thread, request, stamp, lease);
 }
 
 /* A lease that knows its host, unless the host is throttled. */
@@ -177,14 +244,13 @@ static int acquire_for_host(struct gyre_pool *pool, struct thread *thread, const
     return result;
 }
 
-/* Everything but the plainest request of a thread that has been here before. */
 static __attribute__((noinline)) int acquire_any(struct gyre_pool *pool, const struct gyre_request *request,
                                                  struct gyre_lease *lease)
 {
     if (!pool || !lease) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
     struct thread *thread = thread_get(pool);
     if (!thread) return GYRE_ESYSTEM;
-    int bad = request ? check_request(request) : 0;
+    int bad = request ? gyre__request_check(request) : 0;
     if (bad) return bad;
     uint32_t stamp = clock_stamp(pool);
     if (load_relaxed(&pool->control->tick) != stamp) gyre__tick(pool, stamp);
@@ -192,26 +258,33 @@ static __attribute__((noinline)) int acquire_any(struct gyre_pool *pool, const s
     return acquire(pool, thread, request, stamp, lease);
 }
 
-/* Round-robin over all, with nothing else to look at, is inline here; whatever does not fit starts anew in acquire_any. */
+/* The rest of a plain request that was tried quickly. */
+static __attribute__((noinline)) int acquire_slowly(struct gyre_pool *pool, struct thread *thread,
+                                                    const struct gyre_request *request, uint32_t stamp,
+                                                    struct gyre_lease *lease)
+{
+    int bad = request ? gyre__request_check(request) : 0;
+    return bad ? bad : gyre__acquire_plain(pool, thread, request, stamp, lease);
+}
+
+/* The plainest request, of a thread that has been here before, is tried here at once. */
 GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease)
 {
     if (unlikely(!pool || !lease || (request && !is_plain(request)))) return acquire_any(pool, request, lease);
     const struct thread_cache *cache = thread_cache_of(pool);
     const struct segment_control *control = pool->control;
-    if (unlikely(!thread_is_known(pool, cache) || strategy_picker(pool) != GYRE_PICK_ROUND_ROBIN || load_relaxed(&control->log_sample)))
-        return acquire_any(pool, request, lease);
-    uint32_t stamp = clock_stamp(pool), slot;
-    if (unlikely(load_relaxed(&control->tick) != stamp) || unlikely((slot = pick_round_robin(pool)) == NO_BIT))
-        return acquire_any(pool, request, lease);
-    if (likely(lease_start_simple(pool, cache->thread, slot, stamp, &always, lease))) return 0;
-    if (gyre__lease_start(pool, cache->thread, slot, stamp, &always, lease) == 0) return 0;
-    return acquire_any(pool, request, lease);
+    if (unlikely(!thread_is_known(pool, cache) || load_relaxed(&control->log_sample))) return acquire_any(pool, request, lease);
+    struct thread *thread = cache->thread;
+    uint32_t stamp = clock_stamp(pool);
+    if (unlikely(load_relaxed(&control->tick) != stamp)) return acquire_any(pool, request, lease);
+    if (likely(start_quickly(pool, thread, request, thread->all_view, true, stamp, lease))) return 0;
+    return acquire_slowly(pool, thread, request, stamp, lease);
 }
 
 /* ---- by id ---- */
 
 static int start_id(struct gyre_pool *pool, struct thread *thread, uint64_t id, uint32_t stamp,
-                    const struct commit *commit, struct gyre_lease *lease)
+                    struct commit commit, struct gyre_lease *lease)
 {
     uint32_t slot = slot_of_id(pool, id);
     if (unlikely(slot == NO_BIT)) return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id);
@@ -228,7 +301,7 @@ int gyre__acquire_chosen(struct gyre_pool *pool, struct thread *thread, const st
     uint32_t slot = slot_of_id(pool, id);
     if (slot != NO_BIT && !gyre__acquire_allows(pool, thread, request, slot))
         return gyre__fail(GYRE_ENO_PROXY, "proxy %llu is not one that the request lets through", (unsigned long long)id);
-    return start_id(pool, thread, id, stamp, &always, lease);
+    return start_id(pool, thread, id, stamp, always, lease);
 }
 
 /* What both calls by id begin with: the thread, the time. */
@@ -247,7 +320,7 @@ GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_le
     struct thread *thread;
     uint32_t stamp;
     int bad = begin_by_id(pool, lease, &thread, &stamp);
-    return unlikely(bad) ? bad : start_id(pool, thread, id, stamp, &always, lease);
+    return unlikely(bad) ? bad : start_id(pool, thread, id, stamp, always, lease);
 }
 
 GYRE_API int gyre_probe(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease)
@@ -256,7 +329,7 @@ GYRE_API int gyre_probe(struct gyre_pool *pool, uint64_t id, struct gyre_lease *
     struct thread *thread;
     uint32_t stamp;
     int bad = begin_by_id(pool, lease, &thread, &stamp);
-    return bad ? bad : start_id(pool, thread, id, stamp, &even_benched, lease);
+    return bad ? bad : start_id(pool, thread, id, stamp, even_benched, lease);
 }
 
 GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_request *request, uint64_t id,
@@ -267,7 +340,7 @@ GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_reque
     uint64_t host = 0;
     int result = begin_by_id(pool, lease, &thread, &stamp);
     if (unlikely(result)) return result;
-    if (!request) return start_id(pool, thread, id, stamp, &always, lease);
+    if (!request) return start_id(pool, thread, id, stamp, always, lease);
     result = check_wishes(request);
     if (!result && request->host) result = gyre__host_enter(pool, request->host, &host);
     if (result) return result;
@@ -275,95 +348,4 @@ GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_reque
                               : gyre__acquire_chosen(pool, thread, request, id, stamp, lease);
     if (!result) lease->host = host;
     return result;
-}
-
-/* ---- choosing without leasing, for strategies ---- */
-
-struct look {
-    uint32_t picker, want, count;
-    uint64_t *ids;
-};
-
-static int look_here(struct gyre_pool *pool, struct pick *pick, void *context)
-{
-    struct look *look = context;
-    uint32_t slots[MAX_CHOICES];
-    if (look->picker) {
-        slots[0] = gyre__pick(pool, pick, look->picker);
-        look->count = slots[0] != NO_BIT;
-    } else {
-        look->count = gyre__pick_distinct(pool, pick, look->want, slots);
-    }
-    for (uint32_t i = 0; i < look->count; i++)
-        look->ids[i] = make_id(load_acquire(&pool->slots[slots[i]].generation), slots[i]);
-    return look->count ? 0 : GYRE_ENO_PROXY;
-}
-
-static int look_for(struct gyre_pool *pool, const struct gyre_request *request, struct look *look)
-{
-    struct pick pick = {.request = request, .thread = thread_get(pool)};
-    int bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(request) : 0;
-    if (bad) return bad;
-    gyre__pick_begin(pool, &pick);
-    int result = each_view(pool, &pick, look_here, look);
-    gyre__pick_end(pool, &pick);
-    return result == GYRE_ENO_PROXY ? gyre__pick_failed(pool, request, result) : result;
-}
-
-GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id)
-{
-    if (!pool || !id) return gyre__fail(GYRE_EINVALID, "no pool, or no place for an id");
-    struct look look = {.picker = picker_of(pool, request), .ids = id};
-    return look.picker ? look_for(pool, request, &look) : GYRE_EINVALID;
-}
-
-GYRE_API int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want)
-{
-    if (!pool || !ids || want < 1 || want > (int)MAX_CHOICES)
-        return gyre__fail(GYRE_EINVALID, "sample takes a pool, a place for ids, and a number from 1 to %u", MAX_CHOICES);
-    struct look look = {.want = (uint32_t)want, .ids = ids};
-    int result = look_for(pool, request, &look);
-    return result < 0 ? result : (int)look.count;
-}
-
-static int count_here(struct gyre_pool *pool, struct pick *pick, void *context)
-{
-    *(int *)context += (int)gyre__view_count(pool, pick->view);
-    return GYRE_ENO_PROXY; /* on to the next country */
-}
-
-GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request)
-{
-    struct pick pick = {.request = request, .thread = thread_get(pool)};
-    int count = 0, bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(request) : 0;
-    if (bad) return bad;
-    int result = each_view(pool, &pick, count_here, &count);
-    return result == GYRE_ESYSTEM ? result : count;
-}
-
-struct list {
-    uint32_t *slots;
-    int count, capacity;
-};
-
-static int list_here(struct gyre_pool *pool, struct pick *pick, void *context)
-{
-    struct list *list = context;
-    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT && list->count < list->capacity;
-         slot = view_next(pool, pick->view, slot + 1))
-        if (pick_takes(pool, pick, slot)) list->slots[list->count++] = slot;
-    return GYRE_ENO_PROXY; /* on to the next country */
-}
-
-GYRE_API int gyre_list(struct gyre_pool *pool, const struct gyre_request *request, uint32_t *slots, int capacity)
-{
-    if (!pool || !slots || capacity < 0) return gyre__fail(GYRE_EINVALID, "no pool, or no place for slots");
-    struct pick pick = {.request = request, .thread = thread_get(pool)};
-    struct list list = {slots, 0, capacity};
-    int bad = !pick.thread ? GYRE_ESYSTEM : request ? check_request(request) : 0;
-    if (bad) return bad;
-    gyre__pick_begin(pool, &pick);
-    int result = each_view(pool, &pick, list_here, &list);
-    gyre__pick_end(pool, &pick);
-    return result == GYRE_ESYSTEM ? result : list.count;
 }

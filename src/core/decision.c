@@ -156,7 +156,7 @@ int gyre__decision_acquire(struct gyre_pool *pool, struct thread *thread, const 
     bool logged = draw(pool, thread);
     thread->how = DECIDED_PICK;
     int result = request && request->session ? gyre__session_acquire(pool, thread, request, stamp, lease)
-                                             : gyre__acquire_plain(pool, thread, request, stamp, lease);
+                                             : gyre__acquire_sessionless(pool, thread, request, stamp, lease);
     if (logged) note(pool, thread, request, result, result == 0 ? lease->id : 0);
     return result;
 }

@@ -15,6 +15,7 @@
 
 #define SUCCESS_ALPHA 0.05f
 #define MAX_MS 86400000.0
+#define ONE 0x3f800000u /* 1.0f: success_rate is never above */
 #define PROBE_TIMEOUT 600u /* stamps: the longest a probe keeps its slot */
 
 static void release_entry(struct gyre_pool *pool, struct thread *thread, uint32_t index, uint64_t word)
@@ -25,13 +26,13 @@ static void release_entry(struct gyre_pool *pool, struct thread *thread, uint32_
 }
 
 /* Counts a start that has conditions: GYRE_EBUSY at the limit, GYRE_ENO_PROXY when `use` is not what the picker saw. */
-static int start_checked(struct gyre_pool *pool, uint32_t slot, bool limited, const struct commit *commit)
+static int start_checked(struct gyre_pool *pool, uint32_t slot, bool limited, struct commit commit)
 {
     struct gyre_slot *hot = &pool->slots[slot];
     uint32_t limit = limited ? load_relaxed(&pool->labels[slot].max_active) : 0;
     uint64_t use = load_relaxed(&hot->use);
     do {
-        if ((use & commit->mask) != commit->value) return GYRE_ENO_PROXY;
+        if ((use & commit.mask) != commit.value) return GYRE_ENO_PROXY;
         if (limit && use_active(use) >= limit) {
             gyre__health_refresh(pool, slot);
             return GYRE_EBUSY;
@@ -55,12 +56,12 @@ static void give_probe_back(struct gyre_pool *pool, uint32_t slot, bool may_be_b
 /*
  * Leases `slot`. 0, or GYRE_EBUSY (at its limit), GYRE_ENO_PROXY (not eligible any more), GYRE_EFULL. Lock-free.
  */
-int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,
-                      const struct commit *commit, struct gyre_lease *lease)
+int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp, struct commit commit,
+                      struct gyre_lease *lease)
 {
     struct gyre_slot *hot = &pool->slots[slot];
     uint32_t generation = load_acquire(&hot->generation), flags = load_acquire(&hot->flags), bits = LEASE_STARTING;
-    uint32_t out = commit->benched ? SLOT_OUT & ~(uint32_t)SLOT_OPEN : SLOT_OUT;
+    uint32_t out = commit.benched ? SLOT_OUT & ~(uint32_t)SLOT_OPEN : SLOT_OUT;
     if (unlikely((flags & (SLOT_LIVE | out)) != SLOT_LIVE)) {
         gyre__health_refresh(pool, slot);
         return GYRE_ENO_PROXY;
@@ -83,7 +84,7 @@ int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t sl
     window_touch(pool, slot);
     int refused = start_checked(pool, slot, flags & SLOT_LIMITED, commit);
     if (refused) {
-        if (probe) give_probe_back(pool, slot, commit->benched);
+        if (probe) give_probe_back(pool, slot, commit.benched);
         release_entry(pool, thread, index, load_relaxed(&entry->word));
         return refused;
     }
@@ -200,35 +201,6 @@ static int check_outcome(const struct ending *ending)
     return 0;
 }
 
-/*
- * The end of nearly every lease: success of a healthy proxy without limits, in a thread that has been here before. False
- * when it is not so simple, and nothing has been done. A failure that is being counted meanwhile comes after this success.
- */
-static inline bool complete_simply(struct gyre_pool *pool, const struct gyre_lease *lease, bool has_ms, double ms)
-{
-    const struct thread_cache *cache = thread_cache_of(pool);
-    uint32_t index = lease->entry, slot = lease->slot;
-    if (unlikely(!thread_is_known(pool, cache) || index >= pool->max_leases || slot >= pool->max_proxies)) return false;
-    struct gyre_slot *hot = &pool->slots[slot];
-    if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || load_relaxed(&hot->consecutive_failures) ||
-                 load_float(&hot->success_rate) < 1.0f || lease->host || (has_ms && !(ms >= 0 && ms <= MAX_MS))))
-        return false;
-    if (unlikely(load_relaxed(&pool->chunks[index / LEASE_CHUNK]) != pool->process + 1)) return false;
-    struct lease_entry *entry = &pool->leases[index];
-    uint64_t held = lease_word(lease->serial, slot, 0, LEASE_HELD);
-    if (unlikely(!compare_swap(&entry->word, &held, lease_word(lease->serial, slot, GYRE_OK, LEASE_ENDING)))) return false;
-    window_touch(pool, slot);
-    if (has_ms) add_sample(pool, slot, ms);
-    fetch_sub(&hot->use, 1);
-    lease_moved(pool, slot, 1, 0);
-    if (unlikely(load_acquire(&hot->flags) & SLOT_LIMITED)) gyre__health_refresh(pool, slot); /* set meanwhile */
-    store_release(&entry->word, lease_word(lease->serial + 1, 0, 0, LEASE_FREE));
-    struct thread *thread = cache->thread;
-    thread->entry[thread->entries++] = index;
-    if (unlikely(thread->entries > pool->keep)) gyre__entry_spill(pool, thread);
-    return true;
-}
-
 static __attribute__((noinline)) int complete(struct gyre_pool *pool, const struct gyre_lease *lease,
                                               const struct ending *ending)
 {
@@ -256,13 +228,60 @@ static __attribute__((noinline)) int complete(struct gyre_pool *pool, const stru
     return 0;
 }
 
+static __attribute__((noinline)) int complete_ms(struct gyre_pool *pool, const struct gyre_lease *lease, int verdict, double ms)
+{
+    struct ending ending = {.verdict = (uint32_t)verdict, .has_ms = !(ms < 0), .ms = ms, .host = lease ? lease->host : 0};
+    return complete(pool, lease, &ending);
+}
+
+/* What else is to be done after a lease's `use` was taken back, when there is more: the entry is ENDING still. */
+static __attribute__((noinline)) int complete_rest(struct gyre_pool *pool, struct thread *thread, uint32_t index, uint32_t slot)
+{
+    lease_moved(pool, slot, 1, 0);
+    if (load_acquire(&pool->slots[slot].flags) & SLOT_LIMITED) gyre__health_refresh(pool, slot); /* set meanwhile */
+    release_entry(pool, thread, index, load_relaxed(&pool->leases[index].word));
+    return 0;
+}
+
+/*
+ * The end of nearly every lease: success of a healthy proxy without limits, in a thread that has been here before; ms < 0: no
+ * latency. Where it is not so simple, complete_ms begins anew. A failure that is being counted meanwhile comes after
+ * this success. Everything that calls another function does so last, so that nothing has to be saved for it.
+ */
+static inline __attribute__((always_inline)) int complete_ok(struct gyre_pool *pool, const struct gyre_lease *lease, double ms)
+{
+    const struct thread_cache *cache = thread_cache_of(pool);
+    const struct segment_control *control = pool->control;
+    uint32_t index = lease->entry, slot = lease->slot;
+    if (unlikely(!thread_is_known(pool, cache) || index >= pool->max_leases || slot >= pool->max_proxies))
+        return complete_ms(pool, lease, GYRE_OK, ms);
+    struct gyre_slot *hot = &pool->slots[slot];
+    struct thread *thread = cache->thread;
+    if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || load_relaxed(&hot->consecutive_failures) ||
+                 load_relaxed((uint32_t *)(void *)&hot->success_rate) != ONE || lease->host || !(ms <= MAX_MS) || thread->entries >= pool->keep ||
+                 load_relaxed(&hot->window_bucket) != load_relaxed(&control->bucket) ||
+                 load_relaxed(&pool->chunks[index / LEASE_CHUNK]) != pool->process + 1))
+        return complete_ms(pool, lease, GYRE_OK, ms);
+    struct lease_entry *entry = &pool->leases[index];
+    uint64_t held = lease_word(lease->serial, slot, 0, LEASE_HELD);
+    if (unlikely(!compare_swap(&entry->word, &held, lease_word(lease->serial, slot, GYRE_OK, LEASE_ENDING))))
+        return complete_ms(pool, lease, GYRE_OK, ms);
+    if (ms >= 0) add_sample(pool, slot, ms);
+    fetch_sub(&hot->use, 1);
+    if (unlikely(load_relaxed(&control->levels_on) || load_acquire(&hot->flags) & SLOT_LIMITED))
+        return complete_rest(pool, thread, index, slot);
+    store_release(&entry->word, lease_word(lease->serial + 1, 0, 0, LEASE_FREE));
+    thread->entry[thread->entries++] = index;
+    return 0;
+}
+
 GYRE_API int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, const struct gyre_outcome *outcome)
 {
     if (!outcome || outcome->size < sizeof *outcome)
         return gyre__fail(GYRE_EINVALID, "no outcome, or its size is not set");
-    if (likely(outcome->verdict == GYRE_OK && !outcome->bytes && pool && lease && outcome->retry_after == 0) &&
-        likely(complete_simply(pool, lease, outcome->has_ms != 0, outcome->ms)))
-        return 0;
+    bool plain = outcome->verdict == GYRE_OK && !outcome->bytes && outcome->retry_after == 0;
+    if (likely(plain && pool && lease && (!outcome->has_ms || outcome->ms >= 0)))
+        return complete_ok(pool, lease, outcome->has_ms ? outcome->ms : -1.0);
     struct ending ending = {.verdict = outcome->verdict, .has_ms = outcome->has_ms != 0, .ms = outcome->ms,
                             .bytes = outcome->bytes, .host = lease ? lease->host : 0,
                             .retry_after = outcome->retry_after};
@@ -271,9 +290,8 @@ GYRE_API int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, con
 
 GYRE_API int gyre_complete_ms(struct gyre_pool *pool, struct gyre_lease *lease, int verdict, double ms)
 {
-    if (likely(verdict == GYRE_OK && pool && lease) && likely(complete_simply(pool, lease, !(ms < 0), ms))) return 0;
-    struct ending ending = {.verdict = (uint32_t)verdict, .has_ms = !(ms < 0), .ms = ms, .host = lease ? lease->host : 0};
-    return complete(pool, lease, &ending);
+    if (likely(verdict == GYRE_OK && pool && lease)) return complete_ok(pool, lease, ms);
+    return complete_ms(pool, lease, verdict, ms);
 }
 
 static void expire(struct gyre_pool *pool, struct lease_entry *entry, uint64_t word)

@@ -66,22 +66,23 @@ static inline void lease_fill(struct gyre_lease *lease, uint32_t generation, uin
  * Leases a proxy that is in use and has no limits, by a thread that has an entry: nearly every call. False when it is not
  * so simple, and nothing has been done. Lock-free.
  */
-static inline __attribute__((always_inline)) bool lease_start_simple(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,
-                                      const struct commit *commit, struct gyre_lease *lease)
+static inline __attribute__((always_inline)) bool lease_start_simple(struct gyre_pool *pool, struct thread *thread, uint32_t slot,
+                                                                     uint32_t stamp, struct commit commit,
+                                                                     struct gyre_lease *lease)
 {
     struct gyre_slot *hot = &pool->slots[slot];
-    uint32_t generation = load_acquire(&hot->generation);
-    if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || !thread->entries)) return false;
-    uint32_t index = thread->entry[thread->entries - 1];
+    uint32_t generation = load_acquire(&hot->generation), entries = thread->entries;
+    if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || !entries)) return false;
+    uint32_t index = thread->entry[entries - 1];
     struct lease_entry *entry = &pool->leases[index];
     uint32_t serial = lease_serial(load_relaxed(&entry->word));
     store_relaxed(&entry->deadline, stamp + pool->lease_timeout);
     store_release(&entry->word, lease_word(serial, slot, 0, LEASE_STARTING));
     window_touch(pool, slot);
-    if (commit->mask) {
+    if (commit.mask) {
         uint64_t use = load_relaxed(&hot->use);
         do {
-            if ((use & commit->mask) == commit->value) continue;
+            if (likely((use & commit.mask) == commit.value)) continue;
             store_release(&entry->word, lease_word(serial + 1, 0, 0, LEASE_FREE));
             return false;
         } while (!compare_swap(&hot->use, &use, use + USE_START));
@@ -94,7 +95,7 @@ static inline __attribute__((always_inline)) bool lease_start_simple(struct gyre
         return false;
     }
     store_release(&entry->word, lease_word(serial, slot, 0, LEASE_HELD));
-    thread->entries--;
+    thread->entries = entries - 1;
     lease_moved(pool, slot, 0, 1);
     if (load_relaxed(&hot->last_used) != stamp) store_relaxed(&hot->last_used, stamp);
     lease_fill(lease, generation, slot, index, serial);

@@ -7,10 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FEW 16u /* so many excludes are compared one by one, more are marked in a bitmap */
+#define FEW 16u    /* so many excludes are always compared one by one */
+#define GLANCES 3u /* and so often more of them, before they are marked in a bitmap */
 #define DRAWS 32u
 
-static void mark(struct gyre_pool *pool, const struct pick *pick, bool on)
+static void mark(const struct gyre_pool *pool, const struct pick *pick, bool on)
 {
     for (uint32_t i = 0; i < pick->request->exclude_count; i++) {
         uint32_t slot = id_slot(pick->request->exclude[i]);
@@ -26,11 +27,16 @@ void gyre__pick_begin(struct gyre_pool *pool, struct pick *pick)
     if (likely(!pick->request)) return;
     if (unlikely(pick->request->host)) pick->host = gyre__host_banning(pool, pick->request->host);
     pick->choosy = pick->host || pick->request->exclude_count || pick->request->min_success > 0 || pick->request->max_ms > 0;
-    if (likely(pick->request->exclude_count <= FEW)) return;
+}
+
+/* Worth its two walks over the excludes when many candidates are compared with many of them. */
+static bool mark_all(const struct gyre_pool *pool, struct pick *pick)
+{
+    if (pick->request->exclude_count <= FEW || ++pick->glances <= GLANCES || !pick->thread) return false;
     if (!pick->thread->excluded) pick->thread->excluded = calloc(pool->max_proxies / 64, sizeof(uint64_t));
-    if (!pick->thread->excluded) return; /* compare one by one, then */
+    if (!pick->thread->excluded) return false; /* one by one, then */
     mark(pool, pick, true);
-    pick->marked = true;
+    return pick->marked = true;
 }
 
 void gyre__pick_end(struct gyre_pool *pool, struct pick *pick)
@@ -45,14 +51,14 @@ bool gyre__pick_unfit(const struct gyre_pool *pool, const struct gyre_request *r
     return request->max_ms > 0 && load_double(&hot->ema_ms) > request->max_ms; /* NaN, unknown, is not above */
 }
 
-bool gyre__pick_excluded(const struct gyre_pool *pool, const struct pick *pick, uint32_t slot)
+bool gyre__pick_excluded(const struct gyre_pool *pool, struct pick *pick, uint32_t slot)
 {
     const struct gyre_request *request = pick->request;
     if (pick->host && gyre__ban_holds(pool, pick->host, slot)) return true;
     if (!request) return false;
     if (gyre__pick_unfit(pool, request, slot)) return true;
     if (!request->exclude_count) return false;
-    if (pick->marked) return pick->thread->excluded[slot / 64] >> (slot % 64) & 1;
+    if (pick->marked || mark_all(pool, pick)) return pick->thread->excluded[slot / 64] >> (slot % 64) & 1;
     uint64_t id = make_id(load_relaxed(&pool->slots[slot].generation), slot);
     for (uint32_t i = 0; i < request->exclude_count; i++)
         if (request->exclude[i] == id) return true;
@@ -60,7 +66,7 @@ bool gyre__pick_excluded(const struct gyre_pool *pool, const struct pick *pick, 
 }
 
 /* The first slot of the view in [from, to) that can be taken; NO_BIT. */
-static uint32_t first_in(struct gyre_pool *pool, const struct pick *pick, uint32_t from, uint32_t to)
+static uint32_t first_in(struct gyre_pool *pool, struct pick *pick, uint32_t from, uint32_t to)
 {
     uint32_t slot = view_next(pool, pick->view, from);
     while (slot < to && !pick_takes(pool, pick, slot)) slot = view_next(pool, pick->view, slot + 1);
@@ -68,7 +74,7 @@ static uint32_t first_in(struct gyre_pool *pool, const struct pick *pick, uint32
 }
 
 /* From `from` on and around the end. */
-static uint32_t next_from(struct gyre_pool *pool, const struct pick *pick, uint32_t from)
+static uint32_t next_from(struct gyre_pool *pool, struct pick *pick, uint32_t from)
 {
     uint32_t slot = first_in(pool, pick, from, NO_BIT);
     return slot != NO_BIT ? slot : first_in(pool, pick, 0, from);
@@ -80,7 +86,7 @@ static uint32_t next_from(struct gyre_pool *pool, const struct pick *pick, uint3
  * that a thread that slept through a whole round cannot skip slots that came back meanwhile. The very first pick
  * starts anywhere: of many pools made from one list, not all begin with the same proxy (ingress-nginx#4023).
  */
-static uint32_t round_robin(struct gyre_pool *pool, const struct pick *pick)
+static uint32_t round_robin(struct gyre_pool *pool, struct pick *pick)
 {
     uint64_t *word = &pool->cursors[pick->view->cursor % VIEW_CURSORS].cursor, cursor = load_relaxed(word);
     uint32_t slot;
@@ -94,7 +100,7 @@ static uint32_t round_robin(struct gyre_pool *pool, const struct pick *pick)
 }
 
 /* A slot at a random place: any below the highest in use, or any member of the view. */
-static uint32_t anywhere(struct gyre_pool *pool, const struct pick *pick)
+static uint32_t anywhere(struct gyre_pool *pool, struct pick *pick)
 {
     const struct view *view = pick->view;
     uint32_t high = load_relaxed(&pool->control->high), n = view->all ? high : view->count;
@@ -104,7 +110,7 @@ static uint32_t anywhere(struct gyre_pool *pool, const struct pick *pick)
 }
 
 /* The k-th slot of the view that can be taken, or NO_BIT when there are not so many. */
-static uint32_t rank(struct gyre_pool *pool, const struct pick *pick, uint32_t k)
+static uint32_t rank(struct gyre_pool *pool, struct pick *pick, uint32_t k)
 {
     uint32_t slot = first_in(pool, pick, 0, NO_BIT);
     while (slot != NO_BIT && k--) slot = first_in(pool, pick, slot + 1, NO_BIT);
@@ -112,7 +118,7 @@ static uint32_t rank(struct gyre_pool *pool, const struct pick *pick, uint32_t k
 }
 
 /* By rejection; where few of the view can be taken, by counting them. */
-uint32_t gyre__pick_random(struct gyre_pool *pool, const struct pick *pick)
+uint32_t gyre__pick_random(struct gyre_pool *pool, struct pick *pick)
 {
     for (uint32_t i = 0; i < DRAWS; i++) {
         uint32_t slot = anywhere(pool, pick);

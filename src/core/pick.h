@@ -7,11 +7,9 @@
 
 #include "view.h"
 
-/* Start only if (use & mask) == value. mask 0: in any case. */
-struct commit {
-    uint64_t mask, value;
-    bool benched; /* a probe: one that is on the bench may be leased too */
-};
+#include <math.h>
+
+#define FEW_PROXIES 8u /* so many are all compared by the best of a few */
 
 struct pick {
     const struct gyre_request *request; /* may be NULL */
@@ -21,6 +19,7 @@ struct pick {
     uint64_t host; /* hash of the request's host, 0 without one or when it has no bans */
     bool choosy;   /* the request leaves out some of the view: by host, excludes, success or latency */
     bool marked;   /* excludes are in thread->excluded */
+    uint32_t glances; /* candidates compared with the excludes one by one */
 };
 
 /* pick.c. A slot, or NO_BIT. Lock-free. */
@@ -28,8 +27,8 @@ void gyre__pick_begin(struct gyre_pool *pool, struct pick *pick);
 uint32_t gyre__pick(struct gyre_pool *pool, struct pick *pick, uint32_t picker);
 void gyre__pick_end(struct gyre_pool *pool, struct pick *pick);
 /* Uniform over the view's eligible slots that are not excluded. */
-uint32_t gyre__pick_random(struct gyre_pool *pool, const struct pick *pick);
-bool gyre__pick_excluded(const struct gyre_pool *pool, const struct pick *pick, uint32_t slot);
+uint32_t gyre__pick_random(struct gyre_pool *pool, struct pick *pick);
+bool gyre__pick_excluded(const struct gyre_pool *pool, struct pick *pick, uint32_t slot);
 /* Does it fall short of what the request asks of success or latency? */
 bool gyre__pick_unfit(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot);
 /* What the request says, or else the segment's strategy where the request leaves the picker to it. */
@@ -53,7 +52,7 @@ static inline const char *pick_key(const struct gyre_request *request)
 /* Why nothing was picked, when trying ended with `result`: sets the detail and returns GYRE_ENO_PROXY or GYRE_EBUSY. */
 int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request, int result);
 
-static inline bool pick_takes(const struct gyre_pool *pool, const struct pick *pick, uint32_t slot)
+static inline bool pick_takes(const struct gyre_pool *pool, struct pick *pick, uint32_t slot)
 {
     return likely(!pick->choosy) || !gyre__pick_excluded(pool, pick, slot);
 }
@@ -67,19 +66,6 @@ uint32_t gyre__pick_best(struct gyre_pool *pool, struct pick *pick);
 uint32_t gyre__pick_weighted(struct gyre_pool *pool, struct pick *pick);
 uint32_t gyre__pick_hash(struct gyre_pool *pool, struct pick *pick);
 /* Up to `want` different random slots; how many. */
-uint32_t gyre__pick_distinct(struct gyre_pool *pool, const struct pick *pick, uint32_t want, uint32_t *slots);
-
-/* The common case of round-robin, by its rule in pick.c: all proxies, none excluded, and the next eligible slot is not
- * beyond the end. NO_BIT otherwise. */
-static inline uint32_t pick_round_robin(struct gyre_pool *pool)
-{
-    uint64_t *word = &pool->cursors[0].cursor, cursor = load_relaxed(word);
-    uint32_t slot;
-    do {
-        slot = bits_next(&pool->eligible, (uint32_t)cursor);
-        if (unlikely(slot == NO_BIT || !cursor)) return NO_BIT;
-    } while (!compare_swap(word, &cursor, ((cursor >> 32) + 1) << 32 | (slot + 1)));
-    return slot;
-}
+uint32_t gyre__pick_distinct(struct gyre_pool *pool, struct pick *pick, uint32_t want, uint32_t *slots);
 
 #endif

@@ -8,6 +8,10 @@
  * The count is started - base[slot]. A proxy that joins, or comes back, is marked, and the next look puts it
  * at the least count of the others, if it is below it: neither flooded to catch up nor starved.
  *
+ *     list:  0 .. first   worked off
+ *            first .. next   left out by some request's excludes: the first to be tried by the next request, so few
+ *            next .. count   not tried yet
+ *
  * Least-active keeps a bitmap for each number in flight, from the first time it is asked for; every lease then moves its
  * slot's bit, and looks again afterwards, so that of two racing moves the last leaves it right. A bit that a killed process
  * left wrong is mended when it is met.
@@ -15,6 +19,7 @@
 #include "pick.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- least-used ---- */
 
@@ -22,6 +27,21 @@ static int64_t used(const struct gyre_pool *pool, uint32_t slot, int64_t base)
 {
     return (int64_t)use_started(load_acquire(&pool->slots[slot].use)) - (base >> 1);
 }
+
+/* The eligible members of the word in which `slot` lies, from it on. */
+static inline uint64_t rest_of_word(const struct gyre_pool *pool, const struct view *view, uint32_t slot)
+{
+    uint64_t word = load_relaxed(&pool->eligible.word[slot / 64]);
+    if (!view->all) word &= load_relaxed(&view->member.word[slot / 64]);
+    return word & ~UINT64_C(0) << (slot % 64);
+}
+
+/* Runs its body for each eligible member, in order; the last line of the head takes the lowest bit off. */
+#define EACH_MEMBER(pool, view, slot)                                                                                  \
+    for (uint32_t slot, at_ = view_next(pool, view, 0); at_ != NO_BIT;                                                 \
+         at_ = (at_ | 63u) < (pool)->max_proxies - 1 ? view_next(pool, view, (at_ | 63u) + 1) : NO_BIT)                \
+        for (uint64_t word_ = rest_of_word(pool, view, at_);                                                           \
+             word_ && ((slot = (at_ & ~63u) + (uint32_t)__builtin_ctzll(word_)), true); word_ &= word_ - 1)
 
 /* A new proxy: nothing used, and to be put level. Caller holds the segment lock. */
 void gyre__least_joined(struct gyre_pool *pool, uint32_t slot)
@@ -39,7 +59,8 @@ void gyre__least_returned(struct gyre_pool *pool, uint32_t slot)
 static int64_t find_least(struct gyre_pool *pool, const struct view *view)
 {
     int64_t least = INT64_MAX, marked = INT64_MAX;
-    for (uint32_t slot = view_next(pool, view, 0); slot != NO_BIT; slot = view_next(pool, view, slot + 1)) {
+    EACH_MEMBER(pool, view, slot)
+    {
         int64_t base = load_relaxed(&pool->base[slot]), n = used(pool, slot, base), *to = base & 1 ? &marked : &least;
         if (n < *to) *to = n;
     }
@@ -59,48 +80,72 @@ static int64_t put_level(struct gyre_pool *pool, uint32_t slot, int64_t least)
 
 static bool append(struct level *level, uint32_t slot, int64_t n)
 {
-    if (level->count == level->capacity) {
+    if (unlikely(level->count == level->capacity)) {
         uint32_t capacity = level->capacity ? 2 * level->capacity : 64;
         struct least *grown = realloc(level->list, capacity * sizeof *grown);
         if (!grown) return false;
         level->list = grown;
         level->capacity = capacity;
     }
-    level->list[level->count++] = (struct least){slot, n};
+    level->list[level->count++] = (struct least){slot, (uint32_t)n};
     return true;
+}
+
+/* Looks at all and lists those with the least count, when none is marked: a marked one ends it, for the counts of all must be
+ * known before it is put level. INT64_MAX then, and when nobody is there. */
+static int64_t look_once(struct gyre_pool *pool, struct pick *pick)
+{
+    struct level *level = &pick->view->level;
+    int64_t least = INT64_MAX;
+    EACH_MEMBER(pool, pick->view, slot)
+    {
+        int64_t base = load_relaxed(&pool->base[slot]), n = used(pool, slot, base);
+        if (unlikely(base & 1)) return INT64_MAX;
+        if (n > least) continue;
+        if (n < least) level->count = 0;
+        least = n;
+        if (!append(level, slot, n)) return level->count ? least : INT64_MAX;
+    }
+    return least;
 }
 
 /* Looks at all and lists those with the least count, which others may have taken by then. False when nobody is there. */
 static bool look(struct gyre_pool *pool, struct pick *pick)
 {
     struct level *level = &pick->view->level;
+    level->first = level->next = level->count = 0;
+    if (likely(look_once(pool, pick) != INT64_MAX)) return true;
     int64_t least = find_least(pool, pick->view);
-    level->next = level->count = 0;
+    level->count = 0;
     if (least == INT64_MAX) return false;
-    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1))
-        if (put_level(pool, slot, least) == least && !append(level, slot, least)) break;
+    EACH_MEMBER(pool, pick->view, slot)
+    {
+        if (put_level(pool, slot, least) == least && !append(level, slot, least)) return true;
+    }
     return true;
 }
 
-/* All on the list are excluded from this request, and stay on it for others: adds the least used of the rest. So a request
- * that always excludes the same few costs no look a pick, either. False when there is no rest. */
+/* All on the list are left out by this request, and stay on it for others: adds the least used of the rest. So a request that
+ * always excludes the same few costs no look a pick, either. False when there is no rest. */
 static bool look_beyond(struct gyre_pool *pool, struct pick *pick)
 {
     struct level *level = &pick->view->level;
     int64_t least = INT64_MAX, floor = find_least(pool, pick->view);
-    uint32_t kept = 0;
-    for (uint32_t i = level->next; i < level->count; i++)
-        if (level->list[i].slot != NO_BIT) level->list[kept++] = level->list[i];
-    level->next = 0;
-    level->count = kept;
+    uint32_t kept = level->next - level->first;
+    memmove(level->list, &level->list[level->first], kept * sizeof *level->list);
+    level->first = 0;
+    level->next = level->count = kept;
     if (floor == INT64_MAX) return false;
-    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1)) {
+    EACH_MEMBER(pool, pick->view, slot)
+    {
         int64_t n = put_level(pool, slot, floor);
         if (n < least && pick_takes(pool, pick, slot)) least = n;
     }
     if (least == INT64_MAX) return false;
-    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1))
-        if (put_level(pool, slot, least) == least && pick_takes(pool, pick, slot) && !append(level, slot, least)) break;
+    EACH_MEMBER(pool, pick->view, slot)
+    {
+        if (put_level(pool, slot, least) == least && pick_takes(pool, pick, slot) && !append(level, slot, least)) return true;
+    }
     return true;
 }
 
@@ -118,26 +163,42 @@ static void shuffle(struct level *level, uint32_t i, uint64_t *random)
     if (level->list[j].used == level->list[i].used) swap(&level->list[i], &level->list[j]);
 }
 
-/* One of the list that is still at its count; those that are not fall out, the excluded stay. */
+/* Takes entry i out of those before `next`; its place goes to the worked-off ones. */
+static void drop(struct level *level, uint32_t i)
+{
+    struct least *list = level->list;
+    memmove(&list[level->first + 1], &list[level->first], (i - level->first) * sizeof *list);
+    level->first++;
+}
+
+enum entry_is { ENTRY_HERE, ENTRY_LEFT_OUT, ENTRY_GONE };
+
+/* May the request have the entry, and is it still at its count? Then the pick may commit to it. */
+static enum entry_is examine(struct gyre_pool *pool, struct pick *pick, const struct least *entry)
+{
+    uint32_t slot = entry->slot;
+    if (!pick_takes(pool, pick, slot)) return ENTRY_LEFT_OUT;
+    int64_t base = load_relaxed(&pool->base[slot]);
+    uint64_t use = load_acquire(&pool->slots[slot].use);
+    if (!view_has(pool, pick->view, slot) || base & 1 || (uint32_t)(use_started(use) - (uint64_t)(base >> 1)) != entry->used)
+        return ENTRY_GONE;
+    pick->commit.mask = ~ACTIVE_MASK;
+    pick->commit.value = use & ~ACTIVE_MASK;
+    return ENTRY_HERE;
+}
+
+/* One of the list that is still at its count; those that are not fall out, those left out stay. */
 static uint32_t work_off(struct gyre_pool *pool, struct pick *pick)
 {
     struct level *level = &pick->view->level;
     bool random = pick_random_ties(pool, pick->request);
-    while (level->next < level->count && level->list[level->next].slot == NO_BIT) level->next++;
-    for (uint32_t i = level->next; i < level->count; i++) {
-        if (random) shuffle(level, i, pick->thread->random);
-        struct least *at = &level->list[i];
-        if (at->slot == NO_BIT) continue;
-        uint32_t slot = at->slot;
-        int64_t base = load_relaxed(&pool->base[slot]);
-        bool here = view_has(pool, pick->view, slot) && !(base & 1) && used(pool, slot, base) == at->used;
-        if (here && !pick_takes(pool, pick, slot)) continue;
-        at->slot = NO_BIT; /* taken now, or moved on */
-        if (i == level->next) level->next++;
-        if (!here) continue;
-        pick->commit.mask = ~ACTIVE_MASK;
-        pick->commit.value = (uint64_t)(at->used + (base >> 1)) << ACTIVE_BITS;
-        return slot;
+    for (uint32_t i = level->first; i < level->count; i++) {
+        if (i >= level->next && random) shuffle(level, i, pick->thread->random);
+        uint32_t slot = level->list[i].slot;
+        enum entry_is is = examine(pool, pick, &level->list[i]);
+        if (i >= level->next) level->next = i + 1;
+        if (is != ENTRY_LEFT_OUT) drop(level, i);
+        if (is == ENTRY_HERE) return slot;
     }
     return NO_BIT;
 }
@@ -148,8 +209,8 @@ uint32_t gyre__pick_least_used(struct gyre_pool *pool, struct pick *pick)
     struct level *level = &pick->view->level;
     uint32_t slot = work_off(pool, pick);
     while (unlikely(slot == NO_BIT)) {
-        bool somebody = level->next < level->count ? look_beyond(pool, pick) : look(pool, pick);
-        if (!somebody && level->next == level->count) break;
+        bool kept = level->first < level->next, somebody = kept ? look_beyond(pool, pick) : look(pool, pick);
+        if (!somebody && !kept) break;
         slot = work_off(pool, pick);
         if (slot == NO_BIT && !somebody) break;
     }

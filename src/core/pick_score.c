@@ -2,19 +2,17 @@
  * Best of a few, weighted random, consistent hash.
  */
 #include "pick.h"
+#include "score.h"
 
-#include <math.h>
 #include <stdlib.h>
 
-#define FEW_PROXIES 8u
 #define MAX_CHOICES 64u
 #define PROBES 8u
 #define LOAD_BOUND 1.25
-#define FADE 600.0 /* stamps in which what is known of a proxy loses most of its weight: 60 s */
 
 /* ---- best of a few ---- */
 
-uint32_t gyre__pick_distinct(struct gyre_pool *pool, const struct pick *pick, uint32_t want, uint32_t *slots)
+uint32_t gyre__pick_distinct(struct gyre_pool *pool, struct pick *pick, uint32_t want, uint32_t *slots)
 {
     uint32_t n = 0;
     for (uint32_t tries = 0; n < want && tries < 4 * want + 16; tries++) {
@@ -26,7 +24,7 @@ uint32_t gyre__pick_distinct(struct gyre_pool *pool, const struct pick *pick, ui
     return n;
 }
 
-static uint32_t all_of_few(struct gyre_pool *pool, const struct pick *pick, uint32_t *slots)
+static uint32_t all_of_few(struct gyre_pool *pool, struct pick *pick, uint32_t *slots)
 {
     uint32_t n = 0;
     for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT && n < FEW_PROXIES;
@@ -35,39 +33,14 @@ static uint32_t all_of_few(struct gyre_pool *pool, const struct pick *pick, uint
     return n;
 }
 
-/* exp(-x) to within 2 % for what matters here: only the order of costs counts. */
-static double fade(double x)
-{
-    return 1.0 / (1.0 + x * (1.0 + x * (0.5 + x / 6.0)));
-}
-
-/*
- * Expected cost of using a proxy: latency * (in flight + 1) / success^2 / weight. The latency is drawn to 0.7 of the
- * pool's mean with age and is half the mean where nothing is known, so that proxies are tried again by themselves;
- * success is drawn to 0.95 alike. Power of d choices: M. Mitzenmacher 2001; the score's terms were chosen by
- * simulation (100 proxies, sinkholes, bans).
- */
-static double cost(const struct gyre_pool *pool, uint32_t slot, uint32_t stamp, double prior)
-{
-    const struct gyre_slot *hot = &pool->slots[slot];
-    double ema = load_double(&hot->ema_ms), latency = 0.5 * prior, success = load_float(&hot->success_rate);
-    uint32_t sampled = load_relaxed(&hot->last_sample);
-    double keep = stamp > sampled + 1 ? fade((stamp - sampled) * (1 / FADE)) : 1.0;
-    if (likely(ema >= 0)) latency = 0.7 * prior + (ema - 0.7 * prior) * keep;
-    success = 0.95 + (success - 0.95) * keep;
-    double load = use_active(load_relaxed(&hot->use)) + 1.0;
-    return latency * load / ((success * success + 1e-3) * load_float(&hot->weight)); /* weight 0: infinite */
-}
-
 uint32_t gyre__pick_best(struct gyre_pool *pool, struct pick *pick)
 {
     uint32_t slots[MAX_CHOICES], want = pick_choices(pool, pick->request), best = NO_BIT;
     uint32_t members = pick->view->all ? load_relaxed(&pool->control->live) : pick->view->count;
     uint32_t n = members <= FEW_PROXIES ? all_of_few(pool, pick, slots) : gyre__pick_distinct(pool, pick, want, slots);
-    double prior = load_double(&pool->control->prior), least = INFINITY;
-    if (!(prior > 0)) prior = 1.0;
+    double prior = score_prior(pool), least = INFINITY;
     for (uint32_t i = 0; i < n; i++) {
-        double c = cost(pool, slots[i], load_relaxed(&pool->control->tick), prior);
+        double c = score_cost(pool, slots[i], load_relaxed(&pool->control->tick), prior);
         if (!(c < least)) continue;
         least = c;
         best = slots[i];
@@ -102,36 +75,38 @@ static double weight_of(const struct gyre_pool *pool, uint32_t slot)
 static bool reserve(struct alias *alias, uint32_t count)
 {
     if (count <= alias->capacity) return true;
-    free(alias->slot);
-    free(alias->other);
-    free(alias->share);
-    alias->slot = malloc(count * sizeof *alias->slot);
-    alias->other = malloc(count * sizeof *alias->other);
-    alias->share = malloc(count * sizeof *alias->share);
-    alias->capacity = alias->slot && alias->other && alias->share ? count : 0;
+    free(alias->entry);
+    alias->entry = malloc(count * sizeof *alias->entry);
+    alias->capacity = alias->entry ? count : 0;
     return alias->capacity != 0;
+}
+
+static uint32_t fraction(double share)
+{
+    return share < 1.0 ? (uint32_t)(share * 0x1p32) : UINT32_MAX;
 }
 
 /* Pairs what is below the mean with what is above it. Alias method: A. J. Walker 1977, in the form of M. D. Vose 1991. */
 static void pair(struct alias *alias, double *left, uint32_t *stack)
 {
+    struct alias_entry *entry = alias->entry;
     uint32_t n = alias->count, small = 0, large = n;
     for (uint32_t i = 0; i < n; i++) stack[left[i] < 1.0 ? small++ : --large] = i;
     while (small && large < n) {
         uint32_t s = stack[--small], l = stack[large];
-        alias->share[s] = (float)left[s];
-        alias->other[s] = alias->slot[l];
+        entry[s].share = fraction(left[s]);
+        entry[s].other = entry[l].slot;
         left[l] -= 1.0 - left[s];
         if (left[l] < 1.0) {
             large++;
             stack[small++] = l;
         }
     }
-    while (large < n) alias->share[stack[large++]] = 1.0f;
-    while (small) alias->share[stack[--small]] = 1.0f;
+    while (large < n) entry[stack[large++]].share = UINT32_MAX;
+    while (small) entry[stack[--small]].share = UINT32_MAX;
 }
 
-static bool build_alias(struct gyre_pool *pool, struct view *view, uint64_t epoch)
+static bool build_alias(struct gyre_pool *pool, struct view *view, uint64_t epoch, uint64_t *random)
 {
     struct alias *alias = &view->alias;
     uint32_t most = view->all ? load_relaxed(&pool->control->high) : view->count, n = 0;
@@ -144,7 +119,7 @@ static bool build_alias(struct gyre_pool *pool, struct view *view, uint64_t epoc
         uint32_t slot = view->all ? i : view->dense[i];
         double weight = load_relaxed(&pool->slots[slot].flags) & SLOT_LIVE ? weight_of(pool, slot) : 0;
         if (weight == 0) continue;
-        alias->slot[n] = alias->other[n] = slot;
+        alias->entry[n].slot = alias->entry[n].other = slot;
         sum += weights[n++] = weight;
     }
     alias->count = n;
@@ -152,8 +127,11 @@ static bool build_alias(struct gyre_pool *pool, struct view *view, uint64_t epoc
     if (n) pair(alias, weights, stack);
     free(weights);
     free(stack);
+    if (!n) return false;
     alias->epoch = epoch + 1;
-    return n > 0;
+    alias->next = alias_slot(alias, random_next(random));
+    alias->ahead = random_next(random);
+    return true;
 }
 
 /* Most of the weight is out: walk along those that are in. O(n). */
@@ -177,12 +155,10 @@ static uint32_t weighted_walk(struct gyre_pool *pool, struct pick *pick)
 uint32_t gyre__pick_weighted(struct gyre_pool *pool, struct pick *pick)
 {
     struct alias *alias = &pick->view->alias;
-    uint64_t epoch = load_acquire(&pool->control->epoch);
-    if (unlikely(alias->epoch != epoch + 1) && !build_alias(pool, pick->view, epoch)) return NO_BIT;
+    uint64_t epoch = load_acquire(&pool->control->epoch), *random = pick->thread->random;
+    if (unlikely(alias->epoch != epoch + 1) && !build_alias(pool, pick->view, epoch, random)) return NO_BIT;
     for (uint32_t i = 0; i < 32 && alias->count; i++) {
-        uint64_t *random = pick->thread->random;
-        uint32_t at = random_below(random, alias->count);
-        uint32_t slot = random_unit(random) <= alias->share[at] ? alias->slot[at] : alias->other[at];
+        uint32_t slot = alias_slot(alias, random_next(random));
         if (view_has(pool, pick->view, slot) && pick_takes(pool, pick, slot)) return slot;
     }
     return weighted_walk(pool, pick);

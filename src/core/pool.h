@@ -19,9 +19,9 @@ struct thread {
     struct gyre_pool *pool;
     const void *owner; /* address of the thread's own variable: unique among living threads, passed on by dead ones */
     struct thread *next;
-    uint64_t random[4];
+    uint64_t random[4], ahead[2]; /* ahead: drawn already, for the next pick; see quick.h */
     uint64_t *excluded; /* bitmap of max_proxies bits, made on first need, all clear between calls */
-    struct view *views, *last_view;
+    struct view *views, *last_view, *all_view;
     uint64_t log_random; /* draws which decisions are logged, so that logging changes no other choice */
     uint32_t session_hits; /* not handed in yet */
     uint32_t how; /* enum decided_how: how the last acquire came to its proxy */
@@ -31,8 +31,8 @@ struct thread {
 
 struct gyre_pool {
     /* Read on every call. */
-    uint32_t *here; /* 1; on a page that the kernel zeroes in a forked child */
-    uint64_t serial; /* unique in this process; another one after fork */
+    uint64_t *here; /* serial; on a page that the kernel zeroes in a forked child */
+    uint64_t serial; /* from 1, unique in this process; another one after fork */
     struct segment_header *header;
     struct segment_control *control;
     struct gyre_slot *slots;
@@ -43,6 +43,7 @@ struct gyre_pool {
     uint32_t bucket_width, lease_timeout;
     uint32_t clock;
     uint32_t keep; /* lease entries a thread may keep */
+    int (*coarse)(clockid_t, struct timespec *); /* clock_gettime, by the shortest way; clock.c */
     double alpha;
     struct bits eligible;
     struct view_cursor *cursors;
@@ -103,7 +104,7 @@ void *gyre__mapping_memory(const struct mapping *mapping, size_t *size);
 void gyre__mapping_drop(struct mapping *mapping);
 
 struct thread_cache {
-    uint64_t serial;
+    uint64_t key; /* serial of the pool + 1: never what `here` says in a forked child */
     struct thread *thread;
 };
 #define THREAD_CACHE 4u
@@ -116,7 +117,7 @@ static inline const struct thread_cache *thread_cache_of(const struct gyre_pool 
 }
 static inline bool thread_is_known(const struct gyre_pool *pool, const struct thread_cache *cache)
 {
-    return cache->serial == pool->serial && *pool->here;
+    return cache->key == *pool->here + 1;
 }
 static inline struct thread *thread_get(struct gyre_pool *pool)
 {
@@ -128,6 +129,8 @@ static inline struct thread *thread_get(struct gyre_pool *pool)
 uint64_t gyre__clock_ms(const struct gyre_pool *pool);
 uint64_t gyre__clock_exact_ms(const struct gyre_pool *pool);
 uint64_t gyre__clock_realtime_ms(void);
+/* The kernel's own function behind clock_gettime(), where there is one. */
+int (*gyre__clock_function(void))(clockid_t, struct timespec *);
 void gyre__clock_attach(struct segment_control *control, const uint8_t boot_id[16], bool fresh, bool manual);
 
 static inline uint32_t stamp_of_ms(uint64_t ms)
@@ -139,7 +142,7 @@ static inline uint32_t clock_stamp(const struct gyre_pool *pool)
 {
     struct timespec t;
     if (unlikely(pool->clock == GYRE_CLOCK_MANUAL)) return stamp_of_ms(gyre__clock_ms(pool));
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    pool->coarse(CLOCK_MONOTONIC_COARSE, &t);
     return (uint32_t)t.tv_sec * 10 + (uint32_t)t.tv_nsec / 100000000u + load_relaxed(&pool->control->clock_offset_stamps) + 1;
 }
 static inline double stamp_seconds(uint32_t stamp)
@@ -308,16 +311,24 @@ void gyre__ban_repair(struct gyre_pool *pool);
 const char *gyre__host_fault(const struct gyre_pool *pool, uint32_t at); /* what is unsound, or NULL */
 const char *gyre__ban_fault(const struct gyre_pool *pool, uint32_t at);
 
+/* Start only if (use & mask) == value. mask 0: in any case. */
+struct commit {
+    uint64_t mask, value;
+    bool benched; /* a probe: one that is on the bench may be leased too */
+};
+
 /* lease.c; more in lease.h. */
 struct ending;
-struct commit;
 int gyre__acquire_plain(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
                         struct gyre_lease *lease); /* acquire.c */
+/* Tries the quick way first; with a session, session.c calls gyre__acquire_plain. */
+int gyre__acquire_sessionless(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                              uint32_t stamp, struct gyre_lease *lease); /* acquire.c */
 /* A lease of this proxy if the request lets it through; sets the detail on failure. acquire.c */
 int gyre__acquire_chosen(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
                          uint32_t stamp, struct gyre_lease *lease);
-int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp,
-                      const struct commit *commit, struct gyre_lease *lease);
+int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp, struct commit commit,
+                      struct gyre_lease *lease);
 /* Counts an entry that is ENDING and takes it out of `active`; the caller frees the entry. */
 void gyre__lease_finish(struct gyre_pool *pool, struct lease_entry *entry, const struct ending *ending);
 /* Ends the leases of the next `chunks` chunks whose deadline has passed. Caller holds the segment lock. */

@@ -33,10 +33,15 @@ static inline uint64_t random_next(uint64_t s[4])
     return result;
 }
 
-/* Uniform in [0, n), n > 0; bias below n / 2^32 (Lemire's multiply-shift). */
+/* From the upper half of a draw: uniform in [0, n), n > 0; bias below n / 2^32 (Lemire's multiply-shift). */
+static inline uint32_t random_scale(uint64_t draw, uint32_t n)
+{
+    return (uint32_t)((draw >> 32) * n >> 32);
+}
+
 static inline uint32_t random_below(uint64_t s[4], uint32_t n)
 {
-    return (uint32_t)((random_next(s) >> 32) * n >> 32);
+    return random_scale(random_next(s), n);
 }
 
 /* Uniform in (0, 1]. */

@@ -158,6 +158,7 @@ static int map_handle(void *memory, size_t size, struct gyre_pool **out)
     pool->lease_timeout = header->config.lease_timeout;
     pool->keep = header->max_leases >= 4096 ? THREAD_ENTRIES : 0;
     pool->clock = header->config.clock;
+    pool->coarse = gyre__clock_function();
     pool->alpha = header->config.alpha;
     pool->slots = region(pool, REGION_SLOTS);
     pool->leases = region(pool, REGION_LEASES);
@@ -390,7 +391,7 @@ static int enter(struct gyre_pool *pool, bool fresh)
     }
     int bad = gyre__process_register(pool);
     if (bad) return bad;
-    *pool->here = 1;
+    *pool->here = pool->serial;
     if (!fresh) revive(pool);
     gyre__tick(pool, clock_stamp(pool));
     return 0;

@@ -42,6 +42,7 @@ static struct thread *make(struct gyre_pool *pool)
     thread->pool = pool;
     thread->owner = gyre__thread_cache;
     random_seed(thread->random, pool->header->config.seed, 1 + fetch_add(&pool->control->streams, 1));
+    for (int i = 0; i < 2; i++) thread->ahead[i] = random_next(thread->random);
     thread->next = pool->threads;
     pool->threads = thread;
     return thread;
@@ -55,7 +56,7 @@ static bool begin_after_fork(struct gyre_pool *pool)
     pool->spares = pool->owned_chunks = 0;
     pool->serial = gyre__thread_serial();
     if (gyre__process_register(pool) < 0) return false;
-    *pool->here = 1;
+    *pool->here = pool->serial;
     return true;
 }
 
@@ -72,7 +73,7 @@ struct thread *gyre__thread_slow(struct gyre_pool *pool)
         return NULL;
     }
     struct thread_cache *cache = &gyre__thread_cache[pool->serial % THREAD_CACHE];
-    cache->serial = pool->serial;
+    cache->key = pool->serial + 1;
     cache->thread = thread;
     return thread;
 }

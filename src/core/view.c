@@ -185,9 +185,7 @@ static void free_view(struct view *view)
     free(view->dense);
     free(view->place);
     free(view->level.list);
-    free(view->alias.slot);
-    free(view->alias.other);
-    free(view->alias.share);
+    free(view->alias.entry);
     free(view);
 }
 
@@ -198,6 +196,7 @@ static void forget_oldest(struct thread *thread)
     uint32_t count = 0;
     for (; *at && (*at)->next; at = &(*at)->next) count++;
     if (count < MAX_VIEWS) return;
+    if (*at == thread->all_view) thread->all_view = NULL;
     free_view(*at);
     *at = NULL;
 }
@@ -224,6 +223,7 @@ static struct view *make(struct gyre_pool *pool, struct thread *thread, const st
         view->epoch = now;
     }
     forget_oldest(thread);
+    if (!filter) thread->all_view = view;
     view->next = thread->views;
     thread->views = view;
     return view;
@@ -276,7 +276,7 @@ void gyre__view_free_all(struct thread *thread)
         thread->views = view->next;
         free_view(view);
     }
-    thread->last_view = NULL;
+    thread->last_view = thread->all_view = NULL;
 }
 
 uint32_t gyre__view_count(const struct gyre_pool *pool, const struct view *view)

@@ -15,22 +15,37 @@ struct filter {
 
 /* Those who were the least used, with the count they had then, in rising order; see pick_least.c. */
 struct least {
-    uint32_t slot; /* NO_BIT: done with */
-    int64_t used;
+    uint32_t slot;
+    uint32_t used; /* low half: it is compared for equality only */
 };
 
 struct level {
     struct least *list;
-    uint32_t next, count, capacity;
+    uint32_t first, next, count, capacity;
 };
 
-/* Alias table over the members; see pick_score.c. */
+#define LEVEL_AHEAD 8u /* so far ahead in the list slots are fetched */
+
+/* Alias table over the members; see pick_score.c. An entry in one piece: in a large table each look-up is one miss. */
+struct alias_entry {
+    uint32_t share; /* of 2^32, of `slot`; the rest is the other's */
+    uint32_t slot, other;
+};
+
 struct alias {
     uint64_t epoch;
-    uint32_t *slot, *other;
-    float *share;
+    struct alias_entry *entry;
     uint32_t count, capacity;
+    uint32_t next;  /* the slot drawn last, not given out yet */
+    uint64_t ahead; /* and the draw after it */
 };
+
+/* The slot of a draw: its upper half says which entry, its lower half which of the two. */
+static inline uint32_t alias_slot(const struct alias *alias, uint64_t draw)
+{
+    const struct alias_entry *entry = &alias->entry[random_scale(draw, alias->count)];
+    return (uint32_t)draw <= entry->share ? entry->slot : entry->other;
+}
 
 struct view {
     struct view *next;

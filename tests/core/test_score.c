@@ -245,6 +245,40 @@ static void test_hash_bounds_load(void **state)
     gyre_pool_close(pool);
 }
 
+/* Three different ones, any three as likely: of 12 in strict order the one with r better than it wins C(11 - r, 2) times in
+ * C(12, 3). Within 5 sigma. With one of them out the same holds for the rest, who are then drawn anew. */
+static void test_best_draws_any_three(void **state)
+{
+    enum { MOST = 12, TIMES = 400000 };
+    uint64_t ids[MOST];
+    struct gyre_options options = manual_options();
+    struct gyre_request request = asks(GYRE_PICK_BEST);
+
+    (void)state;
+    options.seed = test_seed(31);
+    struct gyre_pool *pool = pool_of(MOST, ids, &options);
+    for (int i = 0; i < MOST; i++) {
+        struct gyre_lease lease;
+
+        OK(gyre_acquire_id(pool, ids[i], &lease));
+        OK(gyre_complete_ms(pool, &lease, GYRE_OK, 100.0 + 50 * i));
+    }
+    for (int out = 0; out < 2; out++) {
+        int count[MOST] = {0}, n = MOST - out;
+
+        if (out) OK(gyre_pool_disable(pool, ids[MOST - 1]));
+        for (int i = 0; i < TIMES; i++) count[pick(pool, &request, GYRE_OK, -1)]++;
+        for (int r = 0; r < n; r++) {
+            double p = (n - 1.0 - r) * (n - 2.0 - r) / 2 / (n * (n - 1.0) * (n - 2.0) / 6);
+            int got = count[ids[r] & 0xfffff];
+
+            assert_true(fabs(got - TIMES * p) <= 5 * sqrt(TIMES * p * (1 - p)));
+        }
+        if (out) assert_int_equal(count[ids[MOST - 1] & 0xfffff], 0);
+    }
+    gyre_pool_close(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_best_is_bounded),
         cmocka_unit_test(test_best_sees_failures),
         cmocka_unit_test(test_best_of_few),
+        cmocka_unit_test(test_best_draws_any_three),
         cmocka_unit_test(test_best_does_not_flood_a_newcomer),
         cmocka_unit_test(test_hash_is_consistent),
         cmocka_unit_test(test_hash_bounds_load),

@@ -1,0 +1,19 @@
+/*
+ * What a request says, and the views that follow from it: for acquire.c and look.c.
+ */
+#ifndef GYRE_ACQUIRE_H
+#define GYRE_ACQUIRE_H
+
+#include "pick.h"
+
+#define MAX_CHOICES 64u
+
+/* 0, or GYRE_EINVALID and what is wrong with the request. Pure. */
+int gyre__request_check(const struct gyre_request *request);
+/* The picker of a request that is sound (NULL: the segment's), or 0 and a detail. Lock-free. */
+uint32_t gyre__request_picker(const struct gyre_pool *pool, const struct gyre_request *request);
+/* Calls `use` with each view of the request, in order of preference, until it returns other than GYRE_ENO_PROXY. */
+int gyre__each_view(struct gyre_pool *pool, struct pick *pick, int (*use)(struct gyre_pool *, struct pick *, void *),
+                    void *context);
+
+#endif

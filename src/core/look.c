@@ -1,0 +1,93 @@
+/*
+ * Choosing without leasing, for strategies outside the library: what acquire would take, samples, lists, counts.
+ */
+#include "acquire.h"
+
+struct look {
+    uint32_t picker, want, count;
+    uint64_t *ids;
+};
+
+static int look_here(struct gyre_pool *pool, struct pick *pick, void *context)
+{
+    struct look *look = context;
+    uint32_t slots[MAX_CHOICES];
+    if (look->picker) {
+        slots[0] = gyre__pick(pool, pick, look->picker);
+        look->count = slots[0] != NO_BIT;
+    } else {
+        look->count = gyre__pick_distinct(pool, pick, look->want, slots);
+    }
+    for (uint32_t i = 0; i < look->count; i++)
+        look->ids[i] = make_id(load_acquire(&pool->slots[slots[i]].generation), slots[i]);
+    return look->count ? 0 : GYRE_ENO_PROXY;
+}
+
+static int look_for(struct gyre_pool *pool, const struct gyre_request *request, struct look *look)
+{
+    struct pick pick = {.request = request, .thread = thread_get(pool)};
+    int bad = !pick.thread ? GYRE_ESYSTEM : request ? gyre__request_check(request) : 0;
+    if (bad) return bad;
+    gyre__pick_begin(pool, &pick);
+    int result = gyre__each_view(pool, &pick, look_here, look);
+    gyre__pick_end(pool, &pick);
+    return result == GYRE_ENO_PROXY ? gyre__pick_failed(pool, request, result) : result;
+}
+
+GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id)
+{
+    if (!pool || !id) return gyre__fail(GYRE_EINVALID, "no pool, or no place for an id");
+    struct look look = {.picker = gyre__request_picker(pool, request), .ids = id};
+    return look.picker ? look_for(pool, request, &look) : GYRE_EINVALID;
+}
+
+GYRE_API int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want)
+{
+    if (!pool || !ids || want < 1 || want > (int)MAX_CHOICES)
+        return gyre__fail(GYRE_EINVALID, "sample takes a pool, a place for ids, and a number from 1 to %u", MAX_CHOICES);
+    struct look look = {.want = (uint32_t)want, .ids = ids};
+    int result = look_for(pool, request, &look);
+    return result < 0 ? result : (int)look.count;
+}
+
+static int count_here(struct gyre_pool *pool, struct pick *pick, void *context)
+{
+    *(int *)context += (int)gyre__view_count(pool, pick->view);
+    return GYRE_ENO_PROXY; /* on to the next country */
+}
+
+GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request)
+{
+    struct pick pick = {.request = request, .thread = thread_get(pool)};
+    int count = 0, bad = !pick.thread ? GYRE_ESYSTEM : request ? gyre__request_check(request) : 0;
+    if (bad) return bad;
+    int result = gyre__each_view(pool, &pick, count_here, &count);
+    return result == GYRE_ESYSTEM ? result : count;
+}
+
+struct list {
+    uint32_t *slots;
+    int count, capacity;
+};
+
+static int list_here(struct gyre_pool *pool, struct pick *pick, void *context)
+{
+    struct list *list = context;
+    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT && list->count < list->capacity;
+         slot = view_next(pool, pick->view, slot + 1))
+        if (pick_takes(pool, pick, slot)) list->slots[list->count++] = slot;
+    return GYRE_ENO_PROXY; /* on to the next country */
+}
+
+GYRE_API int gyre_list(struct gyre_pool *pool, const struct gyre_request *request, uint32_t *slots, int capacity)
+{
+    if (!pool || !slots || capacity < 0) return gyre__fail(GYRE_EINVALID, "no pool, or no place for slots");
+    struct pick pick = {.request = request, .thread = thread_get(pool)};
+    struct list list = {slots, 0, capacity};
+    int bad = !pick.thread ? GYRE_ESYSTEM : request ? gyre__request_check(request) : 0;
+    if (bad) return bad;
+    gyre__pick_begin(pool, &pick);
+    int result = gyre__each_view(pool, &pick, list_here, &list);
+    gyre__pick_end(pool, &pick);
+    return result == GYRE_ESYSTEM ? result : list.count;
+}
