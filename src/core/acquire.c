@@ -18,11 +18,25 @@ static inline bool is_easy(const struct gyre_request *request)
     return likely(!said);
 }
 
+/* Is it of this size and without filters? */
+static inline bool is_unfiltered(const struct gyre_request *request)
+{
+    uintptr_t said = (uintptr_t)request->country | (uintptr_t)request->region | (uintptr_t)request->tags;
+    return likely(request->size == sizeof *request && request->choices <= MAX_CHOICES && !said);
+}
+
 /* Does the request say nothing but how to pick? */
 static inline bool is_plain(const struct gyre_request *request)
 {
-    uintptr_t said = (uintptr_t)request->country | (uintptr_t)request->region | (uintptr_t)request->tags;
-    return likely(request->size == sizeof *request && request->choices <= MAX_CHOICES && !said) && is_easy(request);
+    return is_unfiltered(request) && is_easy(request);
+}
+
+/* Does it say nothing but a session, and how to pick for a new one? */
+static inline bool is_sticky(const struct gyre_request *request)
+{
+    uint64_t said = (uintptr_t)request->host | request->exclude_count | double_bits(request->min_success) |
+                    double_bits(request->max_ms);
+    return request->session && request->picker <= GYRE_PICK_HASH && is_unfiltered(request) && !said;
 }
 
 /* What every call with a request wants of it. */
@@ -247,7 +261,6 @@ static int acquire_for_host(struct gyre_pool *pool, struct thread *thread, const
 static __attribute__((noinline)) int acquire_any(struct gyre_pool *pool, const struct gyre_request *request,
                                                  struct gyre_lease *lease)
 {
-    if (!pool || !lease) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
     struct thread *thread = thread_get(pool);
     if (!thread) return GYRE_ESYSTEM;
     int bad = request ? gyre__request_check(request) : 0;
@@ -256,6 +269,15 @@ static __attribute__((noinline)) int acquire_any(struct gyre_pool *pool, const s
     if (load_relaxed(&pool->control->tick) != stamp) gyre__tick(pool, stamp);
     if (request && request->host) return acquire_for_host(pool, thread, request, stamp, lease);
     return acquire(pool, thread, request, stamp, lease);
+}
+
+/* A request that is not plain: that of a session, and nothing else, is tried without detours. */
+static __attribute__((noinline)) int acquire_other(struct gyre_pool *pool, const struct gyre_request *request,
+                                                   struct gyre_lease *lease)
+{
+    const struct thread_cache *cache = thread_cache_of(pool);
+    bool quick = is_sticky(request) && thread_is_known(pool, cache) && !load_relaxed(&pool->control->log_sample);
+    return likely(quick) ? gyre__session_quick(pool, cache->thread, request, lease) : acquire_any(pool, request, lease);
 }
 
 /* The rest of a plain request that was tried quickly. */
@@ -270,7 +292,8 @@ static __attribute__((noinline)) int acquire_slowly(struct gyre_pool *pool, stru
 /* The plainest request, of a thread that has been here before, is tried here at once. */
 GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease)
 {
-    if (unlikely(!pool || !lease || (request && !is_plain(request)))) return acquire_any(pool, request, lease);
+    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
+    if (request && !is_plain(request)) return acquire_other(pool, request, lease);
     const struct thread_cache *cache = thread_cache_of(pool);
     const struct segment_control *control = pool->control;
     if (unlikely(!thread_is_known(pool, cache) || load_relaxed(&control->log_sample))) return acquire_any(pool, request, lease);

@@ -50,6 +50,7 @@ struct gyre_pool {
     struct session_tags *session_tags;
     struct session_entry *sessions;
     struct session_tail *session_tails;
+    uint32_t *session_created;
     uint64_t session_seed;
     uint32_t session_buckets, session_ttl, session_lifetime;
     /* Read now and then. */
@@ -342,6 +343,9 @@ bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const s
 /* session.c. What gyre__acquire_plain and gyre__acquire_chosen do, for a request with a session. */
 int gyre__session_acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                           uint32_t stamp, struct gyre_lease *lease);
+/* The same by a thread that has been here before, when there is no log and the request says nothing else. */
+int gyre__session_quick(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                        struct gyre_lease *lease);
 int gyre__session_chosen(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
                          uint32_t stamp, struct gyre_lease *lease);
 uint64_t gyre__session_hash(const struct gyre_pool *pool, const char *id); /* 0 for none */

@@ -175,6 +175,7 @@ static int map_handle(void *memory, size_t size, struct gyre_pool **out)
     pool->session_tags = region(pool, REGION_SESSION_TAGS);
     pool->sessions = region(pool, REGION_SESSIONS);
     pool->session_tails = region(pool, REGION_SESSION_TAILS);
+    pool->session_created = region(pool, REGION_SESSION_CREATED);
     pool->session_locks = region(pool, REGION_SESSION_LOCKS);
     pool->session_buckets = header->session_buckets;
     pool->session_ttl = header->config.session_ttl;

@@ -33,7 +33,7 @@
 #define SESSION_WAYS 16u
 #define SESSION_FILL 12u /* sessions a bucket is made for: with two buckets to choose from, 16 places hold them all */
 #define SESSION_ID 128u
-#define SESSION_INLINE 5u /* words of the id in the entry; the rest is in its tail */
+#define SESSION_INLINE 2u /* words of the id in the entry; the rest is in its tail */
 #define SESSION_TAIL (SESSION_ID / 8 - SESSION_INLINE)
 #define MAX_COUNTERS 1024u
 #define COUNTER_PLACES (2 * MAX_COUNTERS)
@@ -169,16 +169,16 @@ struct session_tags {
     uint32_t tag[SESSION_WAYS];
 };
 
+/* What is read whenever a session is used, two to a cache line. An id of less than 16 bytes is here as a whole. */
 struct session_entry {
     uint64_t proxy; /* id */
-    uint32_t created, last; /* stamps: got this proxy, was last used */
+    uint32_t last; /* stamp of the last use */
     uint32_t version; /* odd while the entry is written */
-    uint32_t size; /* of the id, in bytes */
     uint64_t text[SESSION_INLINE];
 };
 
 struct session_tail {
-    uint64_t text[SESSION_TAIL];
+    uint64_t text[SESSION_TAIL]; /* with a zero behind its end; of a short id, left as it was */
 };
 
 /* A counter by name. `hash` is written last: 0 is a free entry, and a name once there never changes. */
@@ -247,6 +247,7 @@ enum region {
     REGION_SESSION_TAGS,
     REGION_SESSIONS,
     REGION_SESSION_TAILS,
+    REGION_SESSION_CREATED,
     REGION_SESSION_LOCKS,
     REGION_COUNTERS,
     REGION_DECISIONS,

@@ -54,32 +54,31 @@ static void unlock_key(struct gyre_pool *pool, const struct session_key *key)
 
 /* A new proxy for a session. The stamps come last, so that whoever reads a young stamp reads the new proxy; a session
  * that was over stays over until all is written. */
-static void session_give(struct session_entry *entry, uint64_t proxy, uint32_t stamp)
+static void session_give(struct gyre_pool *pool, uint32_t at, uint64_t proxy, uint32_t stamp)
 {
-    store_release(&entry->proxy, proxy);
-    store_release(&entry->created, stamp);
-    store_release(&entry->last, stamp);
+    store_release(&pool->sessions[at].proxy, proxy);
+    store_release(&pool->session_created[at], stamp);
+    store_release(&pool->sessions[at].last, stamp);
 }
 
 static void session_write(struct gyre_pool *pool, uint32_t at, const struct session_key *key, uint64_t proxy,
                           uint32_t stamp)
 {
     struct session_entry *entry = &pool->sessions[at];
-    uint32_t version = load_relaxed(&entry->version) | 1, words = (key->size + 7) / 8, i = 0;
+    struct session_tail *tail = &pool->session_tails[at];
+    uint32_t version = load_relaxed(&entry->version) | 1, rest = session_rest(key->size);
     store_release(session_tag(pool, at), 0u);
     store_release(&entry->version, version);
-    store_release(&entry->size, key->size);
-    for (; i < words && i < SESSION_INLINE; i++) store_release(&entry->text[i], key->word[i]);
-    for (; i < words; i++) store_release(&pool->session_tails[at].text[i - SESSION_INLINE], key->word[i]);
-    session_give(entry, proxy, stamp);
+    for (uint32_t i = 0; i < SESSION_INLINE; i++) store_release(&entry->text[i], key->word[i]);
+    for (uint32_t i = 0; i < rest; i++) store_release(&tail->text[i], session_tail_word(key, i));
+    session_give(pool, at, proxy, stamp);
     store_release(&entry->version, version + 1);
     store_release(session_tag(pool, at), key->tag);
 }
 
 static struct session_seen read_stamps(const struct gyre_pool *pool, uint32_t at)
 {
-    const struct session_entry *entry = &pool->sessions[at];
-    return (struct session_seen){.last = load_relaxed(&entry->last), .created = load_relaxed(&entry->created)};
+    return (struct session_seen){.last = load_relaxed(&pool->sessions[at].last), .created = session_created(pool, at)};
 }
 
 /* Both buckets are full: the place of one that is over, or else of the least recently used. */
@@ -129,7 +128,7 @@ static void assign(struct gyre_pool *pool, uint32_t at, const struct session_key
     } else if (seen->proxy != proxy) {
         fetch_add(&control->session_moved, 1);
     }
-    session_give(&pool->sessions[at], proxy, stamp);
+    session_give(pool, at, proxy, stamp);
 }
 
 /* ---- hits, counted without a shared word ---- */
@@ -244,6 +243,20 @@ int gyre__session_acquire(struct gyre_pool *pool, struct thread *thread, const s
 {
     struct session_key key;
     if (unlikely(!session_key_make(pool, request->session, &key))) return gyre__session_check_id(request->session);
+    int result = acquire_present(pool, thread, request, &key, stamp, lease);
+    if (likely(result != GYRE_ENOT_FOUND && result != GYRE_ENO_PROXY)) return result;
+    return acquire_anew(pool, thread, request, 0, &key, stamp, lease);
+}
+
+/* The clock is read while the table's lines come from memory. */
+int gyre__session_quick(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                        struct gyre_lease *lease)
+{
+    struct session_key key;
+    if (unlikely(!session_key_make(pool, request->session, &key))) return gyre__session_check_id(request->session);
+    session_prefetch(pool, &key);
+    uint32_t stamp = clock_stamp(pool);
+    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
     int result = acquire_present(pool, thread, request, &key, stamp, lease);
     if (likely(result != GYRE_ENOT_FOUND && result != GYRE_ENO_PROXY)) return result;
     return acquire_anew(pool, thread, request, 0, &key, stamp, lease);
@@ -386,8 +399,8 @@ GYRE_API int gyre_session_restore(struct gyre_pool *pool, const char *session, u
     lock_key(pool, &key);
     uint32_t now = clock_stamp(pool), at = session_find(pool, &key, &seen);
     if (at == NO_SESSION) session_write(pool, at = find_place(pool, &key, now), &key, proxy, now);
-    session_give(&pool->sessions[at], proxy, now);
-    store_release(&pool->sessions[at].created, stamp_before(now, created_ago));
+    session_give(pool, at, proxy, now);
+    store_release(&pool->session_created[at], stamp_before(now, created_ago));
     store_release(&pool->sessions[at].last, stamp_before(now, used_ago));
     unlock_key(pool, &key);
     return 0;

@@ -3,8 +3,9 @@
  * three quarters full has a place for every newcomer. A bucket is
  *
  *     tags[bucket].tag[16]         one line: 32 bits of the hash of each id, 0 for a free place
- *     sessions[bucket * 16 + way]  one line each: proxy, stamps, the first 40 bytes of the id
- *     tails[...]                   the rest of the id, only read for long ones
+ *     sessions[bucket * 16 + way]  half a line each: proxy, last use, the first 16 bytes of the id
+ *     tails[...]                   the rest of the id, read for long ones only
+ *     created[...]                 stamp at which it got this proxy, read only where sessions have a lifetime
  *     locks[bucket]                a word lock, taken to write any of it but `last`
  *
  * so that finding a session reads two lines, sometimes three, and takes no lock. A place is emptied by its tag, written
@@ -24,7 +25,7 @@
 
 /* An id, ready to be looked for. */
 struct session_key {
-    uint64_t word[SESSION_ID / 8]; /* filled up with zeros to an even number of words */
+    uint64_t word[SESSION_ID / 8]; /* filled up with zeros to an even number of words, and two at least */
     uint64_t hash;
     uint32_t size;
     uint32_t bucket[2]; /* the same twice in a table of one bucket */
@@ -34,7 +35,7 @@ struct session_key {
 /* What was read of a session, all of one moment. */
 struct session_seen {
     uint64_t proxy;
-    uint32_t created, last;
+    uint32_t created, last; /* created: 0 without a lifetime */
 };
 
 static inline uint64_t session_fold(uint64_t a, uint64_t b)
@@ -109,21 +110,46 @@ static inline uint32_t session_match(const struct session_tags *tags, uint32_t t
 #endif
 }
 
+/* Words of an id that are in its tail, with the zero after its end: none when the entry's show the end. */
+static inline uint32_t session_rest(uint32_t size)
+{
+    if (likely(size < SESSION_INLINE * 8)) return 0;
+    return size < SESSION_ID ? size / 8 + 1 - SESSION_INLINE : SESSION_TAIL;
+}
+
+/* Word i of an id's tail. The key has zeros to an even number of words only. */
+static inline uint64_t session_tail_word(const struct session_key *key, uint32_t i)
+{
+    return (i + SESSION_INLINE) * 8 < key->size ? key->word[i + SESSION_INLINE] : 0;
+}
+
+/* When a session got its proxy, for who wants to know whether its life is over: without a lifetime nobody does. */
+static inline uint32_t session_created(const struct gyre_pool *pool, uint32_t at)
+{
+    return unlikely(pool->session_lifetime != UINT32_MAX) ? load_acquire(&pool->session_created[at]) : 0;
+}
+
 /* Reads entry `at` if it is the key's and nobody writes it meanwhile. Lock-free. */
 static inline bool session_read(const struct gyre_pool *pool, uint32_t at, const struct session_key *key,
                                 struct session_seen *seen)
 {
     const struct session_entry *entry = &pool->sessions[at];
-    uint32_t version = load_acquire(&entry->version), words = (key->size + 7) / 8, i = 0;
-    if (unlikely(version & 1 || load_acquire(&entry->size) != key->size)) return false;
-    for (; i < words && i < SESSION_INLINE; i++)
-        if (unlikely(load_acquire(&entry->text[i]) != key->word[i])) return false;
-    for (; i < words; i++)
-        if (unlikely(load_acquire(&pool->session_tails[at].text[i - SESSION_INLINE]) != key->word[i])) return false;
+    uint32_t version = load_acquire(&entry->version), rest = session_rest(key->size);
+    if (unlikely(version & 1 || load_acquire(&entry->text[0]) != key->word[0] || load_acquire(&entry->text[1]) != key->word[1]))
+        return false;
+    for (uint32_t i = 0; i < rest; i++)
+        if (unlikely(load_acquire(&pool->session_tails[at].text[i]) != session_tail_word(key, i))) return false;
     seen->last = load_acquire(&entry->last); /* before the proxy: see session_give */
-    seen->created = load_acquire(&entry->created);
+    seen->created = session_created(pool, at);
     seen->proxy = load_acquire(&entry->proxy);
     return likely(load_relaxed(&entry->version) == version); /* pairs with the odd version of session_write */
+}
+
+/* The entry that session_find will most likely read. Not the tags, which it reads at once: to prefetch them costs more than it
+ * brings (on a Zen 3, with 100,000 sessions, 80 ns of 350). */
+static inline void session_prefetch(const struct gyre_pool *pool, const struct session_key *key)
+{
+    __builtin_prefetch(&pool->sessions[key->bucket[0] * SESSION_WAYS + session_home(key)]);
 }
 
 /* The key's entry, or NO_SESSION. Lock-free; one that is being assigned or replaced may be missed, so who finds none and
@@ -131,7 +157,7 @@ static inline bool session_read(const struct gyre_pool *pool, uint32_t at, const
 static inline uint32_t session_find(const struct gyre_pool *pool, const struct session_key *key,
                                     struct session_seen *seen)
 {
-    __builtin_prefetch(&pool->sessions[key->bucket[0] * SESSION_WAYS + session_home(key)]);
+    session_prefetch(pool, key);
     for (uint32_t k = 0; k < 2; k++) {
         uint32_t ways = session_match(&pool->session_tags[key->bucket[k]], key->tag);
         for (; ways; ways &= ways - 1) {
@@ -149,8 +175,8 @@ static inline uint32_t session_age(uint32_t stamp, uint32_t then)
 
 static inline bool session_is_over(const struct gyre_pool *pool, const struct session_seen *seen, uint32_t stamp)
 {
-    return session_age(stamp, seen->last) >= pool->session_ttl ||
-           session_age(stamp, seen->created) >= pool->session_lifetime;
+    if (unlikely(session_age(stamp, seen->last) >= pool->session_ttl)) return true;
+    return unlikely(pool->session_lifetime != UINT32_MAX) && session_age(stamp, seen->created) >= pool->session_lifetime;
 }
 
 /* Slides the idle time. Lock-free; if the place was given to another session just now, that one is as young anyway. */

@@ -16,25 +16,32 @@ static double stamp_after(uint32_t stamp, uint32_t stamps)
     return ((double)stamp - 1.0 + stamps) / 10.0;
 }
 
+/* The words of an id up to the one with its end. */
+static void copy_id(const struct gyre_pool *pool, uint32_t at, char id[SESSION_ID + 8])
+{
+    memset(id, 0, SESSION_ID + 8);
+    for (uint32_t i = 0; i < SESSION_ID / 8; i++) {
+        const uint64_t *tail = pool->session_tails[at].text;
+        uint64_t word = load_acquire(i < SESSION_INLINE ? &pool->sessions[at].text[i] : &tail[i - SESSION_INLINE]);
+        memcpy(id + i * 8, &word, 8);
+        if (i + 1 >= SESSION_INLINE && memchr(id + i * 8, 0, 8)) return;
+    }
+}
+
 /* False when the entry is being written, or damaged. */
 static bool copy(const struct gyre_pool *pool, uint32_t at, struct session_seen *seen, char id[SESSION_ID + 8])
 {
     const struct session_entry *entry = &pool->sessions[at];
-    uint32_t version = load_acquire(&entry->version), size = load_acquire(&entry->size);
-    if (version & 1 || !size || size > SESSION_ID) return false;
-    for (uint32_t i = 0; i < SESSION_ID / 8; i++) {
-        const uint64_t *from = i < SESSION_INLINE ? &entry->text[i] : &pool->session_tails[at].text[i - SESSION_INLINE];
-        uint64_t word = i * 8 < size ? load_acquire(from) : 0;
-        memcpy(id + i * 8, &word, 8);
-    }
+    uint32_t version = load_acquire(&entry->version);
+    copy_id(pool, at, id);
     seen->last = load_acquire(&entry->last);
-    seen->created = load_acquire(&entry->created);
+    seen->created = load_acquire(&pool->session_created[at]);
     seen->proxy = load_acquire(&entry->proxy);
-    if (load_relaxed(&entry->version) != version) return false;
-    for (uint32_t i = 0; i < size; i++)
+    if (version & 1 || load_relaxed(&entry->version) != version) return false;
+    size_t size = strlen(id);
+    for (size_t i = 0; i < size; i++)
         if (!gyre__session_letter((unsigned char)id[i])) return false;
-    id[size] = 0;
-    return true;
+    return size > 0;
 }
 
 /* Everything but the id. */
@@ -76,8 +83,9 @@ GYRE_API int gyre_session_info(struct gyre_pool *pool, const char *id, struct gy
     if (!session || session->size < sizeof *session)
         return gyre__fail(GYRE_EINVALID, "no session, or its size is not set");
     session_key_make(pool, id, &key);
-    if (session_find(pool, &key, &seen) == NO_SESSION || session_is_over(pool, &seen, clock_stamp(pool)))
-        return gyre__fail(GYRE_ENOT_FOUND, "no such session");
+    uint32_t at = session_find(pool, &key, &seen);
+    if (at == NO_SESSION || session_is_over(pool, &seen, clock_stamp(pool))) return gyre__fail(GYRE_ENOT_FOUND, "no such session");
+    seen.created = load_acquire(&pool->session_created[at]);
     show(pool, &seen, session);
     memcpy(session->id, key.word, key.size);
     session->id[key.size] = 0;
@@ -91,8 +99,7 @@ static int drop(struct gyre_pool *pool, uint32_t bucket, bool all, uint32_t stam
     if (session_match(&pool->session_tags[bucket], 0) == (1u << SESSION_WAYS) - 1) return 0;
     gyre__word_lock(pool, &pool->session_locks[bucket]);
     for (uint32_t at = bucket * SESSION_WAYS; at < (bucket + 1) * SESSION_WAYS; at++) {
-        const struct session_entry *entry = &pool->sessions[at];
-        struct session_seen seen = {.last = load_relaxed(&entry->last), .created = load_relaxed(&entry->created)};
+        struct session_seen seen = {.last = load_relaxed(&pool->sessions[at].last), .created = session_created(pool, at)};
         bool over = session_is_over(pool, &seen, stamp);
         if (!load_relaxed(session_tag(pool, at)) || !(all || over)) continue;
         store_release(session_tag(pool, at), 0u);
@@ -138,8 +145,7 @@ static uint32_t count(const struct gyre_pool *pool)
     uint32_t n = 0, stamp = clock_stamp(pool);
     for (uint32_t at = 0; at < pool->session_buckets * SESSION_WAYS; at++) {
         if (!load_acquire(session_tag(pool, at))) continue;
-        const struct session_entry *entry = &pool->sessions[at];
-        struct session_seen seen = {.last = load_relaxed(&entry->last), .created = load_relaxed(&entry->created)};
+        struct session_seen seen = {.last = load_relaxed(&pool->sessions[at].last), .created = session_created(pool, at)};
         n += !session_is_over(pool, &seen, stamp);
     }
     return n;

@@ -42,7 +42,8 @@ static struct thread *make(struct gyre_pool *pool)
     thread->pool = pool;
     thread->owner = gyre__thread_cache;
     random_seed(thread->random, pool->header->config.seed, 1 + fetch_add(&pool->control->streams, 1));
-    for (int i = 0; i < 2; i++) thread->ahead[i] = random_next(thread->random);
+    uint64_t mix = thread->random[0];
+    for (int i = 0; i < 2; i++) thread->ahead[i] = random_mix(&mix);
     thread->next = pool->threads;
     pool->threads = thread;
     return thread;

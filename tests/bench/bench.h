@@ -32,7 +32,8 @@ struct figure {
     double floor_best;               /* of the windows in between, one thread */
     double ratio;                    /* median over the pairs of a window and the floor next to it */
     char class[8];                   /* of the line transfer: S, C, X, or "-" with one worker */
-    bool dirty;                      /* the machine was busy: the workers got less than 90 % of their processors */
+    bool dirty;                      /* the machine was busy: the workers got less than 90 % of their processors, or of the
+                                      * floors around a window one was a fifth above the other, in most rounds */
 };
 
 /* measure.c */

@@ -255,6 +255,20 @@ static double try_together(const struct work *work, unsigned workers, bool proce
     return ns;
 }
 
+/* One window of work between two of the floor. Where those two differ by more than a fifth the processor was shared, or its
+ * clock changed, in the middle: that says nothing of the work, and is tried again. False when it stayed so. */
+static bool pair_alone(const struct work *work, uint64_t count, uint64_t floor_count, double *value, double *base)
+{
+    for (int tries = 0; tries < 4; tries++) {
+        double before = window_alone(floor_work(), floor_count);
+        *value = window_alone(work, count);
+        double after = window_alone(floor_work(), floor_count);
+        *base = (before + after) / 2;
+        if (before < 1.2 * after && after < 1.2 * before) return true;
+    }
+    return false;
+}
+
 struct figure measure(const struct work *work, unsigned workers, bool processes)
 {
     struct figure figure = {.class = "-"};
@@ -262,15 +276,15 @@ struct figure measure(const struct work *work, unsigned workers, bool processes)
     unsigned rounds = settings.rounds < MAX_ROUNDS ? settings.rounds : MAX_ROUNDS;
     uint64_t floor_count = calibrate(floor_work(), settings.window_ms * 3e5), count = 0;
     bool alone = workers == 1 && !processes;
+    unsigned unsteady = 0;
     if (alone) count = calibrate(work, settings.window_ms * 1e6);
     for (unsigned i = 0; i < rounds; i++) {
-        base[i] = window_alone(floor_work(), floor_count);
         if (alone) {
-            value[i] = window_alone(work, count);
-            base[i] = (base[i] + window_alone(floor_work(), floor_count)) / 2;
+            unsteady += !pair_alone(work, count, floor_count, &value[i], &base[i]);
             ratio[i] = value[i] / base[i];
             continue;
         }
+        base[i] = window_alone(floor_work(), floor_count);
         const char *before = workers == 2 ? line_class(line_transfer()) : "-";
         value[i] = try_together(work, workers, processes, &figure.dirty);
         ratio[i] = value[i] / base[i];
@@ -279,6 +293,7 @@ struct figure measure(const struct work *work, unsigned workers, bool processes)
         if (i == 0) snprintf(figure.class, sizeof figure.class, "%s", class);
         else if (strcmp(figure.class, class)) snprintf(figure.class, sizeof figure.class, "mix");
     }
+    if (unsteady > rounds / 2) figure.dirty = true;
     summarise(value, rounds, &figure.best, &figure.median);
     summarise(base, rounds, &figure.floor_best, &ignored);
     summarise(ratio, rounds, &ignored, &figure.ratio);

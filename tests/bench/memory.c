@@ -1,10 +1,12 @@
 /*
- * Resident memory: of an empty pool, of each proxy, of each session. Pages never touched are not resident.
+ * Memory: what one load costs that no cache has, to hold the figures of large pools against; and how much is resident, of an
+ * empty pool, of each proxy, of each session. Pages never touched are not resident.
  */
 #include "bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static double resident(void)
@@ -15,6 +17,40 @@ static double resident(void)
     if (fscanf(file, "%ld %ld", &all, &pages) != 2) pages = 0;
     fclose(file);
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+struct field {
+    uint32_t *next;
+    uint32_t at;
+};
+
+/* Each load says where the next one is. */
+static void chase_run(void *context, unsigned worker, uint64_t count)
+{
+    struct field *field = context;
+    (void)worker;
+    while (count--) field->at = field->next[(size_t)field->at * 16];
+}
+
+/* A random cycle through all cache lines of so many MiB, of pages like a private segment's (Sattolo 1986). */
+static void bench_load(uint32_t megabytes)
+{
+    uint32_t lines = megabytes * 16384;
+    size_t bytes = (size_t)lines * 64;
+    uint64_t random = 1;
+    char variant[24];
+    struct field field = {.next = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)};
+    if (field.next == MAP_FAILED) exit(2);
+    for (uint32_t i = 0; i < lines; i++) field.next[(size_t)i * 16] = i;
+    for (uint32_t i = lines - 1; i > 0; i--) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        uint32_t j = (uint32_t)((random >> 32) * i >> 32), old = field.next[(size_t)i * 16];
+        field.next[(size_t)i * 16] = field.next[(size_t)j * 16];
+        field.next[(size_t)j * 16] = old;
+    }
+    snprintf(variant, sizeof variant, "in %u MiB", megabytes);
+    table_row("a random load", variant, 0, 1, false, measure(&(struct work){chase_run, &field}, 1, false));
+    munmap(field.next, bytes);
 }
 
 static void open_sessions(struct gyre_pool *pool, uint32_t count)
@@ -34,6 +70,9 @@ void bench_memory(void)
     struct gyre_options options = {.size = sizeof options};
     struct gyre_pool *empty;
     if (!wanted("memory", "")) return;
+    bench_load(1);
+    bench_load(10);
+    bench_load(64);
     double before = resident();
     if (gyre_pool_open(&options, &empty) < 0) exit(2);
     table_memory("an empty pool (65,536 proxies fit)", resident() - before);

@@ -17,7 +17,7 @@ static struct gyre_options shared_options(const char *path)
     struct gyre_options options = {.size = sizeof options, .path = path};
 
     options.max_proxies = 128;
-    options.max_leases = 256;
+    options.max_leases = 1024; /* a chunk of 64 for each handle that is open at once */
     options.max_sessions = options.max_bans = 64;
     return options;
 }
