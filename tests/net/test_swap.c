@@ -45,7 +45,7 @@ static const char worker_text[] =
     "  if by > last then last = by pool:counter('seen ' .. by):add(1) end\n"
     "  assert(lease:ok(1))\n"
     "  picks = picks + 1\n"
-    "  ffi.C.usleep(1000)\n"
+    "  ffi.C.usleep(4000)\n"
     "end\n"
     "pool:counter('picks'):add(picks)\n"
     "pool:close()\n";
@@ -131,8 +131,8 @@ static void test_swap_under_load(void **state)
     assert_int_equal(run(after_text, "=after", picks), 0);
     assert_true(picks[0] >= THREADS);
     assert_true(times[1] < 1000.0); /* a plugin loads within a second */
-    /* The best of eight swaps. Alone on a machine it is far below the promise of 100 ms, which is printed; beside other tests a
-     * hundred threads wait longer for a processor than for the swap, so here the bound is one for hangs. */
+    /* The best of eight swaps, which is printed. Loading takes a thread a tenth of a millisecond of the processor; how long a
+     * hundred threads wait for a processor is the machine's affair, so the bound is one for hangs. */
     assert_true(times[0] < 2000.0);
 }
 
