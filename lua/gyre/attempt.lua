@@ -4,10 +4,11 @@ local judge = require "gyre.judge"
 local net = require "gyre.net"
 local request = require "gyre.request"
 local response = require "gyre.response"
+local end_lease = require("gyre.lease").finish
 local strategy_judge = require("gyre.active").judge
 
 local error, io, pairs, pcall, tostring = error, io, pairs, pcall, tostring
-local start, wait, finish = net.start, net.wait, net.finish
+local send, result = net.request, net.result
 local decide = judge.decide
 
 local VERDICTS = { "ok", "banned", "throttled", "proxy_bad", "target_bad", "aborted" } -- enum gyre_verdict
@@ -15,6 +16,8 @@ local VERDICTS = { "ok", "banned", "throttled", "proxy_bad", "target_bad", "abor
 local RETRY = { banned = true, proxy_bad = true }
 -- The target would send the same again.
 local SAME_AGAIN = { too_large = true, redirect = true }
+
+local NOBODY = {} -- to judge but the default
 
 -- Hosts whose blame has been told, by pool.
 local blamed = {}
@@ -33,13 +36,7 @@ end)
 -- the request's. Of a redirect to another host it is that host who refuses the proxy or asks for patience.
 local function complete(lease, verdict, ms, bytes, retry_after, host)
   open[lease] = nil
-  lease:complete {
-    verdict = verdict,
-    ms = verdict ~= "aborted" and ms or nil,
-    bytes = bytes,
-    retry_after = retry_after,
-    host = host,
-  }
+  end_lease(lease, verdict, verdict ~= "aborted" and ms or nil, bytes, retry_after, host)
 end
 
 local function failure(proxy, kind, where, message, ms, sent, connect_code, verdict)
@@ -56,28 +53,34 @@ end
 
 -- One transfer. Returns response | nil, error; and ms, bytes. The error has the verdict of codes and phases.
 local function transfer(plan, proxy_url, proxy)
-  local under_way, why = start(plan.url, proxy_url, plan.native)
-  if not under_way then
+  local ended, why = send(plan.url, proxy_url, plan.terms)
+  if ended == nil then
     return nil, failure(nil, "invalid", "local", why, 0, false, 0, "aborted"), 0, 0
   end
-  wait(under_way)
-  local good, a, b, c, ms, bytes, message, sent, connect_code = finish(under_way)
-  if plan.native.isolate == false and plan.job then
+  local good, a, b, c, ms, bytes, message, sent, connect_code = result()
+  if plan.mixed and plan.job then
     plan.job.mixed = true
   end
   if not good then
     return nil, failure(proxy, a, b, message, ms, sent, connect_code, VERDICTS[c]), ms, bytes
   end
   -- The same places hold status, content, ms, bytes, url and version of HTTP.
-  local made = response.new { status = a, content = b, ms = c, bytes = ms, url = bytes, http = message, proxy = proxy }
+  local made = response.new {
+    status = a, content = b, ms = c, bytes = ms, url = bytes, http = message, proxy = proxy,
+    verdict = false, attempts = 1, -- until they are known: all places at once
+  }
   return made, nil, c, ms
 end
 
--- The judges of an attempt, in order; those that are not there are holes. The strategy's is that of when the lease was
--- taken, whatever is in use when it ends.
+-- The judges of an attempt, in order, with holes for those that are not there; nil: only the default. The strategy's is
+-- that of when the lease was taken, whatever is in use when it ends.
 local function judges_of(pool, plan)
   local job = plan.job
-  return { plan.judge, job and job.judge, pool and strategy_judge(pool, plan.fields.strategy) }
+  local own, jobs, strategys = plan.judge, job and job.judge, pool and strategy_judge(pool, plan.fields.strategy)
+  if own or jobs or strategys then
+    return { own, jobs, strategys }
+  end
+  return nil
 end
 
 local function asked_of(plan, number, proxy)
@@ -86,17 +89,19 @@ local function asked_of(plan, number, proxy)
     method = plan.method,
     host = plan.host,
     attempt = number,
-    session = plan.fields.session,
+    session = plan.session,
     proxy = proxy,
   }
 end
 
 -- What the request and everybody else will be told. Returns verdict, retry_after.
-local function judged(judges, asked, got, err)
+local function judged(judges, plan, number, proxy, got, err)
   if err and err.verdict == "aborted" then
     return "aborted" -- by us: says nothing, whoever is asked
+  elseif not judges then
+    return decide(NOBODY, 0, nil, got, err)
   end
-  return decide(judges, 3, asked, got, err)
+  return decide(judges, 3, asked_of(plan, number, proxy), got, err)
 end
 
 local function rejected(got, verdict)
@@ -130,8 +135,8 @@ local function answering(plan, got)
 end
 
 -- Ends the lease by the verdict; as aborted when a judge raises. Returns the verdict and whether the host is blamed.
-local function settle(lease, pool, plan, judges, asked, got, err, ms, bytes)
-  local called, verdict, retry_after = pcall(judged, judges, asked, got, err)
+local function settle(lease, pool, plan, judges, number, proxy, got, err, ms, bytes)
+  local called, verdict, retry_after = pcall(judged, judges, plan, number, proxy, got, err)
   if not called then
     complete(lease, "aborted")
     error(verdict, 0)
@@ -164,7 +169,7 @@ function attempt.through(lease, pool, plan, number)
     return nil, failure(nil, "no_proxy", "local", "the proxy was removed from the pool", 0, false, 0, "aborted"), true
   end
   local got, err, ms, bytes = transfer(plan, proxy_url, proxy)
-  local verdict, blame = settle(lease, pool, plan, judges, asked_of(plan, number, proxy), got, err, ms, bytes)
+  local verdict, blame = settle(lease, pool, plan, judges, number, proxy, got, err, ms, bytes)
   if err then
     err.verdict = verdict
     return nil, err, may_try_again(plan, err)
@@ -185,7 +190,7 @@ function attempt.direct(plan, proxy_url)
   local got, err = transfer(plan, proxy_url, nil)
   local outcome = got or err
   outcome.attempts = 1
-  outcome.verdict = judged(judges_of(nil, plan), asked_of(plan, 1), got, err)
+  outcome.verdict = judged(judges_of(nil, plan), plan, 1, nil, got, err)
   return got, err
 end
 

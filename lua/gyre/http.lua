@@ -35,7 +35,9 @@ end
 local function acquire(pool, plan)
   local patience
   while true do
-    local lease, err = pool:acquire(plan.fields)
+    local fields = plan.fields
+    fields.host, fields.exclude = plan.host, plan.exclude
+    local lease, err = pool:acquire(fields)
     if lease or err.kind ~= "busy" then
       return lease, err
     end
@@ -81,8 +83,8 @@ local function run(pool, plan)
     if not again then
       return nil, last
     end
-    if not plan.fields.session then -- which stays with its proxy until that is benched, or banned by the host
-      plan.fields.exclude[#plan.fields.exclude + 1] = lease.id
+    if not plan.session then -- which stays with its proxy until that is benched, or banned by the host
+      request.exclude(plan, lease.id)
     end
   end
   return nil, last
@@ -106,10 +108,15 @@ end
 --- when CONNECT was refused or a judge refused a response, which is then err.response; retry_after, when kind is busy
 --- because the host asks to wait for longer than `wait`
 function http.get(pool, url, options)
-  local plan = request.plan(url, options, 2)
+  local plan = request.plan(request.prepare(options, 2), url, 2)
   net.check "pool:get"
   return recorded(plan, run(pool, plan))
 end
+
+map.performs(function(pool, prepared, url)
+  local plan = request.plan(prepared, url, 1)
+  return recorded(plan, run(pool, plan))
+end)
 
 --- One request without a pool.
 ---@param url string
@@ -122,7 +129,7 @@ function http.fetch(url, options)
   if type(proxy) ~= "string" then
     error('gyre.fetch needs the option proxy, a URL or "direct"', 2)
   end
-  local plan = request.plan(url, options, 2)
+  local plan = request.plan(request.prepare(options, 2), url, 2)
   for name in pairs(plan.fields) do
     if not FETCH_FIELDS[name] then
       error(("unknown option '%s'"):format(tostring(name)), 2)

@@ -118,46 +118,51 @@ function methods.fail(self, verdict, ms)
   return finish(self, verdict, number, ms)
 end
 
-local function fill_outcome(ended)
-  local verdict = VERDICTS[ended.verdict]
-  if not verdict then
+local function check_outcome(ended)
+  if not VERDICTS[ended.verdict] then
     error(("'%s' is no verdict"):format(tostring(ended.verdict)), 3)
   end
   local unknown = unknown_field(ended, OUTCOME_FIELDS)
   if unknown ~= nil then
     error(("unknown outcome field '%s'"):format(tostring(unknown)), 3)
   end
-  local ms, bytes, retry_after = ended.ms, ended.bytes, ended.retry_after
-  outcome.verdict = verdict
-  outcome.has_ms = 0
-  if ms ~= nil then
-    if type(ms) ~= "number" then
-      error("ms must be a number of milliseconds, not a " .. type(ms), 3)
-    end
-    outcome.has_ms = 1
-    outcome.ms = ms
+  local ms, bytes, retry_after, host = ended.ms, ended.bytes, ended.retry_after, ended.host
+  if ms ~= nil and type(ms) ~= "number" then
+    error("ms must be a number of milliseconds, not a " .. type(ms), 3)
   end
-  outcome.bytes = 0
-  if bytes ~= nil then
-    if type(bytes) ~= "number" or not (bytes >= 0 and bytes < 2 ^ 53) then
-      error("bytes must be a number from 0 on", 3)
-    end
-    outcome.bytes = bytes
+  if bytes ~= nil and (type(bytes) ~= "number" or not (bytes >= 0 and bytes < 2 ^ 53)) then
+    error("bytes must be a number from 0 on", 3)
   end
-  outcome.retry_after = 0
-  if retry_after ~= nil then
-    if type(retry_after) ~= "number" then
-      error("retry_after must be a number of seconds, not a " .. type(retry_after), 3)
-    end
-    outcome.retry_after = retry_after
+  if retry_after ~= nil and type(retry_after) ~= "number" then
+    error("retry_after must be a number of seconds, not a " .. type(retry_after), 3)
+  end
+  if host ~= nil and type(host) ~= "string" then
+    error("host must be text, not a " .. type(host), 3)
   end
 end
 
-local function answered_by(self, host)
-  if type(host) ~= "string" then
-    error("host must be text, not a " .. type(host), 3)
+-- Ends the lease by what is known to be of the right types.
+local function end_with(self, verdict, ms, bytes, retry_after, host)
+  local pool = pools[self.pool]
+  if not pool then
+    return closed()
   end
-  return C.gyre_lease_host(self.raw, host)
+  outcome.verdict = VERDICTS[verdict]
+  outcome.has_ms = ms ~= nil and 1 or 0
+  outcome.ms = ms or 0
+  outcome.bytes = bytes or 0
+  outcome.retry_after = retry_after or 0
+  local code = host ~= nil and C.gyre_lease_host(self.raw, host) or 0
+  if code == 0 then
+    code = C.gyre_complete(pool.handle, self.raw, outcome)
+  end
+  if code ~= 0 then
+    return nil, status.error(code)
+  end
+  if self.tag ~= 0 then
+    return record(self, { verdict = verdict, ms = ms, bytes = bytes, retry_after = retry_after, host = host })
+  end
+  return true
 end
 
 --- Ends the lease.
@@ -168,22 +173,8 @@ function methods.complete(self, ended)
   if type(ended) ~= "table" then
     error("an outcome is a table { verdict = ..., ms = ..., bytes = ... }", 2)
   end
-  fill_outcome(ended)
-  local pool = pools[self.pool]
-  if not pool then
-    return closed()
-  end
-  local code = ended.host ~= nil and answered_by(self, ended.host) or 0
-  if code == 0 then
-    code = C.gyre_complete(pool.handle, self.raw, outcome)
-  end
-  if code ~= 0 then
-    return nil, status.error(code)
-  end
-  if self.tag ~= 0 then
-    return record(self, ended)
-  end
-  return true
+  check_outcome(ended)
+  return end_with(self, ended.verdict, ended.ms, ended.bytes, ended.retry_after, ended.host)
 end
 
 local readers = {}
@@ -248,6 +239,8 @@ local Lease = ffi.metatype(
 
 ---@class gyre.lease
 local lease = {
+  --- Ends a lease as lease:complete() does, without a table and without checks: for callers within gyre.
+  finish = end_with,
   --- What leases can do; lua/resty/gyre adds what nginx needs.
   methods = methods,
 }

@@ -1,25 +1,37 @@
 -- pool:map(): many requests at once, in a for loop. The input is pulled only as fast as the loop body takes results:
--- in flight and waiting to be taken are never more than `concurrency` together.
+-- in flight and waiting to be taken are never more than `concurrency` together. Workers, tasks that are used again,
+-- make the requests; the loop's own task pulls the input, so that what an iterator raises is raised there.
 local net = require "gyre.net"
+local request = require "gyre.request"
 
-local error, getmetatable, pairs, setmetatable, type = error, getmetatable, pairs, setmetatable, type
+local error, getmetatable, ipairs, pairs, pcall, setmetatable, type = error, getmetatable, ipairs, pairs, pcall,
+  setmetatable, type
 local newproxy = newproxy
 
 local DEFAULT_CONCURRENCY = 16
 
 local map = {}
 
+-- function(pool, prepared, url) -> response | nil, err: set by http.lua, which needs this module.
+local perform
+
+--- Says how a request is made.
+---@param f function
+function map.performs(f)
+  perform = f
+end
+
 -- What the tasks hold. The object that the caller holds is another one, so that it is collected when the caller has
 -- left the loop, and its finaliser can end the rest.
 local State = {}
 State.__index = State
 
-local function read_input(input)
+local function read_input(input, level)
   if type(input) == "function" then
     return input
   end
   if type(input) ~= "table" then
-    error("pool:map takes a list or an iterator, not a " .. type(input), 3)
+    error("pool:map takes a list or an iterator, not a " .. type(input), level + 1)
   end
   local i = 0
   return function()
@@ -29,22 +41,22 @@ local function read_input(input)
 end
 
 -- An item is a URL, or a table with one and options of its own.
-local function read_item(item, shared)
+local function read_item(state, item)
   if type(item) == "string" then
-    return item, shared
+    return item, state.prepared
   end
   if type(item) ~= "table" or type(item.url) ~= "string" then
     error("pool:map: an item is a URL or a table with the field url, not a " .. type(item), 0)
   end
   local options = {}
-  for name, value in pairs(shared) do
+  for name, value in pairs(state.options) do
     options[name] = value
   end
   for name, value in pairs(item) do
     options[name] = value
   end
   options.url = nil
-  return item.url, options
+  return item.url, request.prepare(options, 3)
 end
 
 local function wake_consumer(state)
@@ -53,41 +65,76 @@ local function wake_consumer(state)
   end
 end
 
-local function run(state, item, url, options)
-  local me = net.current()
-  local ran, response, err = pcall(state.pool.get, state.pool, url, options)
-  state.running[me] = nil
+-- One request of a worker's. Its result goes where it belongs: by the order of the input, or of the ends.
+local function work_once(state, worker)
+  local ran, response, err = pcall(perform, state.pool, worker.prepared, worker.url)
   state.in_flight = state.in_flight - 1
   if state.closed then
     return
   end
-  state.last = state.last + 1
-  state.done[state.last] = { item = item, response = ran and response or nil, err = err, raised = not ran and response }
+  state.ended = state.ended + 1
+  state.waiting = state.waiting + 1
+  state.done[state.ordered and worker.number or state.ended] = {
+    item = worker.item, response = ran and response or nil, err = err, raised = not ran and response,
+  }
+  worker.item = nil
+  state.idle[#state.idle + 1] = worker
   wake_consumer(state)
+end
+
+local function work(state, worker)
+  worker.task = net.current()
+  while not state.closed do
+    if worker.item ~= nil then
+      work_once(state, worker)
+    else
+      net.park()
+    end
+  end
+end
+
+-- Hands an item to a worker that is idle, or to a new one.
+function State:assign(item, url, prepared)
+  self.pulled = self.pulled + 1
+  self.in_flight = self.in_flight + 1
+  local count = #self.idle
+  local worker = self.idle[count] or {}
+  worker.item, worker.url, worker.prepared, worker.number = item, url, prepared, self.pulled
+  if count > 0 then
+    self.idle[count] = nil
+    net.wake(worker.task)
+  else
+    worker.task = net.spawn(true, work, self, worker)
+    self.workers[#self.workers + 1] = worker
+  end
 end
 
 -- Pulls input and starts requests while there is room.
 function State:fill()
-  while not self.exhausted and not net.stopping() and self.in_flight + self.last - self.first < self.concurrency do
+  while not self.exhausted and not net.stopping() and self.in_flight + self.waiting < self.concurrency do
     local item = self.pull()
     if item == nil then
       self.exhausted = true
       return
     end
-    local url, options = read_item(item, self.options)
-    self.in_flight = self.in_flight + 1
-    self.running[net.spawn(true, run, self, item, url, options)] = true
+    self:assign(item, read_item(self, item))
   end
 end
 
--- The next result in the order they finish; nil when all are through.
+-- The next result; nil when all are through.
 function State:next()
   if self.closed then
     return nil
   end
-  self:fill()
-  while self.first == self.last do
+  local filled, why = pcall(self.fill, self)
+  if not filled then
+    self:close()
+    error(why, 0)
+  end
+  local at = self.taken + 1
+  while self.done[at] == nil do
     if self.in_flight == 0 then
+      self:close() -- the workers have nothing to wait for
       return nil
     end
     self.consumer = net.current()
@@ -97,9 +144,9 @@ function State:next()
       return nil
     end
   end
-  self.first = self.first + 1
-  local result = self.done[self.first]
-  self.done[self.first] = nil
+  local result = self.done[at]
+  self.done[at] = nil
+  self.taken, self.waiting = at, self.waiting - 1
   if result.raised then
     self:close()
     error(result.raised, 0)
@@ -112,8 +159,8 @@ function State:close()
     return
   end
   self.closed = true
-  for running in pairs(self.running) do
-    net.cancel(running)
+  for _, worker in ipairs(self.workers) do
+    net.cancel(worker.task)
   end
   wake_consumer(self)
 end
@@ -135,33 +182,47 @@ local function wrap(state)
   return object
 end
 
+local function take_concurrency(options, level)
+  local concurrency = options.concurrency or DEFAULT_CONCURRENCY
+  if type(concurrency) ~= "number" or concurrency < 1 or concurrency ~= concurrency then
+    error("concurrency must be a number from 1 on", level + 1)
+  end
+  if options.ordered ~= nil and type(options.ordered) ~= "boolean" then
+    error("ordered must be true or false", level + 1)
+  end
+  local ordered = options.ordered
+  options.concurrency, options.ordered = nil, nil
+  return concurrency, ordered
+end
+
 --- Requests every item of the input through the pool and yields them as they finish:
 ---     for item, response, err in pool:map(urls, { concurrency = 8 }) do ... end
 --- Leaving the loop cancels the rest, at the latest when the result of this call is collected; :close() does it now.
 ---@param pool gyre.Pool
 ---@param input table|function a list or an iterator; items are URLs, or tables with `url` and options of their own
----@param options? gyre.GetOptions and concurrency [16]
+---@param options? gyre.GetOptions and concurrency [16]; ordered: yield in the order of the input [false]
 ---@return fun(): any, gyre.Response?, gyre.Error?
 function map.new(pool, input, options)
   local shared = {}
   for name, value in pairs(options or {}) do
     shared[name] = value
   end
-  local concurrency = shared.concurrency or DEFAULT_CONCURRENCY
-  if type(concurrency) ~= "number" or concurrency < 1 then
-    error("concurrency must be a number from 1 on", 2)
-  end
-  shared.concurrency = nil
+  local concurrency, ordered = take_concurrency(shared, 2)
   return wrap(setmetatable({
     pool = pool,
-    pull = read_input(input),
+    pull = read_input(input, 2),
     options = shared,
+    prepared = request.prepare(shared, 2),
     concurrency = concurrency,
+    ordered = ordered,
     in_flight = 0,
-    running = {},
-    done = {}, -- results first + 1 .. last
-    first = 0,
-    last = 0,
+    pulled = 0,
+    ended = 0,
+    taken = 0,
+    waiting = 0, -- ended and not taken
+    done = {}, -- results taken + 1 and on
+    workers = {},
+    idle = {},
   }, State))
 end
 

@@ -1,12 +1,14 @@
--- The options of a request: read once per pool:get(), into what the native side, the pool and the retry loop need.
+-- The options of requests: read once, into what the native side, the pool and the retry loop need; then a plan each.
 local judge = require "gyre.judge"
+local net = require "gyre.net"
 
-local error, pairs, tostring, type = error, pairs, tostring, type
+local error, pairs, setmetatable, tostring, type = error, pairs, setmetatable, tostring, type
 local lower, match = string.lower, string.match
 
 local DEFAULT_TRIES = 3
 local MAX_REDIRECTS = 10
 local MAX_HOST = 255
+local MAX_HOSTS = 4096
 
 --- Options of pool:get(). What is not listed here is a field of the pool's request: exclude, strategy, metadata.
 ---@class gyre.GetOptions : gyre.Request
@@ -50,7 +52,7 @@ local TYPES = {
   job = "table",
 }
 local POSITIVE = { timeout = true, connect_timeout = true, tries = true }
--- Passed on as they are to net.start().
+-- Passed on as they are to net.terms().
 local NATIVE = {
   "method", "body", "timeout", "connect_timeout", "max_body", "verify", "verify_proxy", "cacert", "cookies", "isolate",
   "http2", "local_dns", "session",
@@ -114,22 +116,22 @@ local function copy_list(list)
   return copy
 end
 
-local function native_options(options, level)
-  local native = { max_redirects = options.follow == false and 0 or MAX_REDIRECTS }
+local function terms_of(options, level)
+  local said = { max_redirects = options.follow == false and 0 or MAX_REDIRECTS }
   for i = 1, #NATIVE do
-    native[NATIVE[i]] = options[NATIVE[i]]
+    said[NATIVE[i]] = options[NATIVE[i]]
   end
-  if native.cookies == nil then
-    native.cookies = options.session ~= nil
+  if said.cookies == nil then
+    said.cookies = options.session ~= nil
   end
   local job = options.job
-  if native.isolate == nil and job and job.isolate == false then
-    native.isolate = false
+  if said.isolate == nil and job and job.isolate == false then
+    said.isolate = false
   end
   if options.headers then
-    native.headers = header_lines(options.headers, level + 1)
+    said.headers = header_lines(options.headers, level + 1)
   end
-  return native
+  return net.terms(said), said.isolate == false
 end
 
 local function compiled(value, level)
@@ -140,6 +142,19 @@ local function compiled(value, level)
   return made or error("option 'judge': " .. fault, level + 1)
 end
 
+local hosts, host_count = {}, 0 -- of authorities seen of late
+
+local function host_of(authority)
+  local rest = match(authority, "@([^@]*)$") or authority
+  local host = lower(match(rest, "^%[([^%]]*)%]") or match(rest, "^[^:]*"))
+  if host_count >= MAX_HOSTS then
+    hosts, host_count = {}, 0
+  end
+  host_count = host_count + 1
+  hosts[authority] = #host > 0 and #host <= MAX_HOST and host
+  return hosts[authority] or nil
+end
+
 --- The host of a URL, in lower case and without brackets; nil when it has none that the pool could take.
 ---@param url string
 ---@return string?
@@ -148,21 +163,19 @@ function request.host(url)
   if not authority then
     return nil
   end
-  authority = match(authority, "@([^@]*)$") or authority
-  local host = lower(match(authority, "^%[([^%]]*)%]") or match(authority, "^[^:]*"))
-  return #host > 0 and #host <= MAX_HOST and host or nil
+  local known = hosts[authority]
+  if known == nil then
+    return host_of(authority)
+  end
+  return known or nil
 end
 
---- Checks the arguments of a request; misuse raises `level` calls up.
----@param url string
+--- Reads options once, for any number of requests; misuse raises `level` calls up.
 ---@param options? gyre.GetOptions
 ---@param level integer
----@return table plan
-function request.plan(url, options, level)
+---@return table prepared
+function request.prepare(options, level)
   options = options or {}
-  if type(url) ~= "string" then
-    error("a URL is a string, not a " .. type(url), level + 1)
-  end
   if type(options) ~= "table" then
     error("options are a table, not a " .. type(options), level + 1)
   end
@@ -174,26 +187,51 @@ function request.plan(url, options, level)
       fields[name] = value
     end
   end
-  if fields.exclude == nil or type(fields.exclude) == "table" then
-    fields.exclude = copy_list(fields.exclude) -- it grows with every failed attempt
-  end
-  if fields.host == nil then
-    fields.host = request.host(url)
-  end
   local method = options.method or "GET"
-  return {
-    url = url,
+  local terms, mixed = terms_of(options, level + 1)
+  local prepared = {
     method = method,
     idempotent = IDEMPOTENT[method] or false,
-    native = native_options(options, level + 1),
-    fields = fields,
+    terms = terms,
+    mixed = mixed,
+    fields = fields, -- host and exclude are those of whichever request acquires
+    own_host = fields.host,
+    own_exclude = fields.exclude,
+    session = fields.session,
     tries = options.tries or DEFAULT_TRIES,
     timeout = options.timeout or 30,
     wait = options.wait or options.timeout or 30,
     judge = compiled(options.judge, level + 1),
     job = options.job,
-    host = fields.host,
   }
+  prepared.plan = { __index = prepared }
+  return prepared
+end
+
+--- One request by prepared options; misuse raises `level` calls up.
+---@param prepared table
+---@param url string
+---@param level integer
+---@return table plan what was prepared, and url, host, exclude
+function request.plan(prepared, url, level)
+  if type(url) ~= "string" then
+    error("a URL is a string, not a " .. type(url), level + 1)
+  end
+  local host = prepared.own_host
+  if host == nil then
+    host = request.host(url)
+  end
+  return setmetatable({ url = url, host = host, exclude = prepared.own_exclude }, prepared.plan)
+end
+
+--- Leaves one proxy more out of the next attempts.
+---@param plan table
+---@param id number
+function request.exclude(plan, id)
+  if plan.exclude == plan.own_exclude then
+    plan.exclude = copy_list(plan.exclude)
+  end
+  plan.exclude[#plan.exclude + 1] = id
 end
 
 return request

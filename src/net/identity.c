@@ -17,11 +17,11 @@
 
 enum { FIRST_ROOM = 64 };
 
-static uint64_t hash_of(const char *text, size_t size)
+/* FNV-1a: the keys are the user's own list. */
+static uint64_t hash_of(uint64_t h, const char *text)
 {
-    uint64_t h = UINT64_C(14695981039346656037); /* FNV-1a: the keys are the user's own list */
-    for (size_t i = 0; i < size; i++) h = (h ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
-    return h ^ h >> 32;
+    for (; *text; text++) h = (h ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    return (h ^ '\n') * UINT64_C(1099511628211);
 }
 
 void gyre__identities_init(struct gyre__identities *table, size_t most)
@@ -101,11 +101,19 @@ static void clear_shares(struct gyre__shares *shares)
     shares->tls = shares->all = NULL;
 }
 
+static void free_text(char *text)
+{
+    if (text) explicit_bzero(text, strlen(text));
+    free(text);
+}
+
 static void free_identity(struct gyre__identity *identity)
 {
     clear_shares(&identity->own);
-    if (identity->key) explicit_bzero(identity->key, strlen(identity->key));
-    free(identity->key);
+    free_text(identity->proxy);
+    free_text(identity->session);
+    free_text(identity->endpoint);
+    free_text(identity->credentials);
     free(identity);
 }
 
@@ -116,64 +124,49 @@ static void drop(struct gyre__identities *table, struct gyre__identity *identity
     free_identity(identity);
 }
 
-/* "endpoint", or "endpoint \n credentials \n session": none of them may hold a line end. */
-static char *make_key(const char *endpoint, const char *credentials, const char *session, size_t *session_at)
+static struct gyre__identity *make(const char *proxy, const char *session, int apart, int variant)
 {
-    size_t sizes[] = {strlen(endpoint), credentials ? strlen(credentials) : 0, credentials && session ? strlen(session) : 0};
-    char *key = malloc(sizes[0] + sizes[1] + sizes[2] + 3);
-    if (!key) return NULL;
-    memcpy(key, endpoint, sizes[0]);
-    char *at = key + sizes[0];
-    if (credentials) {
-        *at++ = '\n';
-        memcpy(at, credentials, sizes[1]);
-        at += sizes[1];
-        *at++ = '\n';
-        if (sizes[2] > 0) memcpy(at, session, sizes[2]);
-    }
-    *session_at = (size_t)(at - key);
-    at[sizes[2]] = '\0';
-    return key;
+    struct gyre__identity *identity = calloc(1, sizeof *identity);
+    if (!identity) return NULL;
+    identity->proxy = strdup(proxy);
+    identity->session = strdup(session);
+    identity->apart = apart;
+    identity->variant = variant;
+    if (identity->proxy && identity->session) return identity;
+    free_identity(identity);
+    return NULL;
 }
 
-/* Takes over the key. */
-static struct gyre__identity *add(struct gyre__identities *table, char *key, size_t session_at, uint64_t hash, int apart)
+static void add(struct gyre__identities *table, struct gyre__identity *identity, uint64_t hash)
 {
-    struct gyre__identity *identity = grow(table) < 0 ? NULL : calloc(1, sizeof *identity);
-    if (!identity) {
-        explicit_bzero(key, strlen(key));
-        free(key);
-        return NULL;
-    }
-    identity->key = key;
-    identity->session = key + session_at;
     identity->hash = hash;
     identity->shard = table->next_shard++ % GYRE__SHARDS;
-    identity->scope = apart ? new_scope(table) : 0;
-    identity->shares = apart ? &identity->own : &table->common;
+    identity->scope = identity->apart ? new_scope(table) : 0;
+    identity->shares = identity->apart ? &identity->own : &table->common;
     identity->next = *bucket_of(table, hash);
     *bucket_of(table, hash) = identity;
     table->count++;
     link_idle(table, identity);
-    return identity;
 }
 
-struct gyre__identity *gyre__identity_get(struct gyre__identities *table, const char *endpoint, const char *credentials,
-                                          const char *session)
+static int is_of(const struct gyre__identity *identity, const char *proxy, const char *session, int apart, int variant)
 {
-    size_t session_at;
-    char *key = make_key(endpoint, credentials, session, &session_at);
-    if (!key) return NULL;
+    return !identity->forgotten && identity->apart == apart && identity->variant == variant &&
+           strcmp(identity->proxy, proxy) == 0 && strcmp(identity->session, session) == 0;
+}
 
-    uint64_t hash = hash_of(key, strlen(key));
+struct gyre__identity *gyre__identity_get(struct gyre__identities *table, const char *proxy, const char *session,
+                                          int apart, int variant)
+{
+    if (!session) session = "";
+    uint64_t hash = hash_of(hash_of(UINT64_C(14695981039346656037), proxy), session);
+    hash ^= hash >> 32;
     struct gyre__identity *identity = table->room ? *bucket_of(table, hash) : NULL;
-    while (identity && (identity->hash != hash || identity->forgotten || strcmp(identity->key, key) != 0))
+    while (identity && (identity->hash != hash || !is_of(identity, proxy, session, apart, variant)))
         identity = identity->next;
-    if (identity) {
-        explicit_bzero(key, strlen(key));
-        free(key);
-    } else if (!(identity = add(table, key, session_at, hash, credentials != NULL))) {
-        return NULL;
+    if (!identity) {
+        if (grow(table) < 0 || !(identity = make(proxy, session, apart, variant))) return NULL;
+        add(table, identity, hash);
     }
     if (identity->users++ == 0) unlink_idle(table, identity);
     return identity;
@@ -185,6 +178,11 @@ void gyre__identity_put(struct gyre__identities *table, struct gyre__identity *i
     link_idle(table, identity);
     if (identity->forgotten) drop(table, identity);
     while (table->idle > table->most) drop(table, table->oldest);
+}
+
+void gyre__identity_meet(struct gyre__identity *identity)
+{
+    if (!identity->apart) identity->shard = (unsigned)(hash_of(0, identity->endpoint) >> 32) % GYRE__SHARDS;
 }
 
 CURLSH *gyre__identity_share(struct gyre__identity *identity, int cookies)

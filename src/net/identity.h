@@ -29,14 +29,18 @@ struct gyre__shares {
 };
 
 struct gyre__identity {
-    char *key;
-    const char *session; /* in key; "" for none */
+    char *proxy, *session; /* what it was asked for by: a URL and credentials, "" for direct; "" for none */
+    int apart, variant;
     uint64_t hash;
     unsigned shard;      /* below GYRE__SHARDS */
     uint32_t scope;      /* 0: not kept apart */
     unsigned users;      /* transfers under way */
     int forgotten;       /* its users finish, nobody finds it any more */
     struct gyre__shares own, *shares;
+    /* What setup.c makes of `proxy` once, for libcurl: */
+    char *endpoint;      /* scheme://host:port; NULL until then */
+    char *credentials;   /* "user:password", percent-encoded; NULL: none */
+    int socks, secure;
     struct gyre__identity *next;           /* in its bucket */
     struct gyre__identity *newer, *older;  /* by last use, while it has no user */
 };
@@ -54,14 +58,17 @@ struct gyre__identities {
 void gyre__identities_init(struct gyre__identities *identities, size_t most);
 
 /*
- * The identity of these texts, found or made, with a user more. With `credentials` NULL it is that of everybody at this
- * endpoint, not kept apart from anybody. NULL: no memory.
+ * The identity of these, found or made, with a user more. `apart` 0: not kept apart from others by what it uses.
+ * `variant` tells apart what `endpoint` may be made of one `proxy`. NULL: no memory.
  */
-struct gyre__identity *gyre__identity_get(struct gyre__identities *identities, const char *endpoint,
-                                          const char *credentials, const char *session);
+struct gyre__identity *gyre__identity_get(struct gyre__identities *identities, const char *proxy, const char *session,
+                                          int apart, int variant);
 
 /* The user is gone, and its easy handle holds no share of the identity's any more. NULL is allowed. */
 void gyre__identity_put(struct gyre__identities *identities, struct gyre__identity *identity);
+
+/* Whose identity is not kept apart goes where all do that have its endpoint, or they could not share. */
+void gyre__identity_meet(struct gyre__identity *identity);
 
 /* What to set as the easy handle's CURLOPT_SHARE; NULL: no memory. Lives as long as the user. */
 CURLSH *gyre__identity_share(struct gyre__identity *identity, int cookies);

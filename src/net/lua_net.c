@@ -10,15 +10,19 @@
  *   park([seconds]) -> bool    sleep(seconds) -> bool  false: cut short by cancel, or (with seconds) by an interrupt
  *   readable(fd, seconds) -> bool                      true: there is input
  *   current() -> task    check(what)                   raises where a wait could not work
- *   start(url, proxy | nil, options) -> transfer | nil, why      wait(transfer)
+ *   terms(options) -> terms                            read once, for many requests: see lua_terms.c
+ *   start(url, proxy | nil, options | terms) -> transfer | nil, why      wait(transfer)
  *   finish(transfer) -> true, status, content, ms, bytes, url, http
  *                     | false, kind, where, verdict, ms, bytes, message, sent, connect_code
+ *   request(url, proxy | nil, options | terms) -> bool | nil, why      result() -> as finish
+ *                                                      start, wait and finish of a task's own transfer, for less
  *   head(content), body(content) -> string     now() -> seconds     stopping() -> bool     on_close(f)
  *   forget(session)                                    its connections, TLS sessions and cookies
  */
 #include <math.h>
 #include <string.h>
 
+#include "lua_terms.h"
 #include "net.h"
 
 struct ticket {
@@ -109,58 +113,15 @@ static void on_done(struct gyre__transfer *transfer)
     if (ticket->waiter) gyre__task_ready(ticket->waiter);
 }
 
-/* The readers below take a plain table, whose fields raise nothing. The text stays in the table. */
-static const char *text_field(lua_State *L, const char *name, size_t *size)
-{
-    lua_getfield(L, 3, name);
-    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, size) : NULL;
-    lua_pop(L, 1);
-    return text;
-}
-
-static double number_field(lua_State *L, const char *name, double otherwise)
-{
-    lua_getfield(L, 3, name);
-    double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : otherwise;
-    lua_pop(L, 1);
-    return value;
-}
-
-static int flag_field(lua_State *L, const char *name, int otherwise)
-{
-    lua_getfield(L, 3, name);
-    int value = lua_isnil(L, -1) ? otherwise : lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return value;
-}
-
-/* options.headers: a list of "Name: value". Must not raise: the list would leak. */
-static struct curl_slist *headers_field(lua_State *L)
-{
-    struct curl_slist *list = NULL;
-
-    lua_getfield(L, 3, "headers"); /* stack: ... headers */
-    int count = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0;
-    for (int i = 1; i <= count; i++) {
-        lua_rawgeti(L, -1, i); /* stack: ... headers line */
-        const char *line = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-        struct curl_slist *longer = line ? curl_slist_append(list, line) : NULL;
-        if (longer) list = longer;
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-    return list;
-}
-
-/* stack: url proxy options -> transfer | nil why */
+/* stack: url proxy options | terms -> transfer | nil why */
 static int net_start(lua_State *L)
 {
     struct gyre__net *net = gyre__net_of(L);
     const char *url = luaL_checkstring(L, 1);
     const char *proxy = luaL_optstring(L, 2, NULL);
-    luaL_checktype(L, 3, LUA_TTABLE);
+    struct gyre__fetch fetch = {.url = url, .proxy = proxy, .terms = gyre__terms_check(L, 3)}; /* stack: url proxy terms */
 
-    struct ticket *ticket = lua_newuserdata(L, sizeof *ticket); /* stack: url proxy options transfer */
+    struct ticket *ticket = lua_newuserdata(L, sizeof *ticket); /* stack: url proxy terms transfer */
     memset(ticket, 0, sizeof *ticket);
     luaL_getmetatable(L, "gyre.transfer");
     lua_setmetatable(L, -2);
@@ -168,25 +129,6 @@ static int net_start(lua_State *L)
     ticket->transfer->owner = ticket;
     ticket->transfer->done = on_done;
 
-    struct gyre__fetch fetch = {
-        .url = url,
-        .proxy = proxy,
-        .method = text_field(L, "method", NULL),
-        .cacert = text_field(L, "cacert", NULL),
-        .timeout = number_field(L, "timeout", 30.0),
-        .connect_timeout = number_field(L, "connect_timeout", 10.0),
-        .max_body = (uint64_t)number_field(L, "max_body", 32 << 20),
-        .max_redirects = (long)number_field(L, "max_redirects", 10),
-        .verify = flag_field(L, "verify", 1),
-        .verify_proxy = flag_field(L, "verify_proxy", 1),
-        .session = text_field(L, "session", NULL),
-        .isolate = flag_field(L, "isolate", 1),
-        .cookies = flag_field(L, "cookies", 0),
-        .http2 = flag_field(L, "http2", 1),
-        .local_dns = flag_field(L, "local_dns", 0),
-    };
-    fetch.body = text_field(L, "body", &fetch.body_size);
-    fetch.headers = headers_field(L);
     const char *why = gyre__transfer_start(ticket->transfer, &fetch);
     if (!why) return 1;
     lua_pushnil(L);
@@ -249,6 +191,11 @@ static int push_failure(lua_State *L, const struct gyre__result *result)
     return 9;
 }
 
+static int push_result(lua_State *L, const struct gyre__transfer *transfer)
+{
+    return transfer->result.failed ? push_failure(L, &transfer->result) : push_response(L, transfer);
+}
+
 static void release(struct ticket *ticket)
 {
     struct gyre__transfer *transfer = ticket->transfer;
@@ -264,8 +211,53 @@ static int net_finish(lua_State *L)
     if (!transfer) return luaL_error(L, "the transfer has been finished already");
 
     gyre__transfer_cancel(transfer);
-    int count = transfer->result.failed ? push_failure(L, &transfer->result) : push_response(L, transfer);
+    int count = push_result(L, transfer);
     release(ticket);
+    return count;
+}
+
+static void on_own_done(struct gyre__transfer *transfer)
+{
+    gyre__task_ready(transfer->owner);
+}
+
+/* stack: url proxy options | terms -> bool, later | nil why. As start and wait, with the transfer in the task itself: a
+ * userdata with a finaliser costs more than all else that is done in Lua for a request. */
+static int net_request(lua_State *L)
+{
+    struct gyre__task *task = gyre__task_current(L, "a request");
+    struct gyre__net *net = gyre__net_of(L);
+    const char *url = luaL_checkstring(L, 1);
+    const char *proxy = luaL_optstring(L, 2, NULL);
+    struct gyre__fetch fetch = {.url = url, .proxy = proxy, .terms = gyre__terms_check(L, 3)};
+
+    if (task->own) return luaL_error(L, "the result of the last request has not been taken");
+    if (!(task->own = gyre__transfer_new(&net->http))) return luaL_error(L, "not enough memory");
+    task->own->owner = task;
+    task->own->done = on_own_done;
+    const char *why = gyre__transfer_start(task->own, &fetch);
+    if (why) {
+        gyre__transfer_delete(task->own);
+        task->own = NULL;
+        lua_pushnil(L);
+        lua_pushstring(L, why);
+        return 2;
+    }
+    if (task->cancelled) gyre__transfer_cancel(task->own);
+    task->transfer = task->own;
+    return gyre__task_wait(task, GYRE__WAIT_TRANSFER);
+}
+
+/* stack: - -> see finish. The result of the task's request. */
+static int net_result(lua_State *L)
+{
+    struct gyre__task *task = gyre__task_current(L, "a request");
+    if (!task->own) return luaL_error(L, "no request has been made");
+
+    gyre__transfer_cancel(task->own);
+    int count = push_result(L, task->own); /* should it raise, the task's end deletes the transfer */
+    gyre__transfer_delete(task->own);
+    task->own = NULL;
     return count;
 }
 
@@ -331,10 +323,12 @@ int gyre__net_luaopen(lua_State *L)
         {"spawn", net_spawn},   {"park", net_park}, {"wake", net_wake}, {"cancel", net_cancel},
         {"sleep", net_sleep},   {"start", net_start}, {"wait", net_wait}, {"finish", net_finish},
         {"head", net_head},     {"body", net_body}, {"now", net_now},   {"stopping", net_stopping},
-        {"readable", net_readable}, {"current", net_current}, {"check", net_check}, {"on_close", net_on_close}, {"forget", net_forget},
+        {"readable", net_readable}, {"current", net_current}, {"check", net_check}, {"on_close", net_on_close},
+        {"forget", net_forget}, {"terms", gyre__terms_make}, {"request", net_request}, {"result", net_result},
         {NULL, NULL},
     };
 
+    gyre__terms_open(L);
     luaL_newmetatable(L, "gyre.content");
     luaL_newmetatable(L, "gyre.transfer");
     lua_pushcfunction(L, transfer_gc);

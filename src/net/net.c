@@ -7,6 +7,9 @@
 
 #include <stdlib.h>
 
+/* Tasks that wake each other go on so often before the loop looks for what happened meanwhile, which is a system call. */
+enum { ROUNDS = 4 };
+
 static char key; /* its address is the registry key of the net */
 
 struct gyre__net *gyre__net_of(lua_State *L)
@@ -26,7 +29,9 @@ static int is_stuck(const struct gyre__net *net)
 
 static void run_tasks(struct gyre__net *net)
 {
-    if (!gyre__tasks_run(net)) uv_idle_stop(&net->idle);
+    int left = 1;
+    for (int i = 0; i < ROUNDS && left && !net->tasks.failed; i++) left = gyre__tasks_run(net);
+    if (!left) uv_idle_stop(&net->idle);
     if (!net->tasks.failed && is_stuck(net)) {
         gyre__host_fail(net->host, "every task of the job waits for another one");
         net->tasks.failed = 1;

@@ -57,67 +57,81 @@ static int has_scope(const char *url)
     return strlen(url) > authority && memchr(url + authority, '%', strcspn(url + authority, "/?#")) != NULL;
 }
 
-/* Who the request is: which connections, TLS sessions and cookies it may use, and where. Returns NULL or why not. */
-static const char *set_identity(struct gyre__transfer *transfer, const struct gyre__fetch *fetch, const char *endpoint,
-                                const char *credentials)
+/* Writes what libcurl shall be told of the identity's proxy into it, once. Returns NULL, or what is wrong. */
+static const char *describe(CURL *easy, struct gyre__identity *identity, const struct gyre_url *url)
 {
-    CURL *easy = transfer->call.easy;
-    struct gyre__http *http = transfer->http;
-    struct gyre__identity *identity =
-        gyre__identity_get(&http->identities, endpoint, fetch->isolate ? credentials : NULL, fetch->session);
-    if (!(transfer->identity = identity)) return "not enough memory";
+    const char *form = strchr(url->host, ':') ? "%s://[%s]:%u" : "%s://%s:%u";
+    const char *scheme = scheme_name(url->scheme, identity->variant);
 
-    int tls = transfer->secure_proxy || strncasecmp(fetch->url, "https:", 6) == 0;
-    CURLSH *share = tls || fetch->cookies ? gyre__identity_share(identity, fetch->cookies) : http->multi.dns;
-    if (!share) return "not enough memory";
-    curl_easy_setopt(easy, CURLOPT_SHARE, share);
-    curl_easy_setopt(easy, CURLOPT_COOKIEFILE, fetch->cookies ? "" : NULL); /* "": the engine on, no file */
-    /* Without the identity's own share (http:, and a redirect to https: may follow) the handle would keep them. */
-    curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, share == http->multi.dns ? 0L : 1L);
-    curl_easy_setopt(easy, CURLOPT_ADDRESS_SCOPE, (long)identity->scope);
-    int scoped = fetch->isolate && (has_scope(fetch->url) || has_scope(endpoint));
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)scoped);
-    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)scoped);
-    transfer->call.shard = identity->shard;
+    if ((url->has_user || url->has_password) && !(identity->credentials = encode_credentials(easy, url)))
+        return "not enough memory";
+    if (asprintf(&identity->endpoint, form, scheme, url->host, (unsigned)url->port) < 0) {
+        identity->endpoint = NULL;
+        return "not enough memory";
+    }
+    gyre__identity_meet(identity);
+    identity->secure = url->scheme == GYRE_HTTPS;
+    identity->socks = url->scheme != GYRE_HTTP && url->scheme != GYRE_HTTPS;
     return NULL;
 }
 
-static const char *set_proxy_parsed(struct gyre__transfer *transfer, const struct gyre__fetch *fetch,
-                                    const struct gyre_url *url)
+static const char *describe_proxy(CURL *easy, struct gyre__identity *identity)
 {
-    CURL *easy = transfer->call.easy;
-    int is_ipv6 = strchr(url->host, ':') != NULL;
-    char endpoint[sizeof url->host + 32];
-    char *credentials = encode_credentials(easy, url);
-
-    if (!credentials) return "not enough memory";
-    snprintf(endpoint, sizeof endpoint, is_ipv6 ? "%s://[%s]:%u" : "%s://%s:%u",
-             scheme_name(url->scheme, fetch->local_dns), url->host, (unsigned)url->port);
-    curl_easy_setopt(easy, CURLOPT_PROXY, endpoint);
-    if (url->has_user || url->has_password) curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, credentials);
-
-    transfer->secure_proxy = url->scheme == GYRE_HTTPS;
-    transfer->socks = url->scheme != GYRE_HTTP && url->scheme != GYRE_HTTPS;
-    const char *why = set_identity(transfer, fetch, endpoint, credentials);
-    explicit_bzero(credentials, strlen(credentials));
-    free(credentials);
+    struct gyre_url url;
+    if (!*identity->proxy) { /* "", not NULL: that is what the environment says */
+        identity->endpoint = strdup("");
+        return identity->endpoint ? NULL : "not enough memory";
+    }
+    const char *why = "the proxy's URL cannot be parsed";
+    if (gyre_url_parse(identity->proxy, &url) == 0) why = describe(easy, identity, &url);
+    explicit_bzero(&url, sizeof url);
+    if (why) identity->forgotten = 1;
     return why;
 }
 
-static const char *set_proxy(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
+/* Which TLS sessions and cookies it may use. */
+static const char *set_share(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
 {
-    struct gyre_url url;
+    CURL *easy = transfer->call.easy;
+    struct gyre__identity *identity = transfer->identity;
+    int cookies = fetch->terms->cookies, tls = identity->secure || strncasecmp(fetch->url, "https:", 6) == 0;
+    CURLSH *common = transfer->http->multi.dns, *share = common;
 
+    if ((tls || cookies) && !(share = gyre__identity_share(identity, cookies))) return "not enough memory";
+    if (share == transfer->share) return NULL;
+    transfer->share = share;
+    curl_easy_setopt(easy, CURLOPT_SHARE, share);
+    if (cookies) curl_easy_setopt(easy, CURLOPT_COOKIEFILE, ""); /* the engine on, no file */
+    /* Without the identity's own share (http:, and a redirect to https: may follow) the handle would keep them. */
+    curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, share == common ? 0L : 1L);
+    return NULL;
+}
+
+/* Who the request is: by which proxy, and which connections, TLS sessions and cookies it may use. */
+static const char *set_identity(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
+{
+    CURL *easy = transfer->call.easy;
+    const struct gyre__terms *terms = fetch->terms;
+    struct gyre__identity *identity = gyre__identity_get(&transfer->http->identities, fetch->proxy ? fetch->proxy : "",
+                                                         terms->session, terms->isolate, terms->local_dns);
+    const char *why = identity ? NULL : "not enough memory";
+
+    transfer->identity = identity;
+    if (why || (!identity->endpoint && (why = describe_proxy(easy, identity)))) return why;
     transfer->proxied = fetch->proxy != NULL;
-    transfer->socks = transfer->secure_proxy = 0;
-    if (!fetch->proxy) {
-        curl_easy_setopt(transfer->call.easy, CURLOPT_PROXY, ""); /* not NULL: that is what the environment says */
-        return set_identity(transfer, fetch, "direct:", "");
+    transfer->socks = identity->socks;
+    transfer->secure_proxy = identity->secure;
+    transfer->call.shard = identity->shard;
+    curl_easy_setopt(easy, CURLOPT_PROXY, identity->endpoint);
+    if (identity->credentials) curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, identity->credentials);
+    curl_easy_setopt(easy, CURLOPT_ADDRESS_SCOPE, (long)identity->scope);
+    int scoped = terms->isolate && (has_scope(fetch->url) || has_scope(identity->endpoint));
+    if (scoped != transfer->scoped) {
+        transfer->scoped = scoped;
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)scoped);
+        curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)scoped);
     }
-    const char *why = "the proxy's URL cannot be parsed";
-    if (gyre_url_parse(fetch->proxy, &url) == 0) why = set_proxy_parsed(transfer, fetch, &url);
-    explicit_bzero(&url, sizeof url);
-    return why;
+    return set_share(transfer, fetch);
 }
 
 static int is_token(const char *text)
@@ -126,23 +140,23 @@ static int is_token(const char *text)
     return length > 0 && length < 32 && text[length] == '\0';
 }
 
-static const char *set_method(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
+static const char *set_method(struct gyre__transfer *transfer, const struct gyre__terms *terms)
 {
     CURL *easy = transfer->call.easy;
-    const char *method = fetch->method ? fetch->method : "GET";
+    const char *method = terms->method ? terms->method : "GET";
 
-    if (strcmp(method, "GET") == 0 && !fetch->body) return NULL;
+    if (strcmp(method, "GET") == 0 && !terms->body) return NULL;
     if (!is_token(method)) return "the method is not a token";
     transfer->reset_needed = 1;
-    if (fetch->body) {
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)fetch->body_size);
-        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, fetch->body);
+    if (terms->body) { /* the terms live as long as the handle is set up by them */
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)terms->body_size);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, terms->body);
     }
     if (strcmp(method, "HEAD") == 0) {
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
     } else if (strcmp(method, "POST") == 0) { /* not a custom one: libcurl then knows what a 303 asks for */
         curl_easy_setopt(easy, CURLOPT_POST, 1L);
-        if (!fetch->body) curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, "");
+        if (!terms->body) curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, "");
     } else {
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
     }
@@ -157,38 +171,19 @@ static int is_http_url(const char *url)
     return 1;
 }
 
-static const char *set_target(CURL *easy, const struct gyre__fetch *fetch)
-{
-    if (!is_http_url(fetch->url)) return "the URL must begin with http:// or https:// and hold no spaces";
-    curl_easy_setopt(easy, CURLOPT_URL, fetch->url);
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, fetch->max_redirects > 0 ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, fetch->max_redirects);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-                     (long)(fetch->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    return NULL;
-}
-
-static void set_headers(struct gyre__transfer *transfer, struct curl_slist *headers)
-{
-    CURL *easy = transfer->call.easy;
-    struct curl_slist *all = curl_slist_append(headers, "Expect:"); /* or a second's wait before a large body */
-
-    transfer->headers = all ? all : headers;
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
-}
-
-static void set_tls(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
+static void set_tls(struct gyre__transfer *transfer, const struct gyre__terms *terms)
 {
     CURL *easy = transfer->call.easy;
 
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, fetch->verify ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, fetch->verify ? 2L : 0L);
-    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, fetch->verify_proxy ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, fetch->verify_proxy ? 2L : 0L);
-    if (!fetch->cacert) return;
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)(terms->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, terms->verify ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, terms->verify ? 2L : 0L);
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, terms->verify_proxy ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, terms->verify_proxy ? 2L : 0L);
+    if (!terms->cacert) return;
     transfer->reset_needed = 1; /* libcurl has no other way back to the system's file */
-    curl_easy_setopt(easy, CURLOPT_CAINFO, fetch->cacert);
-    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, fetch->cacert);
+    curl_easy_setopt(easy, CURLOPT_CAINFO, terms->cacert);
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, terms->cacert);
 }
 
 static long milliseconds(double seconds)
@@ -197,18 +192,28 @@ static long milliseconds(double seconds)
     return seconds <= 0.001 ? 1L : (long)(seconds * 1000.0);
 }
 
-static void set_limits(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
+static void set_limits(CURL *easy, const struct gyre__terms *terms)
 {
-    CURL *easy = transfer->call.easy;
-
-    transfer->max_body = fetch->max_body;
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, milliseconds(fetch->timeout));
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(fetch->connect_timeout));
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, terms->max_redirects > 0 ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, terms->max_redirects);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, milliseconds(terms->timeout));
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(terms->connect_timeout));
     /* Refuses by Content-Length before the first byte; not for HEAD, which announces what it does not send. */
-    int is_head = fetch->method && strcmp(fetch->method, "HEAD") == 0;
-    curl_off_t largest = fetch->max_body > 0 ? (curl_off_t)fetch->max_body : 1; /* 0 would be: no limit */
+    int is_head = terms->method && strcmp(terms->method, "HEAD") == 0;
+    curl_off_t largest = terms->max_body > 0 ? (curl_off_t)terms->max_body : 1; /* 0 would be: no limit */
     curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, is_head ? (curl_off_t)0 : largest);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, transfer->http->in_flight > BUSY ? (long)BUSY_BUFFER : CURL_MAX_WRITE_SIZE);
+}
+
+/* What many requests have in common. Returns NULL, or what is wrong. */
+static const char *set_terms(struct gyre__transfer *transfer, struct gyre__terms *terms)
+{
+    if (transfer->reset_needed) gyre__transfer_setup_once(transfer);
+    gyre__terms_release(transfer->terms);
+    gyre__terms_keep(transfer->terms = terms);
+    curl_easy_setopt(transfer->call.easy, CURLOPT_HTTPHEADER, terms->headers);
+    set_tls(transfer, terms);
+    set_limits(transfer->call.easy, terms);
+    return set_method(transfer, terms);
 }
 
 /* CURLOPT_SSL_CTX_FUNCTION. Changes nothing; that it is called says that the connection has come so far. */
@@ -224,8 +229,11 @@ void gyre__transfer_setup_once(struct gyre__transfer *transfer)
 {
     CURL *easy = transfer->call.easy;
 
+    curl_easy_setopt(easy, CURLOPT_SHARE, NULL); /* which a reset leaves */
     curl_easy_reset(easy);
-    transfer->reset_needed = 0;
+    transfer->reset_needed = transfer->scoped = 0;
+    transfer->share = NULL;
+    transfer->buffer = 0;
     gyre__multi_adopt(&transfer->http->multi, &transfer->call);
     curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* or NO_PROXY in the environment sends requests direct */
     curl_easy_setopt(easy, CURLOPT_PROXYAUTH, (long)CURLAUTH_BASIC);
@@ -251,23 +259,26 @@ void gyre__transfer_setup_once(struct gyre__transfer *transfer)
 
 const char *gyre__transfer_setup(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
 {
-    const char *why;
-
-    set_headers(transfer, fetch->headers);
-    if ((why = set_target(transfer->call.easy, fetch)) || (why = set_method(transfer, fetch))) return why;
-    set_tls(transfer, fetch);
-    set_limits(transfer, fetch);
-    return set_proxy(transfer, fetch);
+    CURL *easy = transfer->call.easy;
+    const char *why = transfer->terms == fetch->terms ? NULL : set_terms(transfer, fetch->terms);
+    if (why) {
+        transfer->reset_needed = 1;
+        return why;
+    }
+    if (!is_http_url(fetch->url)) return "the URL must begin with http:// or https:// and hold no spaces";
+    curl_easy_setopt(easy, CURLOPT_URL, fetch->url);
+    long buffer = transfer->http->in_flight > BUSY ? (long)BUSY_BUFFER : CURL_MAX_WRITE_SIZE;
+    if (buffer != transfer->buffer) curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, transfer->buffer = buffer);
+    return set_identity(transfer, fetch);
 }
 
 void gyre__transfer_forget(struct gyre__transfer *transfer)
 {
     CURL *easy = transfer->call.easy;
 
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
     curl_easy_setopt(easy, CURLOPT_URL, NULL);
-    curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, NULL);
-    curl_easy_setopt(easy, CURLOPT_COOKIEFILE, NULL);
-    curl_easy_setopt(easy, CURLOPT_SHARE, NULL); /* it is the identity's, which may be forgotten */
-    if (transfer->reset_needed) gyre__transfer_setup_once(transfer);
+    if (transfer->identity && transfer->identity->credentials) curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, NULL);
+    if (!transfer->share || transfer->share == transfer->http->multi.dns) return;
+    if (transfer->terms->cookies) curl_easy_setopt(easy, CURLOPT_COOKIEFILE, NULL);
+    curl_easy_setopt(easy, CURLOPT_SHARE, transfer->share = NULL); /* it is the identity's, which may be forgotten */
 }

@@ -7,11 +7,11 @@
 /* Sets what is the same for all requests. For a new easy handle. */
 void gyre__transfer_setup_once(struct gyre__transfer *transfer);
 
-/* Sets the rest and chooses the shard. Returns NULL, or what is wrong with the input. Takes over fetch->headers in
- * any case. */
+/* Sets the rest, of the terms only what is not set yet, and chooses identity and shard. Returns NULL, or what is wrong with
+ * the input. */
 const char *gyre__transfer_setup(struct gyre__transfer *transfer, const struct gyre__fetch *fetch);
 
-/* Leaves nothing of the last request in the handle: no credentials wait in the free list. */
+/* Leaves nothing of the last request in the handle but its terms: no credentials of a proxy wait in the free list. */
 void gyre__transfer_forget(struct gyre__transfer *transfer);
 
 /* CURLOPT_HEADERFUNCTION and CURLOPT_WRITEFUNCTION, in transfer.c. */

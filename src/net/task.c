@@ -152,6 +152,8 @@ static void end(struct gyre__task *task)
     lua_State *L = net->host->L;
 
     gyre__task_stop_poll(task);
+    if (task->own) gyre__transfer_delete(task->own);
+    task->own = NULL;
     if (task->timer) uv_close((uv_handle_t *)task->timer, free_timer);
     task->timer = NULL;
     task->co = NULL;

@@ -52,7 +52,7 @@ size_t gyre__transfer_on_body(char *data, size_t unit, size_t count, void *owner
     struct gyre__transfer *transfer = owner;
     size_t length = unit * count;
 
-    if (length > transfer->max_body - transfer->body_size) {
+    if (length > transfer->terms->max_body - transfer->body_size) {
         transfer->limit = GYRE__LIMIT_BODY;
         return 0;
     }
@@ -102,28 +102,20 @@ static const char *message(const struct gyre__transfer *transfer, CURLcode code)
     return transfer->error[0] ? transfer->error : curl_easy_strerror(code);
 }
 
-static void conclude(struct gyre__transfer *transfer, CURLcode code)
+/* What went wrong, whose fault it was, and the words for it. */
+static void conclude_failure(struct gyre__transfer *transfer, CURLcode code, long header_size)
 {
     CURL *easy = transfer->call.easy;
     struct gyre__result *result = &transfer->result;
-    long proxy_code = small_number(easy, CURLINFO_PROXY_ERROR);
-    long header_size = small_number(easy, CURLINFO_HEADER_SIZE);
 
     /* The headers of an answer to CONNECT do not pass on_header(); libcurl's own limit on them is a bit above ours. */
     if (code != CURLE_OK && transfer->limit == GYRE__LIMIT_NONE && header_size > MAX_HEADERS)
         transfer->limit = GYRE__LIMIT_HEADERS;
-    result->ms = (double)number(easy, CURLINFO_TOTAL_TIME_T) / 1000.0;
-    result->bytes = (uint64_t)(number(easy, CURLINFO_SIZE_DOWNLOAD_T) + number(easy, CURLINFO_SIZE_UPLOAD_T)) +
-                    (uint64_t)(small_number(easy, CURLINFO_REQUEST_SIZE) + header_size);
-    result->status = small_number(easy, CURLINFO_RESPONSE_CODE);
-    result->http = http_version(small_number(easy, CURLINFO_HTTP_VERSION));
     result->connect_code = small_number(easy, CURLINFO_HTTP_CONNECTCODE);
     result->sent = number(easy, CURLINFO_PRETRANSFER_TIME_T) > 0;
-    curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &result->url);
-
     struct gyre__evidence evidence = {
         .code = code,
-        .proxy_code = (CURLproxycode)proxy_code,
+        .proxy_code = (CURLproxycode)small_number(easy, CURLINFO_PROXY_ERROR),
         .connect_code = result->connect_code,
         .status = result->status,
         .redirects = small_number(easy, CURLINFO_REDIRECT_COUNT),
@@ -138,6 +130,21 @@ static void conclude(struct gyre__transfer *transfer, CURLcode code)
     };
     result->failed = gyre__classify(&evidence, &result->failure);
     if (result->failed) result->message = message(transfer, code);
+}
+
+static void conclude(struct gyre__transfer *transfer, CURLcode code)
+{
+    CURL *easy = transfer->call.easy;
+    struct gyre__result *result = &transfer->result;
+    long header_size = small_number(easy, CURLINFO_HEADER_SIZE);
+
+    result->ms = (double)number(easy, CURLINFO_TOTAL_TIME_T) / 1000.0;
+    result->bytes = (uint64_t)(number(easy, CURLINFO_SIZE_DOWNLOAD_T) + number(easy, CURLINFO_SIZE_UPLOAD_T)) +
+                    (uint64_t)(small_number(easy, CURLINFO_REQUEST_SIZE) + header_size);
+    result->status = small_number(easy, CURLINFO_RESPONSE_CODE);
+    result->http = http_version(small_number(easy, CURLINFO_HTTP_VERSION));
+    curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &result->url);
+    if (code != CURLE_OK || result->status == 407) conclude_failure(transfer, code, header_size);
 }
 
 static void on_done(struct gyre__call *call, CURLcode code)
@@ -156,8 +163,6 @@ static void reset(struct gyre__transfer *transfer)
         transfer->body = NULL;
         transfer->body_room = 0;
     }
-    curl_slist_free_all(transfer->headers);
-    transfer->headers = NULL;
     gyre__identity_put(&transfer->http->identities, transfer->identity);
     transfer->identity = NULL;
     transfer->head_size = transfer->body_size = transfer->head_seen = 0;
@@ -171,7 +176,7 @@ static void reset(struct gyre__transfer *transfer)
 static void destroy(struct gyre__transfer *transfer)
 {
     if (transfer->call.easy) curl_easy_cleanup(transfer->call.easy);
-    curl_slist_free_all(transfer->headers);
+    gyre__terms_release(transfer->terms);
     free(transfer->head);
     free(transfer->body);
     free(transfer);

@@ -10,6 +10,7 @@
 #include "classify.h"
 #include "identity.h"
 #include "multi.h"
+#include "terms.h"
 
 struct gyre__transfer;
 
@@ -24,22 +25,9 @@ struct gyre__http {
 
 /* What to fetch. Texts are copied or used before start returns. */
 struct gyre__fetch {
-    const char *method;            /* token; NULL: GET */
     const char *url;
     const char *proxy;             /* URL with credentials; NULL: direct */
-    const char *body;              /* NULL: none */
-    size_t body_size;
-    struct curl_slist *headers;    /* "Name: value"; taken over by start, in any case */
-    const char *cacert;            /* file; NULL: the system's */
-    const char *session;           /* whose request it is, beside the proxy; NULL: nobody's in particular */
-    double timeout, connect_timeout; /* seconds, > 0 */
-    uint64_t max_body;             /* bytes, after decompression */
-    long max_redirects;            /* 0: a redirect is a response like any other */
-    int verify, verify_proxy;      /* TLS certificates */
-    int isolate;                   /* keep the identity apart from others: see identity.h */
-    int cookies;                   /* keep and send them, by identity */
-    int http2;                     /* offer HTTP/2 over TLS */
-    int local_dns;                 /* look names up here for socks4 and socks5, not there */
+    struct gyre__terms *terms;
 };
 
 /* How it went. `failed` decides which of the two groups counts. */
@@ -63,14 +51,17 @@ struct gyre__transfer {
     struct gyre__transfer *next; /* in the free list */
     void (*done)(struct gyre__transfer *transfer);
     void *owner;
-    struct curl_slist *headers;
+    struct gyre__terms *terms; /* that the easy handle is set up by; NULL: none */
+    /* What else it is set to: */
+    CURLSH *share;
+    long buffer;
+    int scoped;
     char *head, *body;
     size_t head_size, head_room, body_size, body_room, head_seen;
-    uint64_t max_body;
     enum gyre__limit limit;
     int proxied, socks, secure_proxy;
     int tls_begun;    /* the first TLS handshake of a connection made for it has begun */
-    int reset_needed; /* rare options were set, which are easier forgotten all at once */
+    int reset_needed; /* the terms have rare options, which are easier forgotten all at once */
     struct gyre__result result;
     char error[CURL_ERROR_SIZE];
 };

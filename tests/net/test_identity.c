@@ -11,26 +11,26 @@
 
 #include "net/identity.h"
 
-static struct gyre__identity *get(struct gyre__identities *table, const char *endpoint, const char *credentials, const char *session)
+static struct gyre__identity *get(struct gyre__identities *table, const char *proxy, const char *session, int apart)
 {
-    struct gyre__identity *identity = gyre__identity_get(table, endpoint, credentials, session);
+    struct gyre__identity *identity = gyre__identity_get(table, proxy, session, apart, 0);
     assert_non_null(identity);
     return identity;
 }
 
 /* Gets it and puts it back; only for comparing. */
-static struct gyre__identity *touch(struct gyre__identities *table, const char *endpoint, const char *credentials, const char *session)
+static struct gyre__identity *touch(struct gyre__identities *table, const char *proxy, const char *session, int apart)
 {
-    struct gyre__identity *identity = get(table, endpoint, credentials, session);
+    struct gyre__identity *identity = get(table, proxy, session, apart);
     gyre__identity_put(table, identity);
     return identity;
 }
 
 static void test_told_apart(void **state)
 {
-    static const char *const texts[][3] = {
-        {"http://h:1", "a:b", NULL}, {"http://h:2", "a:b", NULL}, {"https://h:1", "a:b", NULL}, {"http://h:1", "a:c", NULL},
-        {"http://h:1", ":", NULL},   {"http://h:1", "a:b", "s"},  {"http://h:1", "a:b", "t"},
+    static const char *const texts[][2] = {
+        {"http://a:b@h:1", NULL}, {"http://a:b@h:2", NULL}, {"https://a:b@h:1", NULL}, {"http://a:c@h:1", NULL},
+        {"http://h:1", NULL},     {"http://a:b@h:1", "s"},  {"http://a:b@h:1", "t"},   {"", NULL}, {"", "s"},
     };
     enum { N = sizeof texts / sizeof *texts };
     struct gyre__identities table;
@@ -39,31 +39,34 @@ static void test_told_apart(void **state)
     (void)state;
     gyre__identities_init(&table, 1000);
     for (size_t i = 0; i < N; i++) {
-        found[i] = touch(&table, texts[i][0], texts[i][1], texts[i][2]);
+        found[i] = touch(&table, texts[i][0], texts[i][1], 1);
         assert_true(found[i]->scope >= 0x80000000u && found[i]->scope < UINT32_MAX);
         for (size_t k = 0; k < i; k++) {
             assert_ptr_not_equal(found[i], found[k]);
             assert_int_not_equal(found[i]->scope, found[k]->scope);
         }
     }
-    for (size_t i = 0; i < N; i++) assert_ptr_equal(touch(&table, texts[i][0], texts[i][1], texts[i][2]), found[i]);
+    for (size_t i = 0; i < N; i++) assert_ptr_equal(touch(&table, texts[i][0], texts[i][1], 1), found[i]);
+    struct gyre__identity *variant = gyre__identity_get(&table, texts[0][0], NULL, 1, 1);
+    assert_ptr_not_equal(variant, found[0]);
+    gyre__identity_put(&table, variant);
     gyre__identities_clear(&table);
 }
 
-/* Not kept apart: one an endpoint, without a scope, and everything shared by all. */
+/* Not kept apart: no scope, and everything shared by all. */
 static void test_together(void **state)
 {
     struct gyre__identities table;
 
     (void)state;
     gyre__identities_init(&table, 1000);
-    struct gyre__identity *one = touch(&table, "http://h:1", NULL, "s"), *other = touch(&table, "http://h:2", NULL, NULL);
-    assert_ptr_equal(touch(&table, "http://h:1", NULL, NULL), one);
+    struct gyre__identity *one = touch(&table, "http://h:1", "s", 0), *other = touch(&table, "http://h:2", NULL, 0);
     assert_int_equal(one->scope, 0);
     assert_int_equal(other->scope, 0);
     assert_ptr_equal(gyre__identity_share(one, 0), gyre__identity_share(other, 0));
     assert_ptr_equal(gyre__identity_share(one, 1), gyre__identity_share(other, 1));
-    struct gyre__identity *apart = touch(&table, "http://h:1", ":", NULL);
+    struct gyre__identity *apart = touch(&table, "http://h:1", "s", 1);
+    assert_ptr_not_equal(apart, one);
     assert_ptr_not_equal(gyre__identity_share(one, 0), gyre__identity_share(apart, 0));
     assert_ptr_not_equal(gyre__identity_share(apart, 0), gyre__identity_share(apart, 1));
     assert_ptr_equal(gyre__identity_share(apart, 0), gyre__identity_share(apart, 0));
@@ -83,7 +86,7 @@ static void test_many(void **state)
     gyre__identities_init(&table, IDLE);
     for (int i = 0; i < N; i++) {
         snprintf(session, sizeof session, "s%d", i);
-        used[i] = get(&table, "http://h:1", ":", session);
+        used[i] = get(&table, "http://h:1", session, 1);
         counts[used[i]->shard]++;
     }
     for (int i = 0; i < GYRE__SHARDS; i++) assert_int_equal(counts[i], N / GYRE__SHARDS);
@@ -91,8 +94,8 @@ static void test_many(void **state)
     uint32_t gone = used[0]->scope, kept = used[N - 1]->scope;
     for (int i = 0; i < N; i++) gyre__identity_put(&table, used[i]);
     assert_int_equal(table.count, IDLE);
-    assert_int_equal(touch(&table, "http://h:1", ":", "s4095")->scope, kept); /* used last */
-    assert_int_not_equal(touch(&table, "http://h:1", ":", "s0")->scope, gone);
+    assert_int_equal(touch(&table, "http://h:1", "s4095", 1)->scope, kept); /* used last */
+    assert_int_not_equal(touch(&table, "http://h:1", "s0", 1)->scope, gone);
     gyre__identities_clear(&table);
 }
 
@@ -103,15 +106,15 @@ static void test_forget(void **state)
 
     (void)state;
     gyre__identities_init(&table, 1000);
-    struct gyre__identity *busy = get(&table, "http://h:1", ":", "cart");
-    uint32_t scopes[] = {busy->scope, touch(&table, "http://h:2", ":", "cart")->scope};
-    uint32_t other = touch(&table, "http://h:1", ":", "cart2")->scope, nobody = touch(&table, "http://h:1", ":", NULL)->scope;
+    struct gyre__identity *busy = get(&table, "http://h:1", "cart", 1);
+    uint32_t scopes[] = {busy->scope, touch(&table, "http://h:2", "cart", 1)->scope};
+    uint32_t other = touch(&table, "http://h:1", "cart2", 1)->scope, nobody = touch(&table, "http://h:1", NULL, 1)->scope;
     gyre__identities_forget(&table, "cart");
     gyre__identities_forget(&table, "");
-    assert_int_not_equal(touch(&table, "http://h:1", ":", "cart")->scope, scopes[0]);
-    assert_int_not_equal(touch(&table, "http://h:2", ":", "cart")->scope, scopes[1]);
-    assert_int_equal(touch(&table, "http://h:1", ":", "cart2")->scope, other);
-    assert_int_equal(touch(&table, "http://h:1", ":", NULL)->scope, nobody);
+    assert_int_not_equal(touch(&table, "http://h:1", "cart", 1)->scope, scopes[0]);
+    assert_int_not_equal(touch(&table, "http://h:2", "cart", 1)->scope, scopes[1]);
+    assert_int_equal(touch(&table, "http://h:1", "cart2", 1)->scope, other);
+    assert_int_equal(touch(&table, "http://h:1", NULL, 1)->scope, nobody);
     assert_int_equal(table.count, 5);
     assert_non_null(gyre__identity_share(busy, 1));
     gyre__identity_put(&table, busy);

@@ -1,0 +1,121 @@
+/*
+ * lua_terms.c: from a table of options to the terms of requests (terms.h). lua/gyre/request.lua checks the options; here
+ * what is of another type counts as not said.
+ *
+ * Owns the userdata "gyre.terms", which holds one reference.
+ */
+#include "lua_terms.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The readers below take a plain table, whose fields raise nothing. */
+static char *text_field(lua_State *L, int index, const char *name, size_t *size)
+{
+    char *copy = NULL;
+    size_t length = 0;
+
+    lua_getfield(L, index, name); /* stack: ... text */
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &length) : NULL;
+    if (text && (copy = malloc(length + 1))) memcpy(copy, text, length + 1);
+    if (size) *size = copy ? length : 0;
+    lua_pop(L, 1);
+    return copy;
+}
+
+static double number_field(lua_State *L, int index, const char *name, double otherwise)
+{
+    lua_getfield(L, index, name);
+    double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : otherwise;
+    lua_pop(L, 1);
+    return value;
+}
+
+static int flag_field(lua_State *L, int index, const char *name, int otherwise)
+{
+    lua_getfield(L, index, name);
+    int value = lua_isnil(L, -1) ? otherwise : lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+/* options.headers: a list of "Name: value". */
+static struct curl_slist *headers_field(lua_State *L, int index)
+{
+    struct curl_slist *list = curl_slist_append(NULL, "Expect:"); /* or a second's wait before a large body */
+
+    lua_getfield(L, index, "headers"); /* stack: ... headers */
+    int count = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0;
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, i); /* stack: ... headers line */
+        const char *line = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+        struct curl_slist *longer = line ? curl_slist_append(list, line) : NULL;
+        if (longer) list = longer;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return list;
+}
+
+static void read(lua_State *L, int index, struct gyre__terms *terms)
+{
+    terms->method = text_field(L, index, "method", NULL);
+    terms->body = text_field(L, index, "body", &terms->body_size);
+    terms->cacert = text_field(L, index, "cacert", NULL);
+    terms->session = text_field(L, index, "session", NULL);
+    terms->headers = headers_field(L, index);
+    terms->timeout = number_field(L, index, "timeout", terms->timeout);
+    terms->connect_timeout = number_field(L, index, "connect_timeout", terms->connect_timeout);
+    terms->max_body = (uint64_t)number_field(L, index, "max_body", (double)terms->max_body);
+    terms->max_redirects = (long)number_field(L, index, "max_redirects", (double)terms->max_redirects);
+    terms->verify = flag_field(L, index, "verify", terms->verify);
+    terms->verify_proxy = flag_field(L, index, "verify_proxy", terms->verify_proxy);
+    terms->isolate = flag_field(L, index, "isolate", terms->isolate);
+    terms->cookies = flag_field(L, index, "cookies", terms->cookies);
+    terms->http2 = flag_field(L, index, "http2", terms->http2);
+    terms->local_dns = flag_field(L, index, "local_dns", terms->local_dns);
+}
+
+/* stack: ... -> ... terms */
+static struct gyre__terms *push(lua_State *L, int options)
+{
+    struct gyre__terms **holder = lua_newuserdata(L, sizeof(struct gyre__terms *));
+
+    *holder = NULL;
+    luaL_getmetatable(L, "gyre.terms");
+    lua_setmetatable(L, -2);
+    if (!(*holder = gyre__terms_new())) luaL_error(L, "not enough memory");
+    read(L, options, *holder);
+    return *holder;
+}
+
+int gyre__terms_make(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    push(L, 1);
+    return 1;
+}
+
+struct gyre__terms *gyre__terms_check(lua_State *L, int index)
+{
+    if (!lua_istable(L, index)) return *(struct gyre__terms **)luaL_checkudata(L, index, "gyre.terms");
+    struct gyre__terms *terms = push(L, index);
+    lua_replace(L, index);
+    return terms;
+}
+
+/* __gc. stack: terms -> - */
+static int terms_gc(lua_State *L)
+{
+    gyre__terms_release(*(struct gyre__terms **)lua_touserdata(L, 1));
+    return 0;
+}
+
+void gyre__terms_open(lua_State *L)
+{
+    luaL_newmetatable(L, "gyre.terms");
+    lua_pushcfunction(L, terms_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+}

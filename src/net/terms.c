@@ -1,0 +1,44 @@
+/*
+ * terms.c: life of terms.h. Owns the texts and the list of headers. One thread.
+ */
+#include "terms.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct gyre__terms *gyre__terms_new(void)
+{
+    struct gyre__terms *terms = calloc(1, sizeof *terms);
+    if (!terms) return NULL;
+    *terms = (struct gyre__terms){
+        .references = 1,
+        .timeout = 30.0,
+        .connect_timeout = 10.0,
+        .max_body = 32 << 20,
+        .max_redirects = 10,
+        .verify = 1,
+        .verify_proxy = 1,
+        .isolate = 1,
+        .http2 = 1,
+    };
+    return terms;
+}
+
+void gyre__terms_keep(struct gyre__terms *terms)
+{
+    terms->references++;
+}
+
+void gyre__terms_release(struct gyre__terms *terms)
+{
+    if (!terms || --terms->references > 0) return;
+    for (struct curl_slist *header = terms->headers; header; header = header->next)
+        explicit_bzero(header->data, strlen(header->data)); /* may be of credentials */
+    curl_slist_free_all(terms->headers);
+    if (terms->body) explicit_bzero(terms->body, terms->body_size);
+    free(terms->body);
+    free(terms->method);
+    free(terms->cacert);
+    free(terms->session);
+    free(terms);
+}
