@@ -194,20 +194,42 @@ static size_t put(char *buffer, size_t size, size_t at, const char *text)
     return at + n;
 }
 
+static size_t put_char(char *buffer, size_t size, size_t at, char c)
+{
+    if (at + 1 < size) {
+        buffer[at] = c;
+        buffer[at + 1] = 0;
+    }
+    return at + 1;
+}
+
 static size_t put_encoded(char *buffer, size_t size, size_t at, const char *text)
 {
+    static const char digits[] = "0123456789ABCDEF";
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        char escape[4];
-        snprintf(escape, sizeof escape, is_alnum(c) || strchr("-._~", c) ? "%c" : "%%%02X", c);
-        at = put(buffer, size, at, escape);
+        if (is_alnum(c) || strchr("-._~", c)) {
+            at = put_char(buffer, size, at, (char)c);
+            continue;
+        }
+        at = put_char(buffer, size, at, '%');
+        at = put_char(buffer, size, at, digits[c >> 4]);
+        at = put_char(buffer, size, at, digits[c & 15]);
     }
     return at;
 }
 
+static size_t put_number(char *buffer, size_t size, size_t at, uint32_t number)
+{
+    char text[12], *digit = text + sizeof text - 1;
+    *digit = 0;
+    do *--digit = (char)('0' + number % 10);
+    while (number /= 10);
+    return put(buffer, size, at, digit);
+}
+
 int gyre__url_format(const struct gyre_url *url, bool credentials, char *buffer, size_t size)
 {
-    char port[16];
     size_t at = 0;
     uint32_t scheme = url->scheme >= GYRE_HTTP && url->scheme <= GYRE_SOCKS5H ? url->scheme : GYRE_HTTP;
     at = put(buffer, size, at, schemes[scheme - 1].name);
@@ -222,9 +244,10 @@ int gyre__url_format(const struct gyre_url *url, bool credentials, char *buffer,
     }
     bool bracket = strchr(url->host, ':') != NULL;
     at = put(buffer, size, at, bracket ? "[" : "");
-    for (const char *c = url->host; *c; c++) at = put(buffer, size, at, *c == '%' ? "%25" : (char[]){*c, 0});
-    snprintf(port, sizeof port, "%s:%u", bracket ? "]" : "", url->port);
-    at = put(buffer, size, at, port);
+    for (const char *c = url->host; *c; c++)
+        at = *c == '%' ? put(buffer, size, at, "%25") : put_char(buffer, size, at, *c);
+    at = put(buffer, size, at, bracket ? "]:" : ":");
+    at = put_number(buffer, size, at, url->port);
     if (at >= size) return gyre__fail(GYRE_EINVALID, "the URL needs %zu bytes, the buffer has %zu", at + 1, size);
     return (int)at;
 }

@@ -25,6 +25,12 @@
 #include "lua_terms.h"
 #include "net.h"
 
+/* Every function below has the net as its upvalue. */
+static struct gyre__net *net_of(lua_State *L)
+{
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
+
 struct ticket {
     struct gyre__transfer *transfer; /* NULL once finished */
     struct gyre__task *waiter;
@@ -45,7 +51,7 @@ static int net_spawn(lua_State *L)
 /* stack: [seconds] -> bool, later */
 static int net_park(lua_State *L)
 {
-    struct gyre__task *task = gyre__task_current(L, "park");
+    struct gyre__task *task = gyre__task_current(net_of(L), L, "park");
     double seconds = luaL_optnumber(L, 1, HUGE_VAL);
 
     luaL_argcheck(L, seconds >= 0, 1, "seconds, not negative, expected");
@@ -68,14 +74,14 @@ static int net_wake(lua_State *L)
 /* stack: - -> task */
 static int net_current(lua_State *L)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, gyre__task_current(L, "this")->anchor);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, gyre__task_current(net_of(L), L, "this")->anchor);
     return 1;
 }
 
 /* stack: what -> - */
 static int net_check(lua_State *L)
 {
-    gyre__task_current(L, luaL_checkstring(L, 1));
+    gyre__task_current(net_of(L), L, luaL_checkstring(L, 1));
     return 0;
 }
 
@@ -91,7 +97,7 @@ static int net_sleep(lua_State *L)
 {
     double seconds = luaL_checknumber(L, 1);
     luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "seconds, not negative, expected");
-    struct gyre__task *task = gyre__task_current(L, "sleep");
+    struct gyre__task *task = gyre__task_current(net_of(L), L, "sleep");
     task->wakeable = 0;
     return gyre__task_sleep(task, seconds);
 }
@@ -103,7 +109,7 @@ static int net_readable(lua_State *L)
     double seconds = luaL_checknumber(L, 2);
     luaL_argcheck(L, fd >= 0, 1, "a descriptor expected");
     luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 2, "seconds, not negative, expected");
-    return gyre__task_readable(gyre__task_current(L, "readable"), fd, seconds);
+    return gyre__task_readable(gyre__task_current(net_of(L), L, "readable"), fd, seconds);
 }
 
 static void on_done(struct gyre__transfer *transfer)
@@ -116,7 +122,7 @@ static void on_done(struct gyre__transfer *transfer)
 /* stack: url proxy options | terms -> transfer | nil why */
 static int net_start(lua_State *L)
 {
-    struct gyre__net *net = gyre__net_of(L);
+    struct gyre__net *net = net_of(L);
     const char *url = luaL_checkstring(L, 1);
     const char *proxy = luaL_optstring(L, 2, NULL);
     struct gyre__fetch fetch = {.url = url, .proxy = proxy, .terms = gyre__terms_check(L, 3)}; /* stack: url proxy terms */
@@ -140,7 +146,7 @@ static int net_start(lua_State *L)
 static int net_wait(lua_State *L)
 {
     struct ticket *ticket = luaL_checkudata(L, 1, "gyre.transfer");
-    struct gyre__task *task = gyre__task_current(L, "a request");
+    struct gyre__task *task = gyre__task_current(net_of(L), L, "a request");
 
     if (!ticket->transfer || ticket->done) return 0;
     if (task->cancelled) gyre__transfer_cancel(ticket->transfer);
@@ -225,8 +231,8 @@ static void on_own_done(struct gyre__transfer *transfer)
  * userdata with a finaliser costs more than all else that is done in Lua for a request. */
 static int net_request(lua_State *L)
 {
-    struct gyre__task *task = gyre__task_current(L, "a request");
-    struct gyre__net *net = gyre__net_of(L);
+    struct gyre__task *task = gyre__task_current(net_of(L), L, "a request");
+    struct gyre__net *net = net_of(L);
     const char *url = luaL_checkstring(L, 1);
     const char *proxy = luaL_optstring(L, 2, NULL);
     struct gyre__fetch fetch = {.url = url, .proxy = proxy, .terms = gyre__terms_check(L, 3)};
@@ -251,7 +257,7 @@ static int net_request(lua_State *L)
 /* stack: - -> see finish. The result of the task's request. */
 static int net_result(lua_State *L)
 {
-    struct gyre__task *task = gyre__task_current(L, "a request");
+    struct gyre__task *task = gyre__task_current(net_of(L), L, "a request");
     if (!task->own) return luaL_error(L, "no request has been made");
 
     gyre__transfer_cancel(task->own);
@@ -294,21 +300,21 @@ static int net_now(lua_State *L)
 /* stack: - -> bool */
 static int net_stopping(lua_State *L)
 {
-    lua_pushboolean(L, gyre__net_of(L)->draining);
+    lua_pushboolean(L, net_of(L)->draining);
     return 1;
 }
 
 /* stack: session -> - */
 static int net_forget(lua_State *L)
 {
-    gyre__identities_forget(&gyre__net_of(L)->http.identities, luaL_checkstring(L, 1));
+    gyre__identities_forget(&net_of(L)->http.identities, luaL_checkstring(L, 1));
     return 0;
 }
 
 /* stack: function -> - */
 static int net_on_close(lua_State *L)
 {
-    struct gyre__net *net = gyre__net_of(L);
+    struct gyre__net *net = net_of(L);
     luaL_checktype(L, 1, LUA_TFUNCTION);
     luaL_unref(L, LUA_REGISTRYINDEX, net->on_close);
     lua_settop(L, 1);
@@ -335,7 +341,8 @@ int gyre__net_luaopen(lua_State *L)
     lua_setfield(L, -2, "__gc");
     lua_newtable(L);
     for (const luaL_Reg *entry = functions; entry->name; entry++) {
-        lua_pushcfunction(L, entry->func);
+        lua_pushlightuserdata(L, gyre__net_of(L));
+        lua_pushcclosure(L, entry->func, 1);
         lua_setfield(L, -2, entry->name);
     }
     return 1;

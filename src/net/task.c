@@ -72,9 +72,8 @@ int gyre__task_spawn(lua_State *L)
     return 1;
 }
 
-struct gyre__task *gyre__task_current(lua_State *L, const char *what)
+struct gyre__task *gyre__task_current(struct gyre__net *net, lua_State *L, const char *what)
 {
-    struct gyre__net *net = gyre__net_of(L);
     struct gyre__task *task = net->tasks.current;
     if (!task || task->co != L)
         luaL_error(L, "%s would suspend a coroutine that only you resume: use gyre.spawn instead of coroutine.*", what);

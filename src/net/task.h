@@ -51,7 +51,7 @@ void gyre__tasks_init(struct gyre__tasks *tasks);
 int gyre__task_spawn(lua_State *L);
 
 /* The task that runs on L; raises when L is a coroutine of the script's own, which nobody would resume. */
-struct gyre__task *gyre__task_current(lua_State *L, const char *what);
+struct gyre__task *gyre__task_current(struct gyre__net *net, lua_State *L, const char *what);
 
 /* End of a C function: suspends the current task until it is made ready. It returns true, or false when the wait
  * was cut short. */
