@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# docs/requests.md does what it says: every example in it is run, in order, against a fixture.
+# shellcheck source=tests/integration/harness.sh
+. "$(dirname "$0")/harness.sh"
+
+DOC=$ROOT/docs/requests.md
+
+start() {
+    peers_fixture origin || exit 1
+    SITE=http://a.test:$peer_port
+    local name
+    for name in one two three; do
+        peers_fixture "$name" || exit 1
+        echo "http://127.0.0.1:$peer_port"
+    done >"$PEERS_DIR/proxies.txt"
+}
+
+# example N WANT: the Nth block of Lua, run with a list of proxies and a site, prints this
+example() {
+    awk -v n="$1" '$0 == "```" { inside = 0 } inside { print } $0 == "```lua" { inside = ++seen == n }' "$DOC" >"$DIR/example.lua"
+    gyre run "$DIR/example.lua" "$PEERS_DIR/proxies.txt" "$SITE"
+    exits 0
+    same "output of example $1" "$2" "$(cat "$OUT")"
+}
+
+test_get() { example 1 $'404\tok\t1\nnil\tprotocol\tproxy\tproxy_bad'; }
+test_map() { example 2 20; }
+test_judges() { example 3 $'ok\ntarget_bad\nok'; }
+test_session() { example 4 $'true\ttrue\nnil'; }
+test_templates() {
+    local session
+    session=$(LUA_PATH="$ROOT/lua/?.lua;;" luajit -e 'io.write(require("gyre.template").hash("cart-17", "hex", 8))')
+    example 5 "http://customer-X:secret@192.0.2.1:7000
+http://customer-X-cc-de-sessid-$session:secret@192.0.2.1:7000"
+}
+
+test_every_example_is_tested() { same "examples" 5 "$(grep -c '^```lua' "$DOC")"; }
+
+# What the tables name exists: each option of a request, each judge.
+test_options_are_those_of_the_code() {
+    local option
+    for option in method headers body timeout connect_timeout tries wait max_body follow verify verify_proxy cacert http2 \
+        judge cookies isolate local_dns job; do
+        grep -q "^  $option = \"" "$ROOT/lua/gyre/request.lua" || fail "$option is no option"
+        grep -q "\`$option\`" "$DOC" || fail "$option is not in the manual"
+    done
+    same "options" "18" "$(awk '/^local TYPES = {/ { inside = 1; next } /^}/ { inside = 0 } inside' "$ROOT/lua/gyre/request.lua" | wc -l)"
+}
+
+harness_begin
+start
+harness_run "$@"
