@@ -102,6 +102,17 @@ function steps.precedence()
   same("a table's", "banned", verdict { job = job, judge = { [500] = "banned" }, tries = 1 })
   same("none for this status", "ok", verdict { job = job, judge = { [404] = "banned" } })
   same("a function's nil", "ok", verdict { job = job, judge = function() end })
+  local strategy = {
+    name = "judging",
+    select = function(_, view) return view:random() end,
+    judge = function(self, asked, response)
+      return response.status == 500 and asked.method == self.method and "banned" or nil
+    end,
+    method = "GET",
+  }
+  same("the strategy's", "banned", verdict { strategy = strategy, tries = 1 })
+  same("the job's before the strategy's", "ok", verdict { strategy = strategy, job = job })
+  same("the strategy's nil", "ok", assert(pool:get(url("a.test", ""), { strategy = strategy })).verdict)
   for _, bad in ipairs { "nonsense", 7, { [1] = 2 } } do
     local called, why = pcall(pool.get, pool, url("a.test", ""), { judge = bad })
     assert(not called and tostring(why):find("judge", 1, true), why)
