@@ -112,6 +112,16 @@ test_sessions_of_a_pool() {
     same "cookies after close" '"-"' "$(awk '$3 == "again" { print $4 }' "$LOG")"
 }
 
+# 600 identities leave a connection each; there are descriptors for a third of them. TLS, so that nginx keeps them open.
+test_idle_connections_give_way() {
+    (
+        ulimit -n 400
+        leaks many
+    ) || exit 1
+    same "requests" 600 "$(wc -l <"$LOG")"
+    same "connections" 600 "$(connections)"
+}
+
 harness_begin
 start
 harness_run "$@"

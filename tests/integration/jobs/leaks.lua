@@ -89,4 +89,11 @@ function steps.sessions()
   assert(pool:stats().active == 0)
 end
 
+-- More identities than there are descriptors.
+function steps.many()
+  for i = 1, 600 do
+    get("direct", i, { session = "s" .. i })
+  end
+end
+
 steps[step]()
