@@ -110,7 +110,7 @@ main() {
         1) rounds 20000 1 "$ORIGIN" bare map ;;
         100) rounds 60000 100 "$ORIGIN" bare map ;;
         1000) rounds 60000 1000 "$ORIGIN" bare map ;;
-        10000) rounds 60000 10000 "$ORIGIN" bare map ;;
+        10000) rounds 40000 10000 "$ORIGIN" bare map ;;
         many) many ;;
         tls) tls ;;
         npm)

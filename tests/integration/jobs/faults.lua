@@ -11,7 +11,7 @@ for _, pair in ipairs(arg) do
 end
 
 -- Of a request, seconds: of those that are to run into it, and of the others, on a busy machine.
-local SHORT, LONG = 1, 20
+local SHORT, LONG = 3, 20
 local PATIENCE = 10 -- beyond which a limit has not held
 
 -- What, proxy (scheme and name), target (scheme and path), outcome (kind, where, verdict; or status, verdict), options.
@@ -48,7 +48,7 @@ local ROWS = {
   { "403 to CONNECT", "http s403", "https /", "connect proxy proxy_bad" },
   { "502 to CONNECT", "http s502", "https /", "connect proxy proxy_bad" },
   { "503 to CONNECT", "http s503", "https /", "connect proxy proxy_bad" },
-  { "504 to CONNECT", "http s504", "https /", "timeout target target_bad", { timeout = LONG } },
+  { "504 to CONNECT", "http s504", "https /", "timeout target target_bad", { timeout = LONG, connect_timeout = LONG } },
   -- Without a tunnel nobody can tell whose 5xx it is.
   { "502", "http s502", "http /", "502 target_bad" },
   { "503", "http s503", "http /", "503 target_bad" },
