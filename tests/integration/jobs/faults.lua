@@ -11,7 +11,7 @@ for _, pair in ipairs(arg) do
 end
 
 -- Of a request, seconds: of those that are to run into it, and of the others, on a busy machine.
-local SHORT, LONG = 3, 20
+local SHORT, LONG = 2, 20
 local PATIENCE = 10 -- beyond which a limit has not held
 
 -- What, proxy (scheme and name), target (scheme and path), outcome (kind, where, verdict; or status, verdict), options.
@@ -105,12 +105,15 @@ local function complain(row, ...)
   print(row[1] .. ":", ...)
 end
 
-local function check(row)
+local function open(row)
   local scheme, name = row[2]:match "^(%S+) (%S+)$"
-  local pool = assert(gyre.open {
+  return assert(gyre.open {
     proxies = { scheme .. "://127.0.0.1:" .. assert(ports[name], name) },
     max_proxies = 64, max_leases = 64, max_sessions = 64, max_bans = 64,
   })
+end
+
+local function check(row, pool)
   local timeout = row[4]:find "^timeout" and SHORT or LONG
   local options = { timeout = timeout, connect_timeout = timeout, tries = 1, verify = false, verify_proxy = false }
   for option, value in pairs(row[5] or {}) do
@@ -131,9 +134,12 @@ local function check(row)
   pool:close()
 end
 
-local tasks = {}
+local pools, tasks = {}, {}
+for i, row in ipairs(ROWS) do -- before any request: its time must not pass meanwhile
+  pools[i] = open(row)
+end
 for i, row in ipairs(ROWS) do
-  tasks[i] = gyre.spawn(check, row)
+  tasks[i] = gyre.spawn(check, row, pools[i])
 end
 for _, each in ipairs(tasks) do
   each:join()
