@@ -47,6 +47,12 @@ test_options_are_those_of_the_code() {
     same "options" "18" "$(awk '/^local TYPES = {/ { inside = 1; next } /^}/ { inside = 0 } inside' "$ROOT/lua/gyre/request.lua" | wc -l)"
 }
 
+# The benchmark that docs/performance.md has its figures from, in small.
+test_benchmark_of_requests() {
+    REQUESTS=300 ROUNDS=1 timeout 60 "$ROOT/tests/bench/net/run.sh" 100 tls >"$OUT" 2>"$ERR" || fail "$(cat "$OUT" "$ERR")"
+    same "lines without an error" 3 "$(grep -c 'errors 0 ' "$OUT")"
+}
+
 harness_begin
 start
 harness_run "$@"

@@ -11,7 +11,7 @@
 #   tls          a new, verified TLS connection for every request
 #   npm          undici and @crawlee/http, 100 in flight; installs them into build/bench-npm
 #
-# ROUNDS=3. Needs a build with tests: build/release/gyre, net-peer, net-bare.
+# ROUNDS=3; REQUESTS, a round. Needs a build with tests: build/release/gyre, net-peer, net-bare.
 set -u
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 BUILD=${GYRE_BUILD:-$ROOT/build/release}
@@ -89,7 +89,7 @@ tls() {
     peers_nginx tls "$PEERS_DIR/files" tls || exit 1
     local i
     for ((i = 0; i < ROUNDS; i++)); do
-        CLOSE=1 CACERT=$PEERS_DIR/tls/cert.pem map 3000 20 "https://127.0.0.1:$peer_port/page"
+        CLOSE=1 CACERT=$PEERS_DIR/tls/cert.pem map "${REQUESTS:-3000}" 20 "https://127.0.0.1:$peer_port/page"
     done | awk '{ us = $4 / $1 * 1e6; if (!n++ || us < best) best = us; errors += $2 }
         END { printf "tls      new verified connection  errors %d  cpu %.0f us each\n", errors, best }'
 }
@@ -107,10 +107,9 @@ main() {
     start
     for what in "$@"; do
         case $what in
-        1) rounds 20000 1 "$ORIGIN" bare map ;;
-        100) rounds 60000 100 "$ORIGIN" bare map ;;
-        1000) rounds 60000 1000 "$ORIGIN" bare map ;;
-        10000) rounds 40000 10000 "$ORIGIN" bare map ;;
+        1) rounds "${REQUESTS:-20000}" 1 "$ORIGIN" bare map ;;
+        100 | 1000) rounds "${REQUESTS:-60000}" "$what" "$ORIGIN" bare map ;;
+        10000) rounds "${REQUESTS:-40000}" 10000 "$ORIGIN" bare map ;;
         many) many ;;
         tls) tls ;;
         npm)
