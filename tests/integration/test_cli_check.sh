@@ -228,6 +228,20 @@ test_list_is_read_again() {
     exits 0
 }
 
+# Neither a command that hangs nor a server that never answers holds up the end.
+test_slow_sources_do_not_hold_up_the_end() {
+    local source
+    POOL=$DIR/pool
+    echo "$GOOD" | timeout 10 "$GYRE" pool create "$POOL" - --max-proxies 64 2>/dev/null
+    for source in "!sleep 15" "$ORIGIN/hang"; do
+        watch "$source" --refresh 0.2
+        sleep 0.7
+        kill -TERM "$pid"
+        gyre_end 3
+        exits 0
+    done
+}
+
 test_list_of_a_command_and_a_url() {
     POOL=$DIR/pool
     echo "$GOOD" | timeout 10 "$GYRE" pool create "$POOL" - --max-proxies 64 2>/dev/null

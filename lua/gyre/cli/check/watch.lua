@@ -79,7 +79,9 @@ end
 
 local function refresh(self)
   local report, err = self.source:refresh()
-  if not report then
+  if net.stopping() and not report then
+    return -- it was cut short
+  elseif not report then
     output.say("the list: ", tostring(err), "; the pool stays as it is")
   elseif report.loaded > 0 or report.removed > 0 or report.invalid > 0 then
     output.say(("%s the list: %s"):format(os.date "%H:%M:%S", report.message))
@@ -105,13 +107,17 @@ function watch.run(args, fault_of)
     due = {}, running = {}, in_flight = 0, probed = 0, good = 0, refresh = args.refresh,
   }
   math.randomseed(os.time() + net.now() % 1 * 1e6)
+  local refresher
   if args.list then
     self.source = source.new(self.pool, args.list, args.direct)
-    net.spawn(false, keep_refreshing, self)
+    refresher = net.spawn(false, keep_refreshing, self)
   end
   repeat
     look(self)
   until not net.sleep(min(LOOK, self.interval / 5))
+  if refresher then
+    net.cancel(refresher) -- a source that hangs must not hold up the end
+  end
   while self.in_flight > 0 do
     self.ending = net.current()
     net.park()
