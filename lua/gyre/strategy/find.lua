@@ -53,14 +53,18 @@ function find.absolute(path)
   return path
 end
 
--- Directories of the built-ins: beside lua/ in the source tree, beside share/lua/5.1 when installed.
+-- Directories of the built-ins: beside lua/ in the source tree, beside share/lua/5.1 when installed; beside this
+-- module in a rock; where the Debian package has them when the modules come from somewhere else (opm).
 local function own_directories()
   local root = debug.getinfo(1, "S").source:match "^@(.*)gyre/strategy/find%.lua$"
   if not root then
     return {}
   end
   root = root == "" and "./" or root
-  return { root .. "../strategies", root .. "../../gyre/strategies" }
+  return {
+    root .. "../strategies", root .. "../../gyre/strategies", root .. "gyre/strategies",
+    "/usr/local/share/gyre/strategies", "/usr/share/gyre/strategies",
+  }
 end
 
 local function user_directories()

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# What is handed on: the Debian package has everything and works from where it is unpacked, the rock has the core and its
+# Lua, and all of them say the same version.
+# shellcheck source=tests/integration/harness.sh
+. "$(dirname "$0")/harness.sh"
+
+VERSION=$(sed -n 's/^project(gyre VERSION \([0-9.]*\).*/\1/p' "$ROOT/CMakeLists.txt")
+
+# used PREFIX LIBRARY: Lua and strategies of the package, in LuaJIT; from a folder in which nothing is found by chance
+used() {
+    (cd "$DIR" && LUA_PATH="$1/share/lua/5.1/?.lua;$1/share/lua/5.1/?/init.lua" GYRE_LIB=$2 luajit -e '
+        local gyre = require "gyre"
+        local pool = assert(gyre.open { proxies = { "http://192.0.2.1:80" }, strategy = "least-used" })
+        assert(assert(pool:acquire()):ok(5))
+        print(gyre.version, pool.strategy, pool:stats().succeeded)')
+}
+
+# files FOLDER: the Lua files below it, sorted
+files() { (cd "$1" && find . -name '*.lua' | sort); }
+
+listed() { find "$1" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort | xargs; }
+
+test_debian_package() {
+    local deb prefix=$DIR/root/usr
+    (cd "$BUILD" && cpack -G DEB -B "$DIR/deb") >"$OUT" 2>"$ERR" || fail "$(cat "$OUT" "$ERR")"
+    deb=$(echo "$DIR"/deb/gyre_"$VERSION"*.deb)
+    dpkg-deb -x "$deb" "$DIR/root" || fail "no package"
+    same "Lua" "$(files "$ROOT/lua")" "$(files "$prefix/share/lua/5.1")"
+    same "strategies" "$(files "$ROOT/strategies")" "$(files "$prefix/share/gyre/strategies")"
+    same "in LuaJIT" "$VERSION"$'\tleast-used\t1' "$(used "$prefix" "$prefix/lib/libgyre.so")"
+    same "the program" "gyre $VERSION" "$(LD_LIBRARY_PATH=$prefix/lib "$prefix/bin/gyre" --version | cut -d " " -f 1,2)"
+    same "headers" "gyre.h host.h" "$(listed "$prefix/include/gyre")"
+    local file
+    for file in lib/pkgconfig/gyre.pc lib/cmake/gyre/gyre-config.cmake share/doc/gyre/LICENSE; do
+        [ -f "$prefix/$file" ] || fail "no $file"
+    done
+    dpkg-deb -f "$deb" Depends >"$DIR/depends"
+    contains "$DIR/depends" libc6 libluajit2 libcurl4 libuv1 lua-cjson
+    dpkg-deb --ctrl-tarfile "$deb" | tar xO ./postinst | grep -q ldconfig || fail "ldconfig is not run"
+}
+
+# From a copy, as `luarocks make` builds where it stands.
+test_rock() {
+    mkdir "$DIR/source"
+    (cd "$ROOT" && tar c --exclude=./build --exclude=./.git .) | tar x -C "$DIR/source"
+    (cd "$DIR/source" && MAKEFLAGS=-j$(nproc) timeout 300 luarocks --lua-version=5.1 --tree="$DIR/tree" make "gyre-$VERSION-1.rockspec") \
+        >"$OUT" 2>"$ERR" || fail "$(tail -n 20 "$OUT" "$ERR")"
+    same "strategies" "$(files "$ROOT/strategies")" "$(files "$DIR/tree/share/lua/5.1/gyre/strategies")"
+    same "in LuaJIT" "$VERSION"$'\tleast-used\t1' "$(used "$DIR/tree" "$DIR/tree/lib/lua/5.1/libgyre.so")"
+    same "what else is among the modules in C" libgyre.so "$(listed "$DIR/tree/lib/lua/5.1")"
+}
+
+test_dist_ini() {
+    local key
+    for key in name abstract version author license lib_dir main_module; do
+        grep -q "^$key = ." "$ROOT/dist.ini" || fail "no $key"
+    done
+    same version "$VERSION" "$(sed -n 's/^version = //p' "$ROOT/dist.ini")"
+    [ -f "$ROOT/$(sed -n 's/^main_module = //p' "$ROOT/dist.ini")" ] || fail "no main_module"
+}
+
+test_versions_agree() {
+    same "of the header" "$VERSION" "$(sed -n 's/^#define GYRE_VERSION "\(.*\)"/\1/p' "$ROOT/src/include/gyre/gyre.h")"
+    same "of the rock" "$VERSION-1" "$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT"/gyre-*.rockspec)"
+}
+
+harness_begin
+harness_run "$@"
