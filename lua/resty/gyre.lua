@@ -51,6 +51,10 @@ local pools = {} -- by name
 ---@class gyre.nginx.Options: gyre.Options
 ---@field name? string for pool(), where there are several ["default"]
 
+local function log(message)
+  ngx.log(ngx.ERR, "gyre: ", message)
+end
+
 --- Opens a pool, in init_by_lua. After a reload it runs again, in the master and in a new Lua state, and attaches to
 --- what is
 --- there: nothing is made anew, and the old workers go on. Raises, as text, what gyre.open() would return: without its
@@ -67,12 +71,13 @@ function nginx.open(options)
   end
   local name = given.name or DEFAULT_NAME
   given.name = nil
+  given.logger = given.logger or log
   local pool, err = gyre.open(given)
   if not pool then
     error("gyre: " .. tostring(err), 2)
   end
   for host, why in pairs(peer.resolve(pool)) do
-    ngx.log(ngx.WARN, "gyre: no address of the proxy host ", host, ": ", why)
+    log(("no address of the proxy host %s: %s"):format(host, why))
   end
   pools[name] = pool
   return pool

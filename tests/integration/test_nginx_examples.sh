@@ -110,16 +110,33 @@ test_sessions() {
     nginx_books_balance
 }
 
+# said N: what N requests are told, once each
+said() {
+    local i
+    for ((i = 0; i < $1; i++)); do get /; done | sort -u | xargs
+}
+says() { [ "$(said 8)" = "$*" ]; }
+
+# By the commands that examples/openresty/README.md has, in its order.
 test_reload() {
-    printf '%s\n' "http://192.0.2.1:80" "http://192.0.2.2:80" >"$DIR/proxies.txt"
+    printf '%s\n' "http://192.0.2.1:3128" "http://192.0.2.2:3128" >"$DIR/proxies.txt"
+    echo 'return { name = "mine", select = function(self, view) return view[1] end }' >"$DIR/my-strategy.lua"
     nginx_start "$EXAMPLES/reload/nginx.conf"
-    local workers
+    local workers command
     workers=$(nginx_workers | sort | xargs)
-    same "two in turn" 2 "$(for i in 1 2 3 4 5 6; do get /; done | sort -u | wc -l)"
-    on_segment 'assert(pool:add "http://192.0.2.3:80")'
-    same "three in turn" 3 "$(for i in 1 2 3 4 5 6; do get /; done | sort -u | wc -l)"
-    on_segment 'assert(pool:remove(assert(pool:find "http://192.0.2.1:80").id))'
-    same "one is out" "http://192.0.2.2:80 http://192.0.2.3:80" "$(for i in 1 2 3 4 5 6; do get /; done | sort -u | xargs)"
+    same "two in turn" "http://192.0.2.1:3128 http://192.0.2.2:3128" "$(said 6)"
+    grep /dev/shm/gyre-reload "$EXAMPLES/README.md" | sed "s,/dev/shm/gyre-reload,$segment,; s,^gyre ,$GYRE ," >"$DIR/commands"
+    same "commands" 3 "$(wc -l <"$DIR/commands")"
+    while read -r command; do
+        (cd "$DIR" && bash -c "$command" >"$OUT" 2>&1) || fail "$command: $(cat "$OUT")"
+        case $command in
+        *" add "*) same "three in turn" "http://192.0.2.1:3128 http://192.0.2.2:3128 http://192.0.2.9:3128" "$(said 9)" ;;
+        *" rm "*) same "the first is out" "http://192.0.2.2:3128 http://192.0.2.9:3128" "$(said 6)" ;;
+        *" use "*) same "the strategy's choice" 1 "$(said 12 | wc -w)" ;;
+        esac
+    done <"$DIR/commands"
+    echo 'return { name = "mine", select = function(self, view) return view:round_robin() end }' >"$DIR/my-strategy.lua"
+    wait_for 10 says "http://192.0.2.2:3128 http://192.0.2.9:3128"
     same "no worker was replaced" "$workers" "$(nginx_workers | sort | xargs)"
     nginx_books_balance
 }

@@ -2,7 +2,8 @@
 # What gyre costs inside nginx, in one run as ratios:
 #
 #   tests/bench/nginx/bench.sh content           content_by_lua with and without a lease, against lua_shared_dict and Lua
-#   tests/bench/nginx/bench.sh balance PEERS     balancer_by_lua against nginx's own round robin and least_conn
+#   tests/bench/nginx/bench.sh balance PEERS...  balancer_by_lua against nginx's own round robin and least_conn
+#   tests/bench/nginx/bench.sh all               both, with 10, 1,000 and 10,000 peers
 #
 # Rounds are interleaved and every other one runs backwards. A line a variant: CPU of all workers per request, the least and
 # the median of the rounds in microseconds; requests/s, the median; and the ratios to the first of its group: of the
@@ -96,20 +97,23 @@ balance() {
     kib=$(printf '%01024d' 0)
     peers_pick_port
     origin=$peer_port
-    instance origin origin.conf "s/PORT/$origin/" "s/KIB/$kib/" 's/listen [0-9]* backlog/listen 127.0.0.1:8080; listen '"$origin"' backlog/'
-    mkdir -p "$PEERS_DIR/balance"
-    proxies "$1" "$origin" http:// "" >"$PEERS_DIR/balance/proxies.txt"
-    proxies "$1" "$origin" "server " ";" >"$PEERS_DIR/balance/servers.conf"
-    instance balance balance.conf "s/KEEPALIVE/$keepalive/"
+    instance "origin$1" origin.conf "s/PORT/$origin/" "s/KIB/$kib/" 's/listen [0-9]* backlog/listen 127.0.0.1:8080; listen '"$origin"' backlog/'
+    mkdir -p "$PEERS_DIR/balance$1"
+    proxies "$1" "$origin" http:// "" >"$PEERS_DIR/balance$1/proxies.txt"
+    proxies "$1" "$origin" "server " ";" >"$PEERS_DIR/balance$1/servers.conf"
+    instance "balance$1" balance.conf "s/KEEPALIVE/$keepalive/" "s/ORIGIN/$origin/"
     GROUP="balance/$1"
-    compare native_turn gyre_turn
+    compare native_turn lua_phases gyre_turn
     compare native_load gyre_load
+    peers_stop "balance$1"
+    peers_stop "origin$1"
 }
 
 peers_begin
 nginx_begin
 case ${1:-} in
 content) content ;;
-balance) balance "${2:?how many peers}" ;;
-*) sed -n '4,5s/^# *//p' "$0" >&2 && exit 2 ;;
+balance) for peers in "${@:2}"; do balance "$peers"; done ;;
+all) content && for peers in 10 1000 10000; do balance "$peers"; done ;;
+*) sed -n '4,6s/^# *//p' "$0" >&2 && exit 2 ;;
 esac
