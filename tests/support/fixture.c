@@ -8,7 +8,7 @@
  *
  * KIND, what it does instead of proxying: close, half (closes its half of the connection), garbage, hang, reset, endless
  * (headers without end), full (connections are not even accepted), or a status code. FIXTURE_AUTH=user:password in the environment (never on the command line) asks for credentials.
- * The log has one line a request: METHOD TARGET.
+ * The log has one line a request: METHOD TARGET, and before that milliseconds when FIXTURE_TIMES is set.
  */
 #include "fixture.h"
 
@@ -203,6 +203,7 @@ static void connect_to(struct conn *conn, char *authority)
 static void write_log(const char *method, const char *target)
 {
     if (!log_file) return;
+    if (getenv("FIXTURE_TIMES")) fprintf(log_file, "%llu ", (unsigned long long)(uv_hrtime() / 1000000));
     fprintf(log_file, "%s %s\n", method, target);
     fflush(log_file);
 }

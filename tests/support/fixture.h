@@ -24,6 +24,11 @@ void fixture_reset(struct conn *conn);
 void fixture_send(struct conn *conn, const char *bytes, size_t length, int last);
 void fixture_endless(struct conn *conn);
 
+void fixture_respond(struct conn *conn, int status, const char *extra, const char *body, size_t length);
+
+/* Answers what fixture_crawl.c knows; 0: it does not know the path. */
+int fixture_answer_crawl(struct conn *conn, const char *path);
+
 /* Answers as an origin. Returns 1 when the next request on the connection may follow. */
 int fixture_answer(struct conn *conn, const char *method, const char *path, size_t head_length);
 

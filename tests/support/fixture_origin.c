@@ -1,5 +1,5 @@
 /*
- * The origin side of the fixture: the path says what comes back.
+ * The origin side of the fixture: the path says what comes back. What crawls need is in fixture_crawl.c.
  *
  *   /bytes/N      N bytes                       /drip/N     N bytes, one every 100 ms
  *   /status/N     status N                      /slow/N     an answer after N ms
@@ -21,7 +21,7 @@
 
 #define CHUNK 65536
 
-static void respond(struct conn *conn, int status, const char *extra, const char *body, size_t length)
+void fixture_respond(struct conn *conn, int status, const char *extra, const char *body, size_t length)
 {
     static const char format[] = "HTTP/1.1 %d Fixture\r\nContent-Type: text/html\r\n%s%sContent-Length: %zu\r\n\r\n";
     char head[INPUT_SIZE];
@@ -61,7 +61,7 @@ static void on_drip(uv_timer_t *timer)
 static void on_slow(uv_timer_t *timer)
 {
     struct conn *conn = timer->data;
-    if (!conn->closing) respond(conn, 200, "", "slow\n", 5);
+    if (!conn->closing) fixture_respond(conn, 200, "", "slow\n", 5);
 }
 
 /* Appends bits, given as text in stream order, to a deflate stream. */
@@ -177,19 +177,21 @@ int fixture_answer(struct conn *conn, const char *method, const char *path, size
         fixture_send(conn, wrong[i].answer, strlen(wrong[i].answer), 1);
         return 0;
     }
-    if (is(path, "/status/", &rest)) {
-        respond(conn, atoi(rest), "", "", 0);
+    if (fixture_answer_crawl(conn, path)) {
+        ; /* it is on its way */
+    } else if (is(path, "/status/", &rest)) {
+        fixture_respond(conn, atoi(rest), "", "", 0);
     } else if (is(path, "/retry/", &rest)) {
-        respond(conn, 429, retry_after(rest, extra, sizeof extra), "", 0);
+        fixture_respond(conn, 429, retry_after(rest, extra, sizeof extra), "", 0);
     } else if (is(path, "/redirect/", &rest)) {
         snprintf(extra, sizeof extra, "Location: %s\r\n", rest);
-        respond(conn, 302, extra, "", 0);
+        fixture_respond(conn, 302, extra, "", 0);
     } else if (is(path, "/echo", &rest)) {
-        respond(conn, 200, "", conn->input, head_length);
+        fixture_respond(conn, 200, "", conn->input, head_length);
     } else if (is(path, "/nul", &rest)) {
-        respond(conn, 200, "", "a\0b\xff", 4);
+        fixture_respond(conn, 200, "", "a\0b\xff", 4);
     } else {
-        respond(conn, 200, "", page, sizeof page - 1);
+        fixture_respond(conn, 200, "", page, sizeof page - 1);
     }
     conn->length -= head_length;
     memmove(conn->input, conn->input + head_length, conn->length + 1);
