@@ -4,12 +4,14 @@ if not found then
   error("requests need the gyre program: run the script with `gyre run`", 0)
 end
 local attempt = require "gyre.attempt"
+local errors = require "gyre.error"
 local map = require "gyre.map"
+local polite = require "gyre.polite"
 local request = require "gyre.request"
 local session = require "gyre.session"
 local task = require "gyre.task"
 
-local error, pairs, tostring, type = error, pairs, tostring, type
+local error, math, pairs, pcall, tostring, type, unpack = error, math, pairs, pcall, tostring, type, unpack
 
 -- At a limit one looks again after this long, seconds.
 local BUSY_WAIT = 0.02
@@ -18,6 +20,7 @@ local FETCH_FIELDS = { proxy = true, exclude = true, host = true, session = true
 
 local http = {
   map = map.new,
+  polite = polite.polite,
   session = session.new,
   sleep = task.sleep,
   spawn = task.spawn,
@@ -53,6 +56,35 @@ local function acquire(pool, plan)
   end
 end
 
+-- A lease on a proxy that the request's limits admit. One that they do not is given back, and another is looked for;
+-- when there is none, the first that will be admitted is waited for.
+local function acquire_admitted(pool, plan)
+  local patience, own = net.now() + plan.wait, plan.exclude
+  local soonest = math.huge
+  while true do
+    local lease, err = acquire(pool, plan)
+    local wait = lease and plan.polite:admit(lease.id, plan.host)
+    if wait == 0 or (not lease and soonest == math.huge and plan.exclude == own) then
+      plan.exclude = own
+      return lease, err
+    elseif lease then
+      lease:complete { verdict = "aborted" }
+      soonest = math.min(soonest, wait)
+      plan.exclude = plan.exclude == own and { unpack(own or {}) } or plan.exclude
+      plan.exclude[#plan.exclude + 1] = lease.id
+    end
+    if not lease or plan.session then
+      local pause = math.min(soonest, BUSY_WAIT * 5)
+      soonest, plan.exclude = math.huge, own
+      if net.now() + pause > patience then
+        return nil, errors.new("busy", "busy: every proxy is at the request's limits")
+      elseif not net.sleep(pause) then
+        return nil, task.aborted()
+      end
+    end
+  end
+end
+
 -- What a caller is told when no lease could be had: why the attempts before failed, if there were any.
 local function none_left(last, err)
   if not last then
@@ -63,19 +95,31 @@ local function none_left(last, err)
   return last
 end
 
+-- One attempt, and the place among the limits that it has.
+local function attempt_admitted(lease, pool, plan, number)
+  local ran, got, err, again = pcall(attempt.through, lease, pool, plan, number)
+  plan.polite:release(lease.id, plan.host)
+  if not ran then
+    error(got, 0)
+  end
+  return got, err, again
+end
+
 local function run(pool, plan)
+  local limited = plan.polite and plan.polite:limits_proxies()
+  local get_lease, try = limited and acquire_admitted or acquire, limited and attempt_admitted or attempt.through
   local last
   for number = 1, plan.tries do
     if net.stopping() then
       net.sleep(0) -- lets the loop turn: a script that asks again and again must not keep a second Ctrl-C out
       return nil, last or task.aborted()
     end
-    local lease, err = acquire(pool, plan)
+    local lease, err = get_lease(pool, plan)
     if not lease then
       return nil, none_left(last, err)
     end
     local got, again
-    got, last, again = attempt.through(lease, pool, plan, number)
+    got, last, again = try(lease, pool, plan, number)
     if got then
       return got
     end
@@ -90,11 +134,30 @@ local function run(pool, plan)
   return nil, last
 end
 
+-- The same after waiting for the host's turn.
+local function run_politely(pool, plan)
+  local host = plan.host or ""
+  local began, interrupted = plan.polite:enter(host)
+  if not began then
+    return nil, interrupted
+  end
+  local ran, got, err = pcall(run, pool, plan)
+  plan.polite:leave(host, began, ran and got or nil, ran and err or nil)
+  if not ran then
+    error(got, 0)
+  end
+  return got, err
+end
+
 local function recorded(plan, got, err)
   if plan.job then
     plan.job:record(got, err)
   end
   return got, err
+end
+
+local function perform(pool, plan)
+  return recorded(plan, (plan.polite and run_politely or run)(pool, plan))
 end
 
 --- A request through the pool. A proxy that fails is left out and another one tries, `tries` attempts in all (with a
@@ -110,12 +173,11 @@ end
 function http.get(pool, url, options)
   local plan = request.plan(request.prepare(options, 2), url, 2)
   net.check "pool:get"
-  return recorded(plan, run(pool, plan))
+  return perform(pool, plan)
 end
 
 map.performs(function(pool, prepared, url)
-  local plan = request.plan(prepared, url, 1)
-  return recorded(plan, run(pool, plan))
+  return perform(pool, request.plan(prepared, url, 1))
 end)
 
 --- One request without a pool.

@@ -29,6 +29,7 @@ local MAX_HOSTS = 4096
 ---@field isolate? boolean false: connections, TLS sessions and cookies are shared by all identities [true]
 ---@field http2? boolean offer HTTP/2 to https targets [true]
 ---@field local_dns? boolean look up names here for socks4 and socks5, not at the proxy [false]
+---@field polite? gyre.Polite limits that all requests with it keep together [none]
 ---@field job? gyre.Job whose statistics the outcome goes to
 
 local TYPES = {
@@ -49,6 +50,7 @@ local TYPES = {
   isolate = "boolean",
   http2 = "boolean",
   local_dns = "boolean",
+  polite = "table",
   job = "table",
 }
 local POSITIVE = { timeout = true, connect_timeout = true, tries = true }
@@ -72,6 +74,8 @@ local function check(name, value, level)
   end
   if wanted == "number" and not (value >= 0 and value < 2 ^ 53 and (value > 0 or not POSITIVE[name])) then
     error(("option '%s' must be a positive number"):format(name), level + 1)
+  elseif name == "polite" and type(value.admit) ~= "function" then
+    error("option 'polite' must be what gyre.polite returns", level + 1)
   end
 end
 
@@ -203,6 +207,7 @@ function request.prepare(options, level)
     wait = options.wait or options.timeout or 30,
     judge = compiled(options.judge, level + 1),
     job = options.job,
+    polite = options.polite,
   }
   prepared.plan = { __index = prepared }
   return prepared

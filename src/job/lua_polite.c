@@ -1,18 +1,33 @@
 /*
  * lua_polite.c: require "gyre.gate": gates (polite.h) for Lua. lua/gyre/polite.lua is written on top of it.
  *
- *   new { delay =, active = } -> gate
+ *   new { delay =, active =, share = } -> gate          share: the workers of the process that say so have one gate
  *   g:enter(key) -> 0 | seconds to wait, infinite while another request has to end first
  *   g:leave(key, began, "fine" | "slower" | "nothing" | "undone", retry_after)     began: now() at enter
  *   g:limit(key, delay, active)   g:hold(key, seconds)   g:delay(key) -> seconds   g:counts() -> slowed, keys
  */
 #include "lua_job.h"
 
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include <uv.h>
 
 #include "polite.h"
 
 static const char type_name[] = "gyre.gate";
+
+/* A gate and how many states hold it. */
+struct shared {
+    struct shared *next;
+    struct gyre__gate *gate;
+    char *key; /* NULL: nobody else can find it */
+    unsigned users;
+};
+
+static pthread_mutex_t shared_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct shared *all_shared;
 
 static double now(void)
 {
@@ -21,7 +36,50 @@ static double now(void)
 
 static struct gyre__gate *check(lua_State *L)
 {
-    return *(struct gyre__gate **)luaL_checkudata(L, 1, type_name);
+    return (*(struct shared **)luaL_checkudata(L, 1, type_name))->gate;
+}
+
+/* A new one, in the list. NULL: no memory. Caller holds the mutex. */
+static struct shared *make_shared(const char *key, struct gyre__gate_limits limits)
+{
+    struct shared *shared = calloc(1, sizeof *shared);
+    if (!shared) return NULL;
+    shared->gate = gyre__gate_new(limits);
+    if (key) shared->key = strdup(key);
+    if (!shared->gate || (key && !shared->key)) {
+        gyre__gate_delete(shared->gate);
+        free(shared->key);
+        free(shared);
+        return NULL;
+    }
+    shared->next = all_shared;
+    all_shared = shared;
+    return shared;
+}
+
+static struct shared *attach(const char *key, struct gyre__gate_limits limits)
+{
+    pthread_mutex_lock(&shared_mutex);
+    struct shared *shared = all_shared;
+    while (shared && !(key && shared->key && strcmp(shared->key, key) == 0)) shared = shared->next;
+    if (!shared) shared = make_shared(key, limits);
+    if (shared) shared->users++;
+    pthread_mutex_unlock(&shared_mutex);
+    return shared;
+}
+
+static void detach(struct shared *shared)
+{
+    pthread_mutex_lock(&shared_mutex);
+    if (--shared->users == 0) {
+        struct shared **link = &all_shared;
+        while (*link != shared) link = &(*link)->next;
+        *link = shared->next;
+        gyre__gate_delete(shared->gate);
+        free(shared->key);
+        free(shared);
+    }
+    pthread_mutex_unlock(&shared_mutex);
 }
 
 /* stack: options -> gate */
@@ -29,20 +87,21 @@ static int gate_new(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_getfield(L, 1, "delay");
-    lua_getfield(L, 1, "active"); /* stack: options delay active */
+    lua_getfield(L, 1, "active");
+    lua_getfield(L, 1, "share"); /* stack: options delay active share */
     struct gyre__gate_limits limits = {lua_tonumber(L, 2), (unsigned)lua_tonumber(L, 3)};
-    struct gyre__gate **gate = lua_newuserdata(L, sizeof *gate); /* stack: options delay active gate */
-    *gate = NULL;
+    const char *key = lua_type(L, 4) == LUA_TSTRING ? lua_tostring(L, 4) : NULL;
+    struct shared **handle = lua_newuserdata(L, sizeof *handle); /* stack: options delay active share gate */
+    if (!(*handle = attach(key, limits))) return luaL_error(L, "not enough memory");
     luaL_getmetatable(L, type_name);
     lua_setmetatable(L, -2);
-    if (!(*gate = gyre__gate_new(limits))) return luaL_error(L, "not enough memory");
     return 1;
 }
 
 /* __gc */
 static int gate_gc(lua_State *L)
 {
-    gyre__gate_delete(*(struct gyre__gate **)lua_touserdata(L, 1));
+    detach(*(struct shared **)lua_touserdata(L, 1));
     return 0;
 }
 

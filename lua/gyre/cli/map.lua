@@ -18,6 +18,8 @@ function map.options(parser)
   common.pool(parser)
   common.request(parser)
   common.add_number(parser, "--concurrency", "Requests in flight at once [16].", 1, true)
+  common.add_number(parser, "--per-host", "Of these, to one host, over all proxies [any number].", 1, true)
+  common.add_number(parser, "--delay", "Seconds from one request to a host to the next [0].", 0)
   parser:option("--out", "Where the records go [stdout]."):argname "FILE"
   parser:option("--format", "Of the records [jsonl; csv when --out ends in .csv]."):choices { "jsonl", "csv" }
     :argname "FORMAT"
@@ -137,6 +139,9 @@ local function map_options(args, strategy, job)
   local options = common.get_options(args)
   options.strategy, options.job = strategy, job
   options.concurrency, options.max_body = args.concurrency, args.max_filesize
+  if args.per_host or args.delay then
+    options.polite = gyre.polite { per_host = args.per_host or 0, delay = args.delay }
+  end
   return options
 end
 

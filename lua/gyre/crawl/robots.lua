@@ -55,6 +55,9 @@ end
 function module.fetch(crawl, taken, origin)
   local authority = origin:match "//(.*)$"
   local response, err = get(crawl, origin .. "/robots.txt", authority)
+  if response then
+    crawl.report:answered()
+  end
   local status, body = outcome(response)
   local delay = status and crawl.token_rules(body).delay or nil
   local slower = response and (response.status == 429 or response.status == 503)
