@@ -14,9 +14,12 @@ local job = require "gyre.job"
 local net = require "gyre.net"
 local open = require "gyre.open"
 local options = require "gyre.crawl.options"
+local polite = require "gyre.polite"
 local report = require "gyre.crawl.report"
 local robots = require "gyre.crawl.robots"
 local robots_parser = require "gyre.robots"
+local shared = require "gyre.shared"
+local team = require "gyre.crawl.team"
 
 local assert, error, io, math, pairs, pcall = assert, error, io, math, pairs, pcall
 local setmetatable, tostring, type = setmetatable, tostring, type
@@ -32,6 +35,7 @@ Crawl.__index = Crawl
 --- Stops the crawl with a reason: what is in the state stays as it was committed.
 function Crawl:fail(why)
   self.report:stop("error", tostring(why))
+  team.stop("error", tostring(why))
   for task in pairs(self.running) do
     net.cancel(task)
   end
@@ -59,6 +63,7 @@ function Crawl:request(target, authority, more)
   for name, value in pairs(more) do
     all[name] = value
   end
+  all.polite = self.polite
   all.headers, all.tries, all.timeout, all.judge = self.settings.headers, given.tries, given.timeout, given.judge
   return self.pool:get(target, all)
 end
@@ -114,6 +119,9 @@ function Crawl:commit()
 end
 
 function Crawl:show()
+  if team.number > 1 then
+    return
+  end
   local counts = self.frontier:counts()
   self.job:progress(counts.done + counts.failed, counts.waiting, counts.failed)
 end
@@ -123,6 +131,8 @@ function Crawl:fill()
   while true do
     if net.stopping() then
       self.report:stop "interrupted"
+    elseif team.stopped() then
+      self.report:stop(team.stopped())
     end
     if self.report.stopped then
       return self.in_flight == 0 and "end" or math.huge
@@ -147,7 +157,7 @@ function Crawl:run()
     if wait == "end" then
       break
     end
-    wait = math.min(wait, until_commit or math.huge)
+    wait = team.patience(math.min(wait, until_commit or math.huge))
     if net.stopping() or wait > 3600 then
       wait = self.in_flight > 0 and math.huge or 3600
     end
@@ -156,6 +166,9 @@ function Crawl:run()
     else
       net.park(wait)
     end
+  end
+  if self.report.stopped then
+    team.stop(self.report.stopped, self.report.why)
   end
   if self.report.stopped ~= "error" then
     self:checked(self.frontier:commit())
@@ -176,7 +189,8 @@ local function open_frontier(settings)
   local opened, resumed = frontier.open {
     path = settings.state,
     job = settings.job,
-    fresh = given.fresh,
+    share = team.count > 1 and "crawl " .. (settings.state or settings.job) or nil,
+    fresh = given.fresh or (team.fresh and team.number == 1),
     sync = given.sync,
     concurrency = settings.concurrency,
     max_pages = settings.max_pages,
@@ -207,6 +221,16 @@ local function add_starts(crawl)
   crawl:checked(crawl.frontier:add(follows))
 end
 
+-- The limits that only the lease tells: hosts are the frontier's.
+local function polite_of(settings)
+  local given = settings.given
+  if given.per_proxy ~= nil or given.per_proxy_host ~= nil then
+    return polite.polite {
+      per_proxy = given.per_proxy, per_proxy_host = given.per_proxy_host, share = settings.state or settings.job,
+    }
+  end
+end
+
 local function new(settings)
   local pool = open_pool(settings.given.pool)
   local opened, resumed = open_frontier(settings)
@@ -215,6 +239,7 @@ local function new(settings)
     pool = pool,
     frontier = opened,
     report = report.new(settings),
+    polite = polite_of(settings),
     job = job.job { pool = pool, name = settings.given.name or "crawl" },
     encode = format.encoder(settings.output.format, opened, settings.output.columns),
     running = {},
@@ -227,7 +252,12 @@ local function new(settings)
     return robots_parser.parse(text, settings.token)
   end
   crawl.report.job = crawl.job
-  crawl.report:begin(resumed, opened:counts())
+  if team.number == 1 then
+    if type(settings.given.pool) ~= "cdata" and pool.loaded then -- opened here
+      crawl.report:say(pool.loaded.message)
+    end
+    crawl.report:begin(resumed, opened:counts())
+  end
   return crawl
 end
 
@@ -244,7 +274,7 @@ local function conclude(crawl)
   crawl.job:finish()
   io.stderr:write(crawl.report:summary(counts), "\n")
   local code = crawl.report:code(counts)
-  counts.stopped, counts.code = crawl.report.stopped, code
+  counts.stopped, counts.code, counts.shared = crawl.report.stopped, code, shared.all()
   if crawl.settings.given.finish then
     crawl.settings.given.finish(counts)
   end
@@ -254,7 +284,8 @@ end
 --- Crawls. Returns when the frontier is empty, or when the crawl has been stopped.
 ---@param given gyre.CrawlOptions
 ---@return integer code for the script to return: 0 all pages, 1 some failed, 3 no usable proxy, 4 stopped and can go on
----@return table totals done, failed, refused, moved, waiting, held_back, too_deep, items, slowed; stopped: why
+---@return table totals done, failed, refused, moved, waiting, held_back, too_deep, items, slowed; stopped: why; shared:
+--- what gyre.shared holds
 local function crawl(given)
   local read, settings = pcall(options.read, given)
   if not read then
@@ -262,8 +293,15 @@ local function crawl(given)
   end
   net.check "gyre.crawl"
   local made = new(settings)
+  if team.number > 1 then
+    made:run()
+    made.frontier:close()
+    return team.leave(made)
+  end
   add_starts(made)
+  team.begin()
   made:run()
+  team.gather(made)
   return conclude(made)
 end
 

@@ -20,6 +20,8 @@ local runtime = require "gyre.runtime"
 ---@field html function
 ---@field job function
 ---@field crawl function
+---@field polite function
+---@field shared gyre.Shared counters of all workers
 local gyre = {
   open = require "gyre.open",
   --- Puts strategies together: gyre.compose { where = { country = "US" }, "performance", fallback = "random" }.
@@ -32,6 +34,7 @@ local gyre = {
 
 local RUNTIME = {
   fetch = true, sleep = true, spawn = true, session = true, stopping = true, html = true, job = true, crawl = true,
+  polite = true, shared = true,
 }
 
 local function load(self, name)

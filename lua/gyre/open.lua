@@ -1,12 +1,10 @@
 -- gyre.open(): a pool from options, a strategy and a list.
-local ffi = require "ffi"
-local C = require "gyre.clib"
 local active = require "gyre.active"
+local lend = require "gyre.lend"
 local list = require "gyre.list"
 local options = require "gyre.options"
 local pool = require "gyre.pool"
 local registry = require "gyre.registry"
-local status = require "gyre.status"
 local strategy = require "gyre.strategy"
 local swap = require "gyre.swap"
 
@@ -50,8 +48,9 @@ local function fill(opened, given, made, loaded, parsed)
   return use(opened, given, made, loaded)
 end
 
-local function settings_of(given)
+local function settings_of(given, borrowed)
   return {
+    borrowed = borrowed,
     seed = given.seed, shared = given.shared ~= nil, fallback = given.fallback, trusted = given.trusted,
     watch = given.watch, logger = given.logger, budget_ms = given.budget_ms, trip_after = given.trip_after,
     trip_rest = given.trip_rest,
@@ -75,12 +74,12 @@ local function open(given)
   if why then
     return nil, why
   end
-  local cell = ffi.new "struct gyre_pool *[1]"
-  local code = C.gyre_pool_open(settings, cell)
-  if code ~= 0 then
-    return nil, status.error(code)
+  local handle, borrowed
+  handle, err, borrowed = lend.open(settings, given.shared == nil)
+  if not handle then
+    return nil, err
   end
-  local opened = pool.wrap(cell[0], settings_of(given))
+  local opened = pool.wrap(handle, settings_of(given, borrowed))
   local filled
   filled, err = fill(opened, given, made, loaded, parsed)
   if not filled then

@@ -241,10 +241,13 @@ function Pool.close(self)
     return
   end
   self.handle = nil
+  local borrowed = states[self.number].borrowed
   pools[self.number] = nil
   proxy.retire(states[self.number])
   states[self.number] = nil
-  C.gyre_pool_close(handle)
+  if not borrowed then
+    C.gyre_pool_close(handle)
+  end
 end
 
 local readers = {}
@@ -326,6 +329,7 @@ function pool.wrap(handle, settings)
     seed = settings.seed,
     epoch = C.gyre_pool_epoch(handle),
     shared = settings.shared or false,
+    borrowed = settings.borrowed or false,
     fallback_given = settings.fallback,
     how = { trusted = settings.trusted, seed = settings.seed, budget = settings.budget_ms },
     budget = settings.budget_ms or DEFAULT_BUDGET,

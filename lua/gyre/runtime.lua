@@ -6,7 +6,7 @@ local error = error
 local runtime = {}
 
 -- Where the functions live. The modules need the program's native module gyre.net.
-local MODULES = { "gyre.http", "gyre.job", "gyre.crawl" }
+local MODULES = { "gyre.http", "gyre.job", "gyre.crawl", "gyre.shared" }
 
 --- Whether this Lua state belongs to the gyre program.
 ---@return boolean

@@ -2,7 +2,9 @@
  * script.c: runs Lua as a program: a file (gyre run) or one of the modules inside (all other verbs).
  * The script is the main task of a net, so that its calls may wait. Owns the signals while it runs.
  */
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,28 +13,34 @@
 
 #include <curl/curl.h>
 
+#include <libxml/parser.h>
+
 #include "job/lua_job.h"
+#include "job/workers.h"
 #include "net/net.h"
 #include "verbs.h"
 
 enum { OTHER_DESCRIPTORS = 256 }; /* for files, the resolver, what the script opens */
 
-static struct gyre__net *interrupted_net; /* what the signal handler speaks to */
+/* What the signal handler speaks to: the loops that run, a worker's each. */
+static struct gyre__net *_Atomic interrupted_nets[GYRE__MAX_WORKERS];
 
 static void on_signal(int signal_number)
 {
     (void)signal_number;
-    /* A loop that has not even noticed the signal before this one is stuck in a script: no use in asking again. */
-    if (gyre__net_interrupt(interrupted_net) < 2) return;
-    gyre__cli_screen_restore();
-    _exit(EXIT_INTERRUPTED);
+    for (int i = 0; i < GYRE__MAX_WORKERS; i++) {
+        struct gyre__net *net = atomic_load(&interrupted_nets[i]);
+        /* A loop that has not even noticed the signal before this one is stuck in a script: no use in asking again. */
+        if (!net || gyre__net_interrupt(net) < 2) continue;
+        gyre__cli_screen_restore();
+        _exit(EXIT_INTERRUPTED);
+    }
 }
 
-static void catch_signals(struct gyre__net *net)
+static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
-    interrupted_net = net;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }
@@ -66,6 +74,16 @@ struct script {
     int is_verb; /* argv goes to the module gyre.cli; otherwise argv[0] is a file */
     int argc;
     char **argv;
+    struct gyre__workers *workers;
+};
+
+/* One Lua state with its thread. */
+struct worker {
+    struct script *script;
+    unsigned number; /* from 1 on: the one that the program's exit code comes from */
+    pthread_t thread;
+    struct gyre_host *host;
+    struct gyre__net *net;
 };
 
 /* Sets the global `arg` as the luajit program does. stack: script -> - */
@@ -111,18 +129,20 @@ static int load(struct gyre_host *host, struct script *script)
 }
 
 /* A file that was interrupted ends with EXIT_INTERRUPTED whatever it says; a verb knows by itself what it is then. */
-static int run(struct gyre_host *host, struct gyre__net *net, struct script *script)
+static int run(struct worker *worker)
 {
+    struct script *script = worker->script;
+    struct gyre_host *host = worker->host;
+    struct gyre__net *net = worker->net;
     int arguments = load(host, script);
     if (arguments < 0 || gyre__net_main(net, arguments) < 0) return report(host);
 
-    catch_signals(net);
+    atomic_store(&interrupted_nets[worker->number - 1], net);
     int status = gyre__net_run(net);
     gyre__cli_screen_restore(); /* before anything is reported */
     int code = EXIT_ALL_GOOD;
     if (status == GYRE_EINVALID) code = report(host);
     if (gyre__net_drop(net) < 0 && code == EXIT_ALL_GOOD) code = report(host);
-    release_signals();
     if (code != EXIT_ALL_GOOD) return code;
     if (status == GYRE_EBUSY || (net->draining && !script->is_verb)) return EXIT_INTERRUPTED;
 
@@ -139,7 +159,7 @@ static const char *setting(const char *name)
     return value && *value ? value : NULL;
 }
 
-static int start(struct script *script)
+static int run_worker(struct worker *worker)
 {
     struct gyre_host_options options = {
         .size = sizeof options,
@@ -149,34 +169,127 @@ static int start(struct script *script)
         .strategies = gyre__cli_strategies,
         .strategy_count = gyre__cli_strategy_count,
     };
-    struct gyre_host *host = NULL;
-    struct gyre__net *net = NULL;
+    struct gyre__workers *workers = worker->script->workers;
     int code = EXIT_USAGE;
 
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    if (gyre_host_open(&options, &host) < 0 || gyre__net_open(host, max_running(), &net) < 0 ||
-        gyre__job_open(host) < 0 || gyre_host_preload(host, "cjson", luaopen_cjson) < 0 ||
-        gyre_host_preload(host, "gyre.screen", gyre__cli_screen_open) < 0)
+    if (gyre_host_open(&options, &worker->host) < 0 ||
+        gyre__net_open(worker->host, max_running() / workers->count, &worker->net) < 0 ||
+        gyre__job_open(worker->host) < 0 || gyre__workers_attach(worker->host, workers, worker->number) < 0 ||
+        gyre_host_preload(worker->host, "cjson", luaopen_cjson) < 0 ||
+        gyre_host_preload(worker->host, "gyre.screen", gyre__cli_screen_open) < 0)
         fputs("gyre: not enough memory to start\n", stderr);
     else
-        code = run(host, net, script);
-    gyre_host_close(host);
-    gyre__net_close(net);
+        code = run(worker);
+    if (worker->number > 1) gyre__workers_ended(workers, worker->number);
+    return code;
+}
+
+/* The thread of any worker but the first. */
+static void *run_thread(void *data)
+{
+    struct worker *worker = data;
+    if (gyre__workers_wait(worker->script->workers)) run_worker(worker);
+    return NULL;
+}
+
+/* Waits for the others. They are told to stop when worker 1 has not waited for them itself. */
+static void end_others(struct worker *all, unsigned started, int code)
+{
+    gyre__workers_over(all->script->workers);
+    for (unsigned i = 1; i < started; i++) {
+        struct gyre__net *net = atomic_load(&interrupted_nets[i]);
+        if (net && code != EXIT_ALL_GOOD) gyre__net_interrupt(net);
+    }
+    for (unsigned i = 1; i < started; i++) pthread_join(all[i].thread, NULL);
+}
+
+/* Worker 1 in this thread, the others in theirs. All states stay until the last has ended: they lend each other pools,
+ * and the signal handler may speak to any loop. */
+static int run_workers(struct script *script)
+{
+    static struct worker all[GYRE__MAX_WORKERS];
+    struct gyre__workers *workers = script->workers;
+    unsigned started = 1;
+
+    all[0] = (struct worker){.script = script, .number = 1};
+    for (; started < workers->count; started++) {
+        all[started] = (struct worker){.script = script, .number = started + 1};
+        if (pthread_create(&all[started].thread, NULL, run_thread, &all[started]) != 0) break;
+    }
+    for (unsigned i = started; i < workers->count; i++) gyre__workers_ended(workers, i + 1); /* no thread to be had */
+    int code = run_worker(&all[0]);
+    end_others(all, started, code);
+    release_signals();
+    for (unsigned i = started; i-- > 0;) {
+        gyre_host_close(all[i].host);
+        gyre__net_close(all[i].net);
+    }
+    if (workers->count > 1 && !workers->is_open && code == EXIT_ALL_GOOD)
+        fputs("gyre: --workers is for jobs that call gyre.crawl\n", stderr);
+    return code;
+}
+
+static int start(struct script *script, unsigned count, int fresh)
+{
+    struct gyre__workers workers;
+
+    script->workers = &workers;
+    gyre__workers_init(&workers, count, fresh);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    xmlInitParser(); /* before there are threads */
+    catch_signals();
+    int code = run_workers(script);
     curl_global_cleanup();
+    gyre__workers_clear(&workers);
     return code;
 }
 
 int gyre__cli_verb(int argc, char **argv)
 {
-    struct script script = {1, argc, argv};
-    return start(&script);
+    struct script script = {1, argc, argv, NULL};
+    return start(&script, 1, 0);
+}
+
+/* A number of workers, or 0. */
+static unsigned read_count(const char *text)
+{
+    char *end;
+    unsigned long count = text ? strtoul(text, &end, 10) : 0;
+    return text && *text && !*end && count <= GYRE__MAX_WORKERS ? (unsigned)count : 0;
+}
+
+/* Takes gyre's own options out of the arguments, up to "--"; the rest is the script's. Returns how many are left, or -1. */
+static int take_options(int argc, char **argv, unsigned *count, int *fresh)
+{
+    int kept = 1;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            while (++i < argc) argv[kept++] = argv[i];
+        } else if (strcmp(argv[i], "--fresh") == 0) {
+            *fresh = 1;
+        } else if (strcmp(argv[i], "--workers") == 0) {
+            if (!(*count = read_count(++i < argc ? argv[i] : NULL))) return -1;
+        } else {
+            argv[kept++] = argv[i];
+        }
+    }
+    argv[kept] = NULL;
+    return kept;
 }
 
 int gyre__cli_run(int argc, char **argv)
 {
+    unsigned count = 1;
+    int fresh = 0;
+
+    if ((argc = take_options(argc, argv, &count, &fresh)) < 0) {
+        fprintf(stderr, "gyre: --workers takes a number from 1 to %d\n", GYRE__MAX_WORKERS);
+        return EXIT_USAGE;
+    }
     if (argc >= 2 && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0) {
-        struct script script = {0, argc - 1, argv + 1};
-        return start(&script);
+        struct script script = {0, argc - 1, argv + 1, NULL};
+        return start(&script, count, fresh);
     }
     return gyre__cli_verb(argc, argv); /* its usage is said in Lua, as every verb's */
 }

@@ -23,6 +23,8 @@ local concat, match, sub = table.concat, string.match, string.sub
 ---@field concurrency? integer pages at a time, in all [16]
 ---@field per_host? integer|false|{ active?: integer, delay?: number } requests to a host at a time, over all
 --- proxies, and seconds from the start of one to the start of the next [2, and 0.5]; false: no limit
+---@field per_proxy? integer|{ active?: integer, delay?: number } likewise of each proxy [no limit]
+---@field per_proxy_host? integer|{ active?: integer, delay?: number } likewise of each proxy at each host [no limit]
 ---@field tries? integer proxies to try for a page [3]
 ---@field retries? integer times that a page which failed comes back [2]
 ---@field retry_errors? boolean also after an error in `page` [false]
@@ -47,7 +49,8 @@ local concat, match, sub = table.concat, string.match, string.sub
 local TYPES = {
   start = "string table", pool = "string table cdata", page = "function", failed = "function", finish = "function",
   scope = "string table function", depth = "number", priority = "number function", max_pages = "number",
-  concurrency = "number", per_host = "number boolean table", tries = "number", retries = "number",
+  concurrency = "number", per_host = "number boolean table",
+  per_proxy = "number table", per_proxy_host = "number table", tries = "number", retries = "number",
   retry_errors = "boolean", timeout = "number", agent = "string boolean", robots = "boolean", headers = "table",
   request = "table", judge = "string table function", out = "string", format = "string", columns = "table",
   compress = "string", rotate = "number string", state = "string boolean", fresh = "boolean", sync = "boolean",
@@ -181,12 +184,13 @@ local function read_per_host(given)
   return { active = active, delay = delay }
 end
 
-local function read_size(size)
-  if type(size) == "string" then
-    local number, unit = match(size, "^(%d+)([KMG]?)$")
+local function read_size(given)
+  local size = given
+  if type(given) == "string" then
+    local number, unit = match(given, "^(%d+)([KMG]?)$")
     size = number and tonumber(number) * UNITS[unit]
   end
-  if size ~= nil and not (size and size >= 1) then
+  if given ~= nil and not (size and size >= 1) then
     misuse "option 'rotate' is a number of bytes, or like 500K, 100M, 2G"
   end
   return size
