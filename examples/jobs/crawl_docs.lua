@@ -19,19 +19,16 @@ parser:option("--tries", "Proxies to try for a page.", "4"):convert(tonumber)
 parser:option("--timeout", "Seconds for one try.", "30"):convert(tonumber)
 parser:option("--shared", "Keep the pool in this file, warm for the next run.")
 parser:flag("--ignore-robots", "Do not ask for robots.txt: for a site of your own.")
-parser:flag("--fresh", "Start over.")
 local known, args = parser:pparse(arg)
 if not known then
   io.stderr:write(args, "\n")
   return 2
 end
 
-local pool = assert(gyre.open { proxies = args.proxies, shared = args.shared })
-io.stderr:write(pool.loaded.message, "\n")
-
 return gyre.crawl {
   name = "crawl_docs",
-  start = args.start, pool = pool, out = args.out, state = args.state, fresh = args.fresh,
+  pool = { proxies = args.proxies, shared = args.shared },
+  start = args.start, out = args.out, state = args.state,
   concurrency = args.concurrency, per_host = { active = args.per_host, delay = args.delay },
   tries = args.tries, timeout = args.timeout, robots = not args.ignore_robots,
   page = function(page)

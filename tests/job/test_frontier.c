@@ -6,6 +6,17 @@
 
 #include <math.h>
 
+/* Under these memory is not what the program asks for. */
+static int is_instrumented(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return 1;
+#else
+    const char *preload = getenv("LD_PRELOAD");
+    return preload && strstr(preload, "vgpreload");
+#endif
+}
+
 static double memory_mib(void)
 {
     long pages = 0;
@@ -314,7 +325,7 @@ static void test_sync(void **state)
 static void test_many_urls(void **state)
 {
     (void)state;
-    int total = getenv("GYRE_LONG") ? 10000000 : 100000, batch = 100;
+    int total = is_instrumented() ? 10000 : getenv("GYRE_LONG") ? 10000000 : 100000, batch = 100;
     struct gyre__frontier_options options = frontiers_options("many");
     struct gyre__frontier *frontier = frontiers_open(&options, 0);
     struct gyre__follow *follows = calloc((size_t)batch, sizeof *follows);
@@ -333,7 +344,7 @@ static void test_many_urls(void **state)
     }
     double late = memory_mib();
     print_message("%d URLs: %.1f MiB after a tenth of them, %.1f MiB after all\n", total, early, late);
-    assert_true(late < early + 40); /* SQLite's cache of 32 MiB may still have been filling */
+    assert_true(is_instrumented() || late < early + 40); /* SQLite's cache of 32 MiB may still have been filling */
     assert_int_equal(gyre__frontier_count(frontier).waiting, total);
     frontiers_close(frontier);
     free(follows);

@@ -1,0 +1,325 @@
+#!/usr/bin/env bash
+# gyre.crawl as jobs use it: what a page can do, what an error does, every option, every output; workers; the examples.
+# shellcheck source=tests/integration/harness.sh
+. "$(dirname "$0")/harness.sh"
+
+start() {
+    peers_fixture proxy || exit 1
+    echo "http://127.0.0.1:$peer_port" >"$PEERS_DIR/one.txt"
+    peers_fixture origin || exit 1
+    ORIGIN=http://127.0.0.1:$peer_port
+    LOG=$PEERS_DIR/origin/access.log
+    site && peers_nginx site "$PEERS_DIR/files" || exit 1
+    SITE=http://127.0.0.1:$peer_port
+}
+
+# A shop of three pages, a sitemap, and a page with a broken link.
+site() {
+    local page files=$PEERS_DIR/files
+    mkdir -p "$files/shop" "$files/links"
+    for page in 1 2 3; do
+        cat >"$files/shop/$page.html" <<END
+<html><head><title>Shop $page</title></head><body>
+<ul><li class="big product"><b class="name"> Lamp,
+ no. $page </b><i class="price">EUR $page.50</i></li><li class="productless">no</li></ul>
+$([ $page = 3 ] || echo "<a rel='next' href='$((page + 1)).html'>next</a>")</body></html>
+END
+    done
+    echo '<a href="good.html">good</a><a href="bad.html">bad</a><a href="http://127.0.0.1:2/">dead</a>' >"$files/links/index.html"
+    echo '<a href="bad.html">bad again</a>' >"$files/links/good.html"
+}
+
+# sitemap URL...: the site's, with these
+sitemap() {
+    printf '<?xml version="1.0"?><urlset>' >"$PEERS_DIR/files/sitemap.xml"
+    printf '<url><loc> %s </loc></url>' "$@" >>"$PEERS_DIR/files/sitemap.xml"
+}
+
+# crawl START [NAME=VALUE]...: see jobs/crawl.lua
+crawl() {
+    gyre run "$ROOT/tests/integration/jobs/crawl.lua" "$PEERS_DIR/one.txt" "$1" "out=\"$DIR/out\"" robots=false \
+        per_host=false "${@:2}"
+}
+
+lines() { wc -l <"$DIR/out"; }
+
+test_page() {
+    crawl "$SITE/shop/1.html" 'page=function(page)
+        page:follow(page:xpath "//a[@rel=\"next\"]/@href")
+        local product = page:xpath("//li")[1]
+        page:emit { url = page.url, title = page.title, depth = page.depth, referrer = page.referrer or "none",
+          name = product:xpath "normalize-space(b)", class = product:attr "class", tag = product:name(),
+          text = #product:text() > 10, all = #page:xpath "//li", none = #page:xpath "//table",
+          price = page:match "EUR (%S-)<", count = page:xpath "count(//li)", is = page:xpath "1 = 1",
+          type = page.headers["content-type"], proxy = tostring(page.proxy), attempts = page.attempts, links = #page:links(),
+          html = #page:links "%.html$", tries = page.tries }
+    end'
+    exits 0
+    same "pages" "1 2 3 " "$(jsonl "$DIR/out" title | grep -o '[0-9]$' | sort | tr '\n' ' ')"
+    jsonl "$DIR/out" depth referrer name class tag text all none price count is attempts links html tries >"$DIR/fields"
+    contains "$DIR/fields" $'1\t'"$SITE"$'/shop/1.html\tLamp, no. 2\tbig product\tli\ttrue\t2\t0\t2.50\t2\ttrue\t1\t1\t1\t0' \
+        $'0\tnone\tLamp, no. 1'
+}
+
+# What a page collected before it raised does not count, and the crawl goes on.
+test_an_error_fails_the_page() {
+    crawl "$ORIGIN/graph/5/1" 'page=function(page)
+        page:emit { url = page.url }
+        page:follow(page:links())
+        if page.url:find "/3$" then error "no luck" end
+    end'
+    exits 1
+    contains "$OUT" "done 4 failed 1"
+    contains "$ERR" "error in the job at $ORIGIN/graph/5/3" "no luck" "stack traceback" "1 errors in the job" "script: 1"
+    same "items" 4 "$(lines)"
+    crawl "$ORIGIN/graph/5/1" retry_errors=true 'page=function(page)
+        page:follow(page:links())
+        if page.tries == 0 then error "only the first time" end
+    end'
+    exits 0
+    contains "$OUT" "done 5 failed 0"
+}
+
+test_wrong_calls_are_errors_of_the_page() {
+    crawl "$ORIGIN/graph/1/1" 'page=function(page) page:emit "text" end'
+    contains "$ERR" "page:emit takes a table, not a string"
+    crawl "$ORIGIN/graph/1/1" 'page=function(page) page:xpath "///[" end'
+    contains "$ERR" "is no XPath expression"
+    crawl "$ORIGIN/graph/1/1" 'page=function(page) page:follow(page.url, { prio = 1 }) end'
+    contains "$ERR" "unknown option 'prio'"
+    exits 1
+}
+
+test_wrong_options() {
+    crawl "$ORIGIN/" colour=1
+    exits 2
+    contains "$ERR" "gyre.crawl: unknown option 'colour'"
+    crawl "$ORIGIN/" depth=-1
+    contains "$ERR" "option 'depth' must be a whole number from 0 on"
+    crawl "ftp://x/"
+    contains "$ERR" "the start ftp://x/: the URL begins with neither http:// nor https://"
+    crawl "$ORIGIN/" 'rotate="5 apples"'
+    contains "$ERR" "option 'rotate' is a number of bytes"
+    crawl "$ORIGIN/" page=nil
+    contains "$ERR" "option 'page' is missing"
+    exits 2
+}
+
+# Failures come back `retries` times and then are told to `failed`; a 404 is an answer and does not.
+test_retries() {
+    : >"$LOG"
+    crawl "$ORIGIN/status/500" retries=2
+    exits 1
+    contains "$OUT" "done 0 failed 1"
+    contains "$ERR" "500: 1"
+    same "requests" 3 "$(grep -c /status/500 "$LOG")"
+    crawl "$ORIGIN/eof" retries=1 'failed=function(page) page:emit { error = page.error.kind, tries = page.tries } end'
+    exits 3 # a proxy that breaks off looks the same
+    same "what failed was told" $'protocol\t1' "$(jsonl "$DIR/out" error tries)"
+    : >"$LOG"
+    crawl "$ORIGIN/status/404"
+    exits 1
+    same "requests" 1 "$(grep -c /status/404 "$LOG")"
+    contains "$ERR" "404: 1"
+}
+
+# One page that runs out of proxies does not end the crawl.
+test_a_page_without_luck() {
+    { cat "$PEERS_DIR/one.txt" && echo "$DEAD"; } >"$DIR/two.txt"
+    crawl "$ORIGIN/" "start={$(printf "\"$ORIGIN/graph/8/%s\"," 1 2 3 4 5 6 7 8)}" "pool=\"$DIR/two.txt\"" tries=1 retries=0
+    exits 1
+    contains "$OUT" "done 4 failed 4"
+    contains "$ERR" "connect: 4" "0 waiting"
+}
+
+# With no proxy that works the crawl stops, and what is left waits.
+test_no_proxy_at_all() {
+    local urls
+    urls=$(printf "\"$ORIGIN/graph/99/%s\"," $(seq 99))
+    crawl "$ORIGIN/" "pool={\"$DEAD\"}" "start={$urls}" tries=1 retries=0 state="\"$DIR/state\""
+    exits 3
+    contains "$ERR" "crawl stopped: no usable proxy" "run again to go on"
+    crawl "$ORIGIN/" "start={$urls}" state="\"$DIR/state\""
+    contains "$ERR" "resuming"
+    contains "$OUT" "waiting 0"
+}
+
+test_redirects_are_urls() {
+    : >"$LOG"
+    crawl "$ORIGIN/redirect/$ORIGIN/graph/1/1"
+    contains "$ERR" "1 redirects"
+    crawl "$ORIGIN/redirect/$ORIGIN/graph/1/1" 'scope="host"'
+    exits 0
+    contains "$OUT" "done 1"
+    same "the page" "$ORIGIN/graph/1/1" "$(jsonl "$DIR/out" url)"
+    crawl "$ORIGIN/redirect/http://127.0.0.1:2/x" 'scope="host"'
+    contains "$ERR" "redirects to http://127.0.0.1:2/x, which is out of scope"
+    crawl "$ORIGIN/loop"
+    contains "$ERR" "redirect: 1"
+    exits 1
+}
+
+test_scope_depth_and_number() {
+    crawl "$ORIGIN/graph/100/1" "scope={\"$ORIGIN/graph/100/1\"}"
+    same "beginnings of URLs" "" "$(jsonl "$DIR/out" url | grep -v '/graph/100/1')"
+    crawl "$ORIGIN/graph/100/1" 'scope=function(url) return not url:find "[02468]$" end'
+    same "a function" "" "$(jsonl "$DIR/out" url | grep '[02468]$')"
+    crawl "$ORIGIN/graph/100/1" depth=0
+    exits 0
+    contains "$OUT" "done 1 failed 0 refused 0 waiting 0"
+    contains "$ERR" "4 links too deep"
+    crawl "$ORIGIN/graph/100/1" max_pages=7 state="\"$DIR/state\""
+    exits 0
+    contains "$OUT" "done 7"
+    contains "$ERR" "crawl stopped: max_pages reached"
+    crawl "$ORIGIN/graph/100/1" max_pages=9 state="\"$DIR/state\""
+    contains "$ERR" "resuming $DIR/state: 7 done"
+    same "pages of both runs" 9 "$(lines)"
+}
+
+test_priority_and_data() {
+    crawl "$ORIGIN/graph/7/1" concurrency=1 'page=function(page)
+        page:emit { n = tonumber(page.url:match "%d+$"), data = page.data and page.data.from }
+        for _, link in ipairs(page:links()) do
+          page:follow(link, { priority = tonumber(link:match "%d+$"), data = { from = page.url:match "%d+$" } })
+        end
+    end'
+    same "the order" "1 3 7 6 2 5 4 " "$(jsonl "$DIR/out" n | tr '\n' ' ')"
+    crawl "$ORIGIN/graph/7/1" concurrency=1 'priority=function(url) return -tonumber(url:match "%d+$") end'
+    same "the other order" "1 2 3 4 5 6 7 " "$(jsonl "$DIR/out" url | grep -o '[0-9]$' | tr '\n' ' ')"
+}
+
+test_csv() {
+    crawl "$ORIGIN/graph/3/1" "out=\"$DIR/a.csv\"" 'page=function(page)
+        page:follow(page:links())
+        page:emit { n = tonumber(page.url:match "%d+$"), text = "say \"hi\",\nyou", list = { 1, 2 } }
+    end'
+    exits 0
+    printf 'list,n,text\r\n"[1,2]",1,"say ""hi"",\nyou"\r\n' | cmp - <(head -c 42 "$DIR/a.csv") || fail "$(cat -A "$DIR/a.csv")"
+    crawl "$ORIGIN/graph/3/1" "out=\"$DIR/b.csv\"" 'columns={"b","a"}' 'page=function(page) page:emit { a = 1 } end'
+    same "columns as given" "b,a ,1 " "$(tr -d '\r' <"$DIR/b.csv" | tr '\n' ' ')"
+    crawl "$ORIGIN/graph/3/1" "out=\"$DIR/c.csv\"" 'columns={"b"}' 'page=function(page) page:emit { a = 1 } end'
+    contains "$ERR" "the field 'a' is no column"
+    exits 1
+}
+
+test_stdout() {
+    gyre run "$ROOT/tests/integration/jobs/crawl.lua" "$PEERS_DIR/one.txt" "$ORIGIN/graph/20/1" out=nil robots=false \
+        per_host=false finish=nil
+    exits 0
+    same "items" 20 "$(jsonl "$OUT" url | sort -u | wc -l)"
+}
+
+test_rotated_and_compressed() {
+    crawl "$ORIGIN/graph/200/1" "out=\"$DIR/a.jsonl\"" rotate=4096
+    exits 0
+    [ -s "$DIR/a.2.jsonl" ] || fail "no second file"
+    [ -s "$DIR/a.3.jsonl" ] || fail "no third file"
+    same "files that are too large" "" "$(find "$DIR" -name 'a*.jsonl' -size +4096c)"
+    same "items" 200 "$(cat "$DIR"/a*.jsonl | wc -l)"
+    crawl "$ORIGIN/graph/200/1" "out=\"$DIR/b.jsonl.gz\""
+    same "items in gzip" 200 "$(gzip -dc "$DIR/b.jsonl.gz" | wc -l)"
+    crawl "$ORIGIN/graph/200/1" "out=\"$DIR/c\"" 'compress="zstd"'
+    same "the magic number of zstd" 28b52ffd "$(head -c 4 "$DIR/c" | od -An -tx1 | tr -d ' \n')"
+    crawl "$ORIGIN/graph/200/1" "out=\"$DIR/d.csv.gz\"" 'compress="none"' 'format="jsonl"'
+    same "items in no format of the name's" 200 "$(jsonl "$DIR/d.csv.gz" url | wc -l)"
+}
+
+# Several threads on one crawl: each page once, one pool, one report, one finish.
+test_workers() {
+    gyre run "$ROOT/tests/integration/jobs/crawl.lua" --workers 3 "$PEERS_DIR/one.txt" "$ORIGIN/graph/600/1" \
+        "out=\"$DIR/out\"" robots=false per_host=false 'page=function(page)
+            page:follow(page:links())
+            page:emit { url = page.url, sum = gyre.shared:add "pages" }
+        end' 'finish=function(totals) print(totals.done, totals.shared.pages, gyre.shared.pages) end'
+    exits 0
+    same "finish, once" $'600\t600\t600' "$(cat "$OUT")"
+    same "pages" 600 "$(jsonl "$DIR/out" url | sort -u | wc -l)"
+    same "numbers of a shared counter" 600 "$(jsonl "$DIR/out" sum | sort -u | wc -l)"
+    contains "$ERR" "600 requests, 0 errors, 600 attempts" "crawl finished: 600 pages done"
+    same "summaries" 1 "$(grep -c '^proxy ' "$ERR")"
+}
+
+test_workers_and_errors() {
+    gyre run "$ROOT/tests/integration/jobs/crawl.lua" --workers 2 "$PEERS_DIR/one.txt" "$ORIGIN/" colour=1
+    exits 2
+    same "complaints" 1 "$(grep -c "unknown option 'colour'" "$ERR")"
+    echo 'print(...)' >"$DIR/plain.lua"
+    gyre run "$DIR/plain.lua" --workers 2 a -- --workers
+    exits 0
+    same "the script's arguments" $'a\t--workers' "$(cat "$OUT")"
+    contains "$ERR" "--workers is for jobs that call gyre.crawl"
+    gyre run "$DIR/plain.lua" --workers many
+    exits 2
+    contains "$ERR" "--workers takes a number from 1 to 64"
+    cat >"$DIR/worse.lua" <<'END'
+if require("gyre.workers").number == 2 then error "worker 2 does not like it" end
+return assert(loadfile(table.remove(arg, 1)))()
+END
+    gyre run "$DIR/worse.lua" --workers 2 "$ROOT/tests/integration/jobs/crawl.lua" "$PEERS_DIR/one.txt" \
+        "$ORIGIN/graph/100000/1" robots=false per_host=false
+    exits 4
+    contains "$ERR" "worker 2 does not like it" "another worker failed"
+}
+
+test_workers_and_ctrl_c() {
+    gyre_begin run "$ROOT/tests/integration/jobs/crawl.lua" --workers 2 "$PEERS_DIR/one.txt" "$ORIGIN/graph/100000/1" \
+        robots=false per_host=false "out=\"$DIR/out\""
+    wait_for 10 test -s "$DIR/out"
+    kill -INT "$pid"
+    gyre_end 10
+    exits 4
+    contains "$ERR" "crawl stopped: interrupted"
+    jsonl "$DIR/out" url >"$DIR/urls" || fail "the output is damaged"
+    same "pages twice" "" "$(sort "$DIR/urls" | uniq -d)"
+}
+
+test_example_sitemap() {
+    sitemap "$SITE/shop/1.html" "$SITE/shop/2.html" "$ORIGIN/graph/1/1"
+    gyre run "$ROOT/examples/jobs/sitemap.lua" "$PEERS_DIR/one.txt" "$SITE/sitemap.xml" "$DIR/titles.csv"
+    exits 0
+    same "titles" "$SITE/shop/1.html,Shop 1 $SITE/shop/2.html,Shop 2 url,title " \
+        "$(tr -d '\r' <"$DIR/titles.csv" | sort | tr '\n' ' ')"
+}
+
+test_example_prices() {
+    gyre run "$ROOT/examples/jobs/prices.lua" "$PEERS_DIR/one.txt" "$SITE/shop/1.html" "$DIR/prices.csv"
+    exits 0
+    same "the heading" "date,name,price,url" "$(head -n 1 "$DIR/prices.csv" | tr -d '\r')"
+    same "prices" '"Lamp, no. 1",1.5 "Lamp, no. 2",2.5 "Lamp, no. 3",3.5 ' \
+        "$(sed 1d "$DIR/prices.csv" | grep -oE '"Lamp[^"]*",[0-9.]+' | sort | tr '\n' ' ')"
+}
+
+test_example_links() {
+    gyre run "$ROOT/examples/jobs/links.lua" "$PEERS_DIR/one.txt" "$SITE/links/index.html" "$DIR/broken.jsonl"
+    exits 1
+    contains <(jsonl "$DIR/broken.jsonl" url what on) "$SITE/links/bad.html"$'\t404\t'"$SITE/links/index.html"
+}
+
+# The blocks of docs/crawl.md, pasted as they stand but for the address.
+test_docs() {
+    local block
+    cd "$DIR" || fail "no folder"
+    ln -s "$BUILD/gyre" gyre
+    cp "$PEERS_DIR/one.txt" proxies.txt
+    block() {
+        awk -v language="$1" -v n="$2" '$0 == "```" { inside = 0 } inside; $0 == "```" language { inside = ++seen == n }' \
+            "$ROOT/docs/crawl.md" | sed "s#http://127.0.0.1:8000/manual/#$SITE/shop/1.html#"
+    }
+    block lua 1 >manual.lua
+    block sh 1 >commands.sh
+    PATH=$DIR:$PATH timeout 60 bash -eu commands.sh >"$OUT" 2>"$ERR" || fail "the commands: $(tail -n 5 "$ERR")"
+    same "crawls that finished" 2 "$(grep -c 'crawl finished: 3 pages done' "$ERR")"
+    same "items" "Shop 1 Shop 2 Shop 3 " "$(jsonl pages.jsonl title | sort | tr '\n' ' ')"
+    block lua 2 >polite.lua
+    gyre run polite.lua proxies.txt "$ORIGIN/"
+    same "the other requests" "200 200 200 " "$(cut -f 2 "$OUT" | tr '\n' ' ')"
+    same "blocks" "lua lua sh" "$(grep -oE '^```[a-z]+' "$ROOT/docs/crawl.md" | tr -d '`' | sort | xargs)"
+    for block in $(grep -oE '\]\([^)]*\)' "$ROOT/docs/crawl.md" | tr -d '[]()'); do
+        [ -e "$ROOT/docs/$block" ] || fail "$block does not exist"
+    done
+}
+
+harness_begin
+start
+harness_run "$@"
