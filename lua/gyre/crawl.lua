@@ -51,12 +51,11 @@ end
 
 --- A request with the crawl's options.
 ---@param target string
----@param authority string
 ---@param more table
 ---@return gyre.Response?
 ---@return gyre.Error?
-function Crawl:request(target, authority, more)
-  local given, all = self.settings.given, { host = authority:match "^(.-):?%d*$" }
+function Crawl:request(target, more)
+  local given, all = self.settings.given, {}
   for name, value in pairs(given.request or {}) do
     all[name] = value
   end

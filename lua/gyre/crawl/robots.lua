@@ -12,10 +12,10 @@ local KEPT = 500 * 1024 -- bytes of a robots.txt that count, hence are stored
 
 local module = {}
 
-local function get(crawl, target, authority)
+local function get(crawl, target)
   local asked = target
   for _ = 0, MAX_REDIRECTS do
-    local response, err = crawl:request(asked, authority, { follow = false })
+    local response, err = crawl:request(asked, { follow = false })
     if not response then
       return nil, err
     end
@@ -53,8 +53,7 @@ end
 ---@param taken userdata
 ---@param origin string
 function module.fetch(crawl, taken, origin)
-  local authority = origin:match "//(.*)$"
-  local response, err = get(crawl, origin .. "/robots.txt", authority)
+  local response, err = get(crawl, origin .. "/robots.txt")
   if response then
     crawl.report:answered()
   end
