@@ -25,6 +25,7 @@ extern struct settings settings;
 struct work {
     void (*run)(void *context, unsigned worker, uint64_t count);
     void *context;
+    uint64_t least; /* operations of a window, for work whose cost is spread over so many; 0: as many as fit */
 };
 
 struct figure {
@@ -32,8 +33,8 @@ struct figure {
     double floor_best;               /* of the windows in between, one thread */
     double ratio;                    /* median over the pairs of a window and the floor next to it */
     char class[8];                   /* of the line transfer: S, C, X, or "-" with one worker */
-    bool dirty;                      /* the machine was busy: the workers got less than 90 % of their processors, or of the
-                                      * floors around a window one was a fifth above the other, in most rounds */
+    bool dirty;                      /* the machine was busy: the workers got less than 90 % of their processors, or most
+                                      * floors around windows were a sixth above the best of the run */
 };
 
 /* measure.c */

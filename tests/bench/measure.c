@@ -55,15 +55,16 @@ static void floor_run(void *context, unsigned worker, uint64_t count)
 static const struct work *floor_work(void)
 {
     static uint64_t word __attribute__((aligned(128)));
-    static const struct work work = {floor_run, &word};
+    static const struct work work = {floor_run, &word, 0};
     return &work;
 }
 
 /* ---- one worker ---- */
 
-/* Operations that fill a window. */
+/* Operations that fill a window. The first ones are not timed: tables are built in them. */
 static uint64_t calibrate(const struct work *work, double window_ns)
 {
+    work->run(work->context, 0, 64);
     for (uint64_t count = 64;; count *= 4) {
         double from = clock_ns(CLOCK_THREAD_CPUTIME_ID);
         work->run(work->context, 0, count);
@@ -255,16 +256,19 @@ static double try_together(const struct work *work, unsigned workers, bool proce
     return ns;
 }
 
-/* One window of work between two of the floor. Where those two differ by more than a fifth the processor was shared, or its
- * clock changed, in the middle: that says nothing of the work, and is tried again. False when it stayed so. */
+/* One window of work between two of the floor. Where one of those is a sixth above the best of this run, a neighbour had a
+ * part of the processor, or its clock was lower: that says little of the work, and is tried again. False when it stayed so. */
 static bool pair_alone(const struct work *work, uint64_t count, uint64_t floor_count, double *value, double *base)
 {
-    for (int tries = 0; tries < 4; tries++) {
+    static double best = 1e9;
+    for (int tries = 0; tries < 8; tries++) {
         double before = window_alone(floor_work(), floor_count);
         *value = window_alone(work, count);
         double after = window_alone(floor_work(), floor_count);
         *base = (before + after) / 2;
-        if (before < 1.2 * after && after < 1.2 * before) return true;
+        if (before < best) best = before;
+        if (after < best) best = after;
+        if (before < best * 7 / 6 && after < best * 7 / 6) return true;
     }
     return false;
 }
@@ -278,6 +282,7 @@ struct figure measure(const struct work *work, unsigned workers, bool processes)
     bool alone = workers == 1 && !processes;
     unsigned unsteady = 0;
     if (alone) count = calibrate(work, settings.window_ms * 1e6);
+    if (count < work->least) count = work->least;
     for (unsigned i = 0; i < rounds; i++) {
         if (alone) {
             unsteady += !pair_alone(work, count, floor_count, &value[i], &base[i]);

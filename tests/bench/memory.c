@@ -49,7 +49,7 @@ static void bench_load(uint32_t megabytes)
         field.next[(size_t)j * 16] = old;
     }
     snprintf(variant, sizeof variant, "in %u MiB", megabytes);
-    table_row("a random load", variant, 0, 1, false, measure(&(struct work){chase_run, &field}, 1, false));
+    table_row("a random load", variant, 0, 1, false, measure(&(struct work){chase_run, &field, 0}, 1, false));
     munmap(field.next, bytes);
 }
 

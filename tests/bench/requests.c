@@ -85,7 +85,7 @@ static double row(struct asking *asking, const char *what, uint32_t picker, uint
 {
     asking->request.size = sizeof asking->request;
     asking->request.picker = picker;
-    struct figure figure = measure(&(struct work){run, asking}, 1, false);
+    struct figure figure = measure(&(struct work){run, asking, 0}, 1, false);
     table_row(what, picker_name(picker), n, 1, false, figure);
     return figure.best;
 }
