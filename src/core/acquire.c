@@ -36,7 +36,7 @@ static inline bool is_sticky(const struct gyre_request *request)
 {
     uint64_t said = (uintptr_t)request->host | request->exclude_count | double_bits(request->min_success) |
                     double_bits(request->max_ms);
-    return request->session && request->picker <= GYRE_PICK_HASH && is_unfiltered(request) && !said;
+    return request->session && is_unfiltered(request) && !said;
 }
 
 /* What every call with a request wants of it. */
@@ -271,22 +271,36 @@ static __attribute__((noinline)) int acquire_any(struct gyre_pool *pool, const s
     return acquire(pool, thread, request, stamp, lease);
 }
 
-/* A request that is not plain: that of a session, and nothing else, is tried without detours. */
-static __attribute__((noinline)) int acquire_other(struct gyre_pool *pool, const struct gyre_request *request,
-                                                   struct gyre_lease *lease)
-{
-    const struct thread_cache *cache = thread_cache_of(pool);
-    bool quick = is_sticky(request) && thread_is_known(pool, cache) && !load_relaxed(&pool->control->log_sample);
-    return likely(quick) ? gyre__session_quick(pool, cache->thread, request, lease) : acquire_any(pool, request, lease);
-}
-
-/* The rest of a plain request that was tried quickly. */
+/* The rest of a request without session or host that was tried quickly. */
 static __attribute__((noinline)) int acquire_slowly(struct gyre_pool *pool, struct thread *thread,
                                                     const struct gyre_request *request, uint32_t stamp,
                                                     struct gyre_lease *lease)
 {
     int bad = request ? gyre__request_check(request) : 0;
     return bad ? bad : gyre__acquire_plain(pool, thread, request, stamp, lease);
+}
+
+/* Only filters, by the filter that this thread used last. */
+static int acquire_filtered(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                            struct gyre_lease *lease)
+{
+    uint32_t stamp = clock_stamp(pool);
+    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) return acquire_any(pool, request, lease);
+    if (likely(start_filtered(pool, thread, request, stamp, lease))) return 0;
+    return acquire_slowly(pool, thread, request, stamp, lease);
+}
+
+/* A request that is not plain. That of a session and nothing else, and one that only filters, are tried without detours. */
+static __attribute__((noinline)) int acquire_other(struct gyre_pool *pool, const struct gyre_request *request,
+                                                   struct gyre_lease *lease)
+{
+    const struct thread_cache *cache = thread_cache_of(pool);
+    bool sound = request->size == sizeof *request && request->choices <= MAX_CHOICES && request->picker <= GYRE_PICK_HASH;
+    if (unlikely(!sound || !thread_is_known(pool, cache) || load_relaxed(&pool->control->log_sample)))
+        return acquire_any(pool, request, lease);
+    if (is_sticky(request)) return gyre__session_quick(pool, cache->thread, request, lease);
+    if (is_easy(request)) return acquire_filtered(pool, cache->thread, request, lease);
+    return acquire_any(pool, request, lease);
 }
 
 /* The plainest request, of a thread that has been here before, is tried here at once. */
