@@ -15,7 +15,7 @@ local pool = assert(require "gyre".open { shared = arg[1], $SIZES, proxies = {
   "http://anna:verysecret@192.0.2.8:8080", "http://ben:verysecret@192.0.2.8:8080" } })
 for i = 1, 9 do
   local lease = assert(pool:acquire { session = i < 3 and "cart-" .. i or nil, host = "Shop.example" })
-  if i == 5 then lease:fail("banned", 3) elseif i > 6 then lease:fail("proxy_bad", 3) else lease:ok(i * 10.5) end
+  if i == 5 then lease:complete { verdict = "banned", ms = 3, retry_after = 600 } elseif i > 6 then lease:fail("proxy_bad", 3) else lease:ok(i * 10.5) end
 end
 END
     gyre run "$DIR/make.lua" "$POOL"

@@ -17,23 +17,23 @@ function probe.options(fault_of, timeout, options)
     end
     return nil
   end
-  return options
+  return request.prepare(options, 2)
 end
 
 --- Probes a proxy.
 ---@param pool gyre.Pool
 ---@param id number
 ---@param url string
----@param options table of probe.options()
+---@param prepared table of probe.options()
 ---@return gyre.Response? response as expected
 ---@return gyre.Error? err with `response` when it was not as expected; one of pool:probe() when it was not even leased
-function probe.run(pool, id, url, options)
+function probe.run(pool, id, url, prepared)
   local lease, err = pool:probe(id)
   if not lease then
     return nil, err
   end
   local response
-  response, err = attempt.through(lease, pool, request.plan(url, options, 1), 1)
+  response, err = attempt.through(lease, pool, request.plan(prepared, url, 1), 1)
   return response, err
 end
 
