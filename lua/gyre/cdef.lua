@@ -183,6 +183,8 @@ struct gyre_lease {
     uint32_t generation;
     uint32_t entry, serial;
     uint64_t host;
+    uint32_t strategy;
+    uint32_t reserved;
 };
 
 struct gyre_ban {

@@ -243,6 +243,8 @@ local lease = {
   finish = end_with,
   --- What leases can do; lua/resty/gyre adds what nginx needs.
   methods = methods,
+  --- Tells the strategy with the lease's tag how it ended.
+  record = record,
 }
 
 --- An empty lease, for pool:acquire_into().

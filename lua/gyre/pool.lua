@@ -241,11 +241,11 @@ function Pool.close(self)
     return
   end
   self.handle = nil
-  local borrowed = states[self.number].borrowed
+  local state = states[self.number]
   pools[self.number] = nil
-  proxy.retire(states[self.number])
+  proxy.retire(state)
   states[self.number] = nil
-  if not borrowed then
+  if not state.borrowed then
     C.gyre_pool_close(handle)
   end
 end
@@ -308,8 +308,10 @@ local pool = {}
 ---@field budget_ms? number
 ---@field trip_after? integer
 ---@field trip_rest? number
+---@field borrowed? boolean the handle is somebody else's, who closes it
 
---- Wraps a handle of the core, which is the pool's from now on. It still needs a strategy: see swap.lua.
+--- Wraps a handle of the core, which is the pool's from now on unless it is borrowed. It still needs a strategy: see
+--- swap.lua.
 ---@param handle ffi.cdata* `struct gyre_pool *`
 ---@param settings gyre.pool.Settings
 ---@return gyre.Pool

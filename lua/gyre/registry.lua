@@ -14,6 +14,7 @@
 ---@field seed? number
 ---@field epoch ffi.cdata* `const uint32_t *`: where the number of changes of the pool stands
 ---@field shared boolean others may have the segment too
+---@field borrowed boolean the handle is not to be closed from here
 ---@field fallback_given? string|gyre.Strategy|gyre.Composition
 ---@field fallback? gyre.strategy.Active once it was needed
 ---@field last_resort? gyre.strategy.Active likewise

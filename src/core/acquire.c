@@ -265,6 +265,11 @@ static __attribute__((noinline)) int acquire_any(struct gyre_pool *pool, const s
     if (!thread) return GYRE_ESYSTEM;
     int bad = request ? gyre__request_check(request) : 0;
     if (bad) return bad;
+    const struct gyre_hook *hook = hook_of(pool);
+    if (unlikely(hook) && strategy_is_scripted(pool) && !(request && request->picker)) {
+        int result = hook->acquire(hook->data, request, lease);
+        if (result != GYRE_HOOK_PASS) return result;
+    }
     uint32_t stamp = clock_stamp(pool);
     if (load_relaxed(&pool->control->tick) != stamp) gyre__tick(pool, stamp);
     if (request && request->host) return acquire_for_host(pool, thread, request, stamp, lease);
@@ -296,7 +301,7 @@ static __attribute__((noinline)) int acquire_other(struct gyre_pool *pool, const
 {
     const struct thread_cache *cache = thread_cache_of(pool);
     bool sound = request->size == sizeof *request && request->choices <= MAX_CHOICES && request->picker <= GYRE_PICK_HASH;
-    if (unlikely(!sound || !thread_is_known(pool, cache) || load_relaxed(&pool->control->log_sample)))
+    if (unlikely(!sound || !thread_is_known(pool, cache) || load_relaxed(&pool->control->log_sample) || hook_of(pool)))
         return acquire_any(pool, request, lease);
     if (is_sticky(request)) return gyre__session_quick(pool, cache->thread, request, lease);
     if (is_easy(request)) return acquire_filtered(pool, cache->thread, request, lease);
@@ -310,7 +315,8 @@ GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *req
     if (request && !is_plain(request)) return acquire_other(pool, request, lease);
     const struct thread_cache *cache = thread_cache_of(pool);
     const struct segment_control *control = pool->control;
-    if (unlikely(!thread_is_known(pool, cache) || load_relaxed(&control->log_sample))) return acquire_any(pool, request, lease);
+    if (unlikely(!thread_is_known(pool, cache) || load_relaxed(&control->log_sample) || hook_of(pool)))
+        return acquire_any(pool, request, lease);
     struct thread *thread = cache->thread;
     uint32_t stamp = clock_stamp(pool);
     if (unlikely(load_relaxed(&control->tick) != stamp)) return acquire_any(pool, request, lease);

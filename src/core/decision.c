@@ -4,7 +4,7 @@
  * n stands in place n % DECISIONS until the writing of n + DECISIONS begins, which cannot be before `decisions` has come
  * that far. Off, it costs one load of a word that acquire has in its cache anyway. Owns REGION_DECISIONS.
  */
-#include "pool.h"
+#include "session.h"
 
 #include <math.h>
 #include <string.h>
@@ -38,7 +38,7 @@ GYRE_API double gyre_log_share(struct gyre_pool *pool)
 
 GYRE_API uint64_t gyre_session_hash(struct gyre_pool *pool, const char *session)
 {
-    return gyre__session_hash(pool, session);
+    return session && gyre__session_check_id(session) == 0 ? gyre__session_hash(pool, session) : 0;
 }
 
 static bool draw(struct gyre_pool *pool, struct thread *thread)

@@ -228,10 +228,23 @@ static __attribute__((noinline)) int complete(struct gyre_pool *pool, const stru
     return 0;
 }
 
+/* A lease that a hook gave: it is told how it ended. Others pay for one look at the lease. */
+static __attribute__((noinline)) int tell_hook(struct gyre_pool *pool, const struct gyre_lease *lease, const struct ending *ending)
+{
+    gyre__hook_complete(pool, lease, ending);
+    return 0;
+}
+
+static int complete_and_tell(struct gyre_pool *pool, const struct gyre_lease *lease, const struct ending *ending)
+{
+    int result = complete(pool, lease, ending);
+    return likely(result || !lease->strategy) ? result : tell_hook(pool, lease, ending);
+}
+
 static __attribute__((noinline)) int complete_ms(struct gyre_pool *pool, const struct gyre_lease *lease, int verdict, double ms)
 {
     struct ending ending = {.verdict = (uint32_t)verdict, .has_ms = !(ms < 0), .ms = ms, .host = lease ? lease->host : 0};
-    return complete(pool, lease, &ending);
+    return complete_and_tell(pool, lease, &ending);
 }
 
 /* What else is to be done after a lease's `use` was taken back, when there is more: the entry is ENDING still. */
@@ -280,17 +293,17 @@ GYRE_API int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, con
     if (!outcome || outcome->size < sizeof *outcome)
         return gyre__fail(GYRE_EINVALID, "no outcome, or its size is not set");
     bool plain = outcome->verdict == GYRE_OK && !outcome->bytes && outcome->retry_after == 0;
-    if (likely(plain && pool && lease && (!outcome->has_ms || outcome->ms >= 0)))
+    if (likely(plain && pool && lease && !lease->strategy && (!outcome->has_ms || outcome->ms >= 0)))
         return complete_ok(pool, lease, outcome->has_ms ? outcome->ms : -1.0);
     struct ending ending = {.verdict = outcome->verdict, .has_ms = outcome->has_ms != 0, .ms = outcome->ms,
                             .bytes = outcome->bytes, .host = lease ? lease->host : 0,
                             .retry_after = outcome->retry_after};
-    return complete(pool, lease, &ending);
+    return complete_and_tell(pool, lease, &ending);
 }
 
 GYRE_API int gyre_complete_ms(struct gyre_pool *pool, struct gyre_lease *lease, int verdict, double ms)
 {
-    if (likely(verdict == GYRE_OK && pool && lease)) return complete_ok(pool, lease, ms);
+    if (likely(verdict == GYRE_OK && pool && lease && !lease->strategy)) return complete_ok(pool, lease, ms);
     return complete_ms(pool, lease, verdict, ms);
 }
 

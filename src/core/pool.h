@@ -42,6 +42,7 @@ struct gyre_pool {
     uint32_t lock_word; /* what stands in control->lock while this process holds it */
     uint32_t bucket_width, lease_timeout;
     uint32_t clock;
+    struct gyre_hook *hook; /* NULL: none; see hook.c */
     uint32_t keep; /* lease entries a thread may keep */
     int (*coarse)(clockid_t, struct timespec *); /* clock_gettime, by the shortest way; clock.c */
     double alpha;
@@ -289,6 +290,15 @@ static inline bool limit_has_rate(const struct gyre_pool *pool, uint32_t slot)
     return load_relaxed(&pool->rates[slot].rule) != 0;
 }
 
+/* hook.c. The ending of a lease, told to the hook there is. */
+struct ending;
+void gyre__hook_complete(struct gyre_pool *pool, const struct gyre_lease *lease, const struct ending *ending);
+void gyre__hook_close(struct gyre_pool *pool);
+static inline const struct gyre_hook *hook_of(const struct gyre_pool *pool)
+{
+    return load_acquire(&pool->hook); /* pairs with gyre_pool_hook */
+}
+
 /* check.c, audit.c. */
 void gyre__finding(struct gyre_check *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int gyre__audit_leases(struct gyre_pool *pool, struct gyre_check *report); /* NULL: mend; caller holds the segment lock */
@@ -368,6 +378,10 @@ static inline uint32_t strategy_bits(const struct gyre_pool *pool)
 static inline uint32_t strategy_picker(const struct gyre_pool *pool)
 {
     return strategy_bits(pool) & STRATEGY_PICKER;
+}
+static inline bool strategy_is_scripted(const struct gyre_pool *pool)
+{
+    return strategy_bits(pool) & STRATEGY_SCRIPTED;
 }
 static inline uint32_t strategy_choices(uint32_t bits)
 {

@@ -463,6 +463,7 @@ GYRE_API int gyre_pool_open(const struct gyre_options *options, struct gyre_pool
 GYRE_API void gyre_pool_close(struct gyre_pool *pool)
 {
     if (!pool) return;
+    gyre__hook_close(pool);
     if (*pool->here) gyre__process_leave(pool); /* a forked child that never used the handle has nothing to give back */
     free_handle(pool);
 }

@@ -81,6 +81,19 @@ int gyre_host_call(struct gyre_host *host, int arguments, int results)
     return GYRE_EINVALID;
 }
 
+int gyre__host_invoke(struct gyre_host *host, int function)
+{
+    lua_State *L = host->L;
+    int top = lua_gettop(L);
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, host->traceback); /* stack: ... handler */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, function);        /* stack: ... handler function */
+    forget(host);
+    int status = lua_pcall(L, 0, 0, top + 1); /* stack: ... handler [error] */
+    lua_settop(L, top);
+    return status == 0 ? 0 : GYRE_EINVALID;
+}
+
 int gyre__host_protect(struct gyre_host *host, lua_CFunction function, void *data)
 {
     forget(host);

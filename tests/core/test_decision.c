@@ -134,6 +134,27 @@ static void test_strategies_write(void **state)
     gyre_pool_close(pool);
 }
 
+/* What followers and strategies ask: how much is logged, and what stands for a session. */
+static void test_share_and_session(void **state)
+{
+    uint64_t ids[N], cursor = 0;
+    struct gyre_pool *pool = pool_of(N, ids, NULL);
+    struct gyre_request request = {.size = sizeof request, .session = "cart-17"};
+
+    (void)state;
+    assert_true(gyre_log_share(pool) == 0);
+    OK(gyre_log_enable(pool, 0.25));
+    assert_true(fabs(gyre_log_share(pool) - 0.25) < 1e-9);
+    OK(gyre_log_enable(pool, 1));
+    assert_true(gyre_log_share(pool) == 1);
+    visit(pool, &request);
+    uint64_t session = next_of(pool, &cursor).session;
+    EXPECT_COUNT(gyre_session_hash(pool, "cart-17"), session, "the session");
+    assert_true(gyre_session_hash(pool, "cart-18") != session && gyre_session_hash(pool, NULL) == 0 &&
+                gyre_session_hash(pool, "no id") == 0);
+    gyre_pool_close(pool);
+}
+
 /* A sample of n draws at rate p has n * p entries, give or take sqrt(n * p * (1 - p)): five sigma are allowed. And it
  * changes nobody's choice. */
 static void test_samples(void **state)
@@ -386,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_strategies_write),
         cmocka_unit_test(test_samples),
         cmocka_unit_test(test_overwrites),
+        cmocka_unit_test(test_share_and_session),
         cmocka_unit_test(test_processes_write_and_read),
         cmocka_unit_test(test_overwritten_while_read),
         cmocka_unit_test(test_killed_while_writing),

@@ -106,6 +106,18 @@ test_example_embed_c() {
     same "failures" 1 "$(grep -c 'failed 1' "$OUT")"
 }
 
+# The template of strategies/README.md, from four threads of a C program: the fast ones carry more.
+test_example_embed_lua_c() {
+    clone
+    awk '/^```lua$/ { on = ++n == 1; next } /^```$/ { on = 0 } on' strategies/README.md >fastest.lua
+    sed -n 's/^ \*     //p' examples/embed_lua.c | bash -eu >"$OUT" || fail "the commands in embed_lua.c fail"
+    same "requests of all" 1000 "$(awk '{ n += $2 } END { print n }' "$OUT")"
+    awk 'NR == 1 { first = $2 } END { exit !(NR == 5 && first > 3 * $2) }' "$OUT" || fail "the shares: $(cat "$OUT")"
+    GYRE_LUA_PATH=lua build/embed_lua nonsense 2>"$ERR"
+    same "exit code of a strategy that is not there" 2 $?
+    contains "$ERR" "no strategy 'nonsense'"
+}
+
 test_job_help() {
     gyre run "$ROOT/examples/jobs/crawl_docs.lua" --help
     exits 0

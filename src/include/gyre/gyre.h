@@ -263,6 +263,8 @@ struct gyre_lease {
     uint32_t generation;      /* and its generation: id == generation << 20 | slot */
     uint32_t entry, serial;   /* private */
     uint64_t host;            /* hash of request.host, 0 without one */
+    uint32_t strategy;        /* private to the hook that gave it; 0: nobody is to be told how it ends */
+    uint32_t reserved;
 };
 
 /* A proxy banned by a host, as gyre_host_next() shows it. */
@@ -722,6 +724,35 @@ GYRE_API int gyre_log_write(struct gyre_pool *pool, const struct gyre_decision *
 GYRE_API int gyre_log_read(struct gyre_pool *pool, uint64_t *cursor, struct gyre_decision *decision);
 
 /* [/cdef] */
+
+/*
+ * Hooks: who decides for a segment whose strategy is a script (gyre_strategy.scripted), in this process. libgyre-host sets them;
+ * see gyre/host.h. Without a hook gyre_acquire() follows gyre_strategy.picker.
+ */
+#define GYRE_HOOK_PASS 1 /* what `acquire` returns when it leaves the choice to gyre_strategy.picker */
+
+#ifndef GYRE_CDEF
+struct gyre_hook {
+    uint32_t size;
+    uint32_t reserved;
+    void *data;
+    /* In place of gyre_acquire() where the request names no picker and the strategy is a script: 0 with a lease, whose
+     * `strategy` it may set, a GYRE_E* after gyre_hook_fail() or a failed call of the library, or GYRE_HOOK_PASS. Any thread
+     * calls it, several at the same time; no lock is held. It may call the library, with requests that name a picker. */
+    int (*acquire)(void *data, const struct gyre_request *request, struct gyre_lease *lease);
+    /* A lease with `strategy` set has ended, by gyre_complete() or gyre_complete_ms(). Likewise. */
+    void (*complete)(void *data, const struct gyre_lease *lease, const struct gyre_outcome *outcome);
+    /* The handle is being closed; nothing is called afterwards. */
+    void (*close)(void *data);
+};
+#endif
+
+/* Sets the hook of a handle, for as long as that is open; the struct is copied. INVALID, EXISTS (there is one), SYSTEM. Takes
+ * a short lock. */
+GYRE_API int gyre_pool_hook(struct gyre_pool *pool, const struct gyre_hook *hook);
+
+/* For hooks: sets what gyre_detail() says, and returns `error`. */
+GYRE_API int gyre_hook_fail(int error, const char *text);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,9 @@
 /*
- * gyre/host.h: a LuaJIT state with gyre's Lua modules in it, for C programs.
+ * gyre/host.h: strategies in Lua for C programs, and LuaJIT states with gyre's Lua modules in them.
+ *
+ *     if (gyre_host_use(pool, "./my-strategy.lua", "{\"k\": 3}") < 0) fprintf(stderr, "%s\n", gyre_detail());
+ *
+ * After that gyre_acquire() from any thread runs the strategy. And a state to run any Lua code in:
  *
  *     struct gyre_host_options options = {.size = sizeof options, .lua_path = "/usr/local/share/lua/5.1"};
  *     struct gyre_host *host;
@@ -8,7 +12,8 @@
  *     if (gyre_host_call(host, 0, 1) < 0) fprintf(stderr, "%s\n", gyre_host_error(host)->text);
  *     gyre_host_close(host);
  *
- * One host is one lua_State and belongs to one thread; open one per thread. Nothing here prints.
+ * One host is one lua_State and belongs to one thread; open one per thread. Nothing here prints, but a strategy
+ * that fails is told on the standard error, with its traceback, at most every ten seconds.
  */
 #ifndef GYRE_HOST_H
 #define GYRE_HOST_H
@@ -70,6 +75,31 @@ GYRE_API int gyre_host_call(struct gyre_host *host, int arguments, int results);
 
 /* The error of the last failed call; valid until the next failure. */
 GYRE_API const struct gyre_host_error *gyre_host_error(struct gyre_host *host);
+
+/*
+ * Makes `source`, a strategy by name or by path, the one of the segment, with options as a JSON object (NULL: none); from then on
+ * gyre_acquire() of this handle runs whatever strategy in Lua the segment names, in every thread, also after a swap by
+ * another process. `source` NULL changes nothing but that: it follows the segment. A strategy that cannot be loaded leaves the
+ * one there is. See strategies/README.md for the strategies.
+ *
+ * Each thread that acquires gets a lua_State of its own on its first acquire (about 10 ms) and closes it when it ends; a
+ * strategy's `self` is each thread's own. An acquire costs about 30 ns for the way into Lua and what the strategy costs.
+ * A strategy that raises, picks what it must not or runs too long costs that request a pick of its fallback. Where there is no
+ * Lua state to be had, the native picker of the segment serves; the segment's counter "without Lua" counts that. The
+ * strategy's `record` runs in the thread that completes the lease, of the very strategy that issued it; when that thread
+ * never saw it, because of swaps since then, the counter "unrecorded" goes up.
+ *
+ * Lua modules are looked for in the directory GYRE_LUA_PATH, then as LuaJIT does. Close the pool when no other thread uses it, as
+ * ever; the states of other threads may outlive it. After fork() the child has the state of the thread that forked.
+ *
+ * Errors: INVALID (no such strategy, or it refuses its options or the pool; gyre_detail() says), EXISTS (the handle has
+ * another hook), SYSTEM (no memory, no Lua modules). Any thread, at any time.
+ */
+GYRE_API int gyre_host_use(struct gyre_pool *pool, const char *source, const char *options);
+
+/* Closes the calling thread's Lua states of gyre_host_use() now, not when the thread ends; its next acquire makes new ones. For
+ * the main thread, which ends with the program. */
+GYRE_API void gyre_host_thread_end(void);
 
 #ifdef __cplusplus
 }
