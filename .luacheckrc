@@ -2,6 +2,7 @@
 std = "luajit"
 max_line_length = 120
 files["spec"] = { std = "+busted" }
+files["examples/strategies/*_spec.lua"] = { std = "+busted" }
 -- A job or demo script gets its arguments in the global `arg`, as with plain luajit.
 files["examples"] = { read_globals = { "arg" } }
 -- OpenResty's world: nginx's Lua modules, and what runs inside of it.
