@@ -142,7 +142,6 @@ local function complete(self)
     retry_after = outcome.retry_after > 0 and outcome.retry_after or nil,
   })
   if err then
-    at_work.counts.record = at_work.counts.record + 1
     trouble.tell(self.state, at_work, err.message)
   end
 end

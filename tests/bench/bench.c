@@ -35,6 +35,9 @@ int main(int argc, char **argv)
     bench_requests();
     bench_contention();
     bench_memory();
+#ifdef SOURCE_DIR
+    bench_hosted();
+#endif
     unsigned missed = promises_print();
     return strict && missed ? 1 : 0;
 }

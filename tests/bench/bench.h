@@ -65,5 +65,6 @@ void bench_picks(void);
 void bench_contention(void);
 void bench_requests(void);
 void bench_memory(void);
+void bench_hosted(void); /* hosted.c, where there is a host */
 
 #endif
