@@ -103,17 +103,21 @@ nap() {
 
 # killed_crawl AT_MOST: a crawl killed so often, or until it is over -> $killed
 killed_crawl() {
+    local restarted=0 # a kill may come when the crawl has just finished: the next run starts over, as it should
     killed=0
     : >"$LOG"
+    rm -f "$DIR/state"*
     while crawl_begin && nap && peers_alive "$pid" && [ "$killed" -lt "$1" ]; do
         cut
         killed=$((killed + 1))
         whole_lines
+        ! grep -q "starting over" "$ERR" || restarted=$((restarted + 1))
     done
     gyre_end 60
     exits 0
+    ! grep -q "starting over" "$ERR" || restarted=$((restarted + 1))
     every_page_once
-    fetched_again $((killed * PLACES))
+    fetched_again $((killed * PLACES + restarted * $(wc -l <"$PEERS_DIR/expected")))
 }
 
 # As many crawls as it takes: a crawl is over after some tens of kills.
