@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#define PATIENCE 300u /* ms that all waits together may take */
+#define PATIENCE 500u /* ms that all waits together may take */
 
 struct audit {
     struct gyre_pool *pool;

@@ -7,13 +7,18 @@
 #include <math.h>
 #include <string.h>
 
-/* A free slot without leases of a former proxy, its use set to zero; NO_BIT when there is none. Caller holds the lock. */
+/* A free slot without leases of a former proxy, its counters set to zero; NO_BIT when there is none. What `use` is made of goes
+ * first: killed in between, no failures are left that nothing was started for. Caller holds the lock. */
 static uint32_t take_slot(struct gyre_pool *pool)
 {
     uint32_t slot = bits_next(&pool->free, 0);
     for (; slot != NO_BIT; slot = bits_next(&pool->free, slot + 1)) {
-        uint64_t *word = &pool->slots[slot].use, use = load_relaxed(word);
-        while (!use_active(use) && !compare_swap(word, &use, UINT64_C(0))) {}
+        struct gyre_slot *hot = &pool->slots[slot];
+        uint64_t use = load_relaxed(&hot->use);
+        if (use_active(use)) continue;
+        store_relaxed(&hot->failed, UINT64_C(0));
+        store_relaxed(&hot->aborted, UINT64_C(0));
+        while (!use_active(use) && !compare_swap(&hot->use, &use, UINT64_C(0))) {}
         if (!use_active(use)) return slot;
     }
     return NO_BIT;
@@ -22,8 +27,6 @@ static uint32_t take_slot(struct gyre_pool *pool)
 static void reset_slot(struct gyre_pool *pool, uint32_t slot)
 {
     struct gyre_slot *hot = &pool->slots[slot];
-    store_relaxed(&hot->failed, UINT64_C(0));
-    store_relaxed(&hot->aborted, UINT64_C(0));
     store_relaxed((uint64_t *)(void *)&hot->ema_ms, double_bits(NAN));
     store_relaxed(&hot->consecutive_failures, 0u);
     store_relaxed(&hot->last_used, 0u);

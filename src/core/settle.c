@@ -17,7 +17,7 @@
 
 #include <sched.h>
 
-#define TRIES 400
+#define TRIES 50 /* then those who wait for our lock go first, and who looks next settles it */
 
 static uint32_t chunk_count(const struct gyre_pool *pool)
 {
@@ -96,6 +96,14 @@ static uint32_t end_definite(struct gyre_pool *pool)
     return doubtful;
 }
 
+/* Counts in `active` as surely as a HELD one: a failure of a living process that has not been counted cannot be, since that
+ * takes our lock. (That of a proxy removed meanwhile is SETTLED before `use` changes, and then `use` tells.) */
+static bool waits_for_us(uint64_t word)
+{
+    return lease_state(word) == LEASE_ENDING && counts_failure(lease_verdict(word)) &&
+           !(word & (LEASE_COUNTED | LEASE_SETTLED | LEASE_FOREIGN));
+}
+
 /* One walk: how many doubtful leases of the slot still count in `active`; -1 if that cannot be said now. */
 static int64_t count_slot(struct gyre_pool *pool, uint32_t slot)
 {
@@ -105,7 +113,7 @@ static int64_t count_slot(struct gyre_pool *pool, uint32_t slot)
         uint64_t word = load_acquire(&pool->leases[i].word);
         uint32_t state = lease_state(word);
         if (state == LEASE_FREE || state == LEASE_ORPHAN || lease_slot(word) != slot) continue;
-        if (state == LEASE_HELD) held++;
+        if (state == LEASE_HELD || (waits_for_us(word) && !abandoned(pool, i, word))) held++;
         else if (!abandoned(pool, i, word)) return -1;
     }
     if (fetch_add(&pool->slots[slot].use, 0) != before) return -1;
