@@ -72,9 +72,10 @@ static uint64_t later(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
 }
+/* In what a word or a mark can hold, for the time of a damaged segment is any number. */
 static uint64_t clock_now(const struct gyre_pool *pool)
 {
-    return gyre__clock_exact_ms(pool) + 1;
+    return (gyre__clock_exact_ms(pool) + 1) & TIME_MASK;
 }
 
 /* One look at a rate: it may give a lease when at <= now. */

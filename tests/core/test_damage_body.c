@@ -166,6 +166,17 @@ static void spoil_words(struct rng *rng, unsigned long round)
     }
 }
 
+/* One word of the control page at a time, to what sums and comparisons overflow at. */
+enum { CONTROL_WORDS = 160, EXTREMES = 5 };
+
+static void spoil_control(struct rng *rng, unsigned long round)
+{
+    static const uint64_t extremes[EXTREMES] = {UINT64_MAX, UINT64_MAX - 1000, (uint64_t)INT64_MAX + 1, (UINT64_C(1) << 40) - 1, 0};
+
+    (void)rng;
+    memcpy(work + HEADER + round / EXTREMES * sizeof *extremes, &extremes[round % EXTREMES], sizeof *extremes);
+}
+
 static void spoil_pages(struct rng *rng, unsigned long round)
 {
     size_t at = HEADER + round % (image_size / PAGE - 1) * PAGE;
@@ -191,6 +202,12 @@ static void test_random_words(void **state)
     spoil_many(spoil_words, rounds(400));
 }
 
+static void test_control_words(void **state)
+{
+    (void)state;
+    spoil_many(spoil_control, CONTROL_WORDS * EXTREMES);
+}
+
 static void test_whole_pages(void **state)
 {
     (void)state;
@@ -207,7 +224,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cut_at_every_page), cmocka_unit_test(test_every_header_byte), cmocka_unit_test(test_random_bytes),
-        cmocka_unit_test(test_random_words),      cmocka_unit_test(test_whole_pages),       cmocka_unit_test(test_everything),
+        cmocka_unit_test(test_random_words),      cmocka_unit_test(test_control_words),     cmocka_unit_test(test_whole_pages),
+        cmocka_unit_test(test_everything),
     };
 
     return cmocka_run_group_tests(tests, make_image, drop_image);
