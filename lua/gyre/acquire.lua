@@ -12,6 +12,9 @@ local memo = require "gyre.memo"
 local status = require "gyre.status"
 local trouble = require "gyre.trouble"
 
+-- Functions are known to compiled code, fields of a module are looked up again in each call.
+local is_out, choose_proxy, clear, fill_criteria = active.is_out, choose.acquire, criteria.clear, criteria.fill
+local narrow, drop, keep_memo = filter.narrow, filter.drop, memo.keep
 local error, next, pairs, tostring, type = error, next, pairs, tostring, type
 
 ---@class gyre.acquire
@@ -58,7 +61,7 @@ end
 -- One call of the library.
 local function take_step(handle, leaf, lease, request)
   local own = leaf.asked
-  if filter.narrow(own, asked, leaf.where, leaf.drop) or (leaf.key and request[leaf.key] == nil) then
+  if narrow(own, asked, leaf.where, leaf.drop) or (leaf.key and request[leaf.key] == nil) then
     return C.GYRE_ENO_PROXY
   end
   if leaf.default then
@@ -71,7 +74,7 @@ end
 -- A session keeps its proxy in whichever step that is.
 local function keep(handle, leaf, lease)
   local own = leaf.asked
-  if filter.narrow(own, asked, leaf.keep, leaf.drop) then
+  if narrow(own, asked, leaf.keep, leaf.drop) then
     return C.GYRE_ENO_PROXY
   end
   return C.gyre_acquire_chosen(handle, own.cell, 0, lease.raw)
@@ -156,7 +159,7 @@ end
 
 local function by_lua(state, at_work, lease, request)
   at_work.picking = true
-  local leased, err = choose.acquire(state, at_work, lease, request)
+  local leased, err = choose_proxy(state, at_work, lease, request)
   at_work.picking = false
   return leased, err
 end
@@ -165,16 +168,16 @@ end
 local function fill(at_work, request)
   local into = at_work.plan and asked or at_work.face.asked
   if request == NOTHING then
-    criteria.clear(into)
+    clear(into)
     return nil
   elseif at_work.plan then
-    return criteria.fill(into, request)
+    return fill_criteria(into, request)
   end
   local face = at_work.face
-  local fault = criteria.fill(into, request)
+  local fault = fill_criteria(into, request)
   if at_work.strategy.takes and not fault then
-    filter.narrow(at_work.tight, face.asked, filter.NOTHING)
-    filter.drop(face.asked, at_work.strategy.takes)
+    narrow(at_work.tight, face.asked, filter.NOTHING)
+    drop(face.asked, at_work.strategy.takes)
   end
   return fault
 end
@@ -206,7 +209,7 @@ end
 -- By this strategy, or its fallback. Returns lease | nil, error | nil, nil, misuse.
 function serve(state, at_work, lease, request, depth)
   if at_work.wary then
-    local kind, err = active.is_out(state.handle, state, at_work, request)
+    local kind, err = is_out(state.handle, state, at_work, request)
     if err then
       trouble.count(state, state.handle, at_work, kind)
       return nil, err
@@ -264,7 +267,7 @@ function acquire.by_request(state, lease, request)
   end
   local session, country = request.session, request.country
   if leased and (session ~= nil or country ~= nil) then
-    lease.memo = memo.keep(session, country)
+    lease.memo = keep_memo(session, country)
   end
   return leased, err
 end

@@ -102,7 +102,7 @@ end
 
 local function lay_out(at_work, state)
   local plan = steps.plan(at_work.strategy)
-  at_work.plan = plan
+  at_work.plan = plan or false
   at_work.simple = plan ~= nil and steps.is_simple(plan)
   if plan then
     for _, leaf in ipairs(plan) do
@@ -134,7 +134,7 @@ end
 ---@param at_work gyre.strategy.Active
 function active.look(handle, state, at_work)
   at_work.epoch = state.epoch[0]
-  at_work.missing = missing_metadata(handle, at_work) or refresh(at_work, state)
+  at_work.missing = missing_metadata(handle, at_work) or refresh(at_work, state) or false
 end
 
 local function give_tag(at_work, state)
@@ -159,7 +159,7 @@ end
 function active.new(handle, state, made, loaded)
   local at_work = {
     strategy = made, loaded = loaded, name = made.name, picking = false, generation = 0, row = 0,
-    needs_session = false, counts = trouble.new_counts(),
+    needs_session = false, plan = false, tripped = false, missing = false, counts = trouble.new_counts(),
   }
   collect(at_work, made)
   active.look(handle, state, at_work)

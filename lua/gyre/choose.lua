@@ -10,6 +10,7 @@ local status = require "gyre.status"
 local trouble = require "gyre.trouble"
 local view = require "gyre.view"
 
+local open_view, close_view, view_has, select_in = view.open, view.close, view.has, confine.select
 local tostring = tostring
 
 local id_cell = ffi.new "uint64_t[1]"
@@ -69,31 +70,31 @@ local function not_picked(state, at_work, ran, picked, why)
   return failed(state, at_work, "wrong", "select returned what is not in its view")
 end
 
--- The id of the proxy that the strategy picks.
+-- The proxy that the strategy picks.
 local function pick(state, at_work, request)
   local face = at_work.face
   local empty, err = is_empty(state.handle, face)
   if empty then
     return nil, err
   end
-  view.open(face)
-  local ran, picked, why = confine.select(at_work.loaded.guarded and state.budget, at_work.strategy, face.view, request)
+  open_view(face)
+  local ran, picked, why = select_in(at_work.loaded.guarded and state.budget, at_work.strategy, face.view, request)
   local lives = state.slots ~= nil
-  local good = ran and lives and picked ~= nil and view.has(face, state.handle, picked)
-  view.close(face)
+  local good = ran and lives and picked ~= nil and view_has(face, state.handle, picked)
+  close_view(face)
   if not good then
     return not_picked(state, at_work, ran, picked, why)
   end
   if at_work.row > 0 then
     at_work.row = 0
   end
-  return picked.id
+  return picked
 end
 
 -- Leases a pick. Where the strategy looks at fields of the request itself its view is wider than the request, and a
 -- session's own proxy must not come in by that.
-local function take(state, at_work, lease, id)
-  local handle, code = state.handle, nil
+local function take(state, at_work, lease, picked)
+  local handle, id, code = state.handle, picked.core_id, nil
   if at_work.strategy.takes then
     code = C.gyre_acquire_chosen(handle, at_work.tight.cell, id, lease.raw)
   end
@@ -107,7 +108,7 @@ local function take(state, at_work, lease, id)
 end
 
 -- After a pick that could not be leased.
-local function again(state, at_work, lease, request, code, id)
+local function again(state, at_work, lease, request, code, picked)
   local busy, err
   while code ~= 0 do
     if not RACED[code] then
@@ -115,27 +116,27 @@ local function again(state, at_work, lease, request, code, id)
     elseif code == C.GYRE_EBUSY then
       busy = status.error(code)
     end
-    criteria.exclude(at_work.face.asked, id)
-    id, err = pick(state, at_work, request)
-    if not id then
+    criteria.exclude(at_work.face.asked, picked.core_id)
+    picked, err = pick(state, at_work, request)
+    if not picked then
       return nil, err.kind == "no_proxy" and busy or err
     end
-    code = take(state, at_work, lease, id)
+    code = take(state, at_work, lease, picked)
   end
   return lease
 end
 
 -- Without a loop, which would end every compiled trace that runs into it.
-local function picked(state, at_work, lease, request)
-  local id, err = pick(state, at_work, request)
-  if not id then
+local function by_pick(state, at_work, lease, request)
+  local picked, err = pick(state, at_work, request)
+  if not picked then
     return nil, err
   end
-  local code = take(state, at_work, lease, id)
+  local code = take(state, at_work, lease, picked)
   if code == 0 then
     return lease
   end
-  return again(state, at_work, lease, request, code, id)
+  return again(state, at_work, lease, request, code, picked)
 end
 
 -- The session keeps its proxy as long as that is eligible; else the strategy picks, and the first to say so wins.
@@ -148,7 +149,7 @@ local function for_session(state, at_work, lease, request)
   elseif code ~= C.GYRE_ENOT_FOUND and code ~= C.GYRE_ENO_PROXY then
     return nil, status.error(code)
   end
-  local leased, err = picked(state, at_work, lease, request)
+  local leased, err = by_pick(state, at_work, lease, request)
   return leased, err, leased and (code == C.GYRE_ENOT_FOUND and "session new" or "session moved")
 end
 
@@ -175,7 +176,7 @@ function choose.acquire(state, at_work, lease, request)
   if request.session ~= nil then
     leased, err, how = for_session(state, at_work, lease, request)
   else
-    leased, err = picked(state, at_work, lease, request)
+    leased, err = by_pick(state, at_work, lease, request)
   end
   if state.slots ~= nil and C.gyre_log_sample(state.handle) == 1 then
     note(state.handle, at_work, leased and leased.id, leased and (how or "picked") or err.kind, request.session)

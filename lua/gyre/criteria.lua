@@ -6,7 +6,7 @@ local ffi = require "ffi"
 
 local unknown_field = require("gyre.fields").unknown
 
-local find, format = string.find, string.format
+local find, format, zero = string.find, string.format, ffi.fill
 local tostring, type = tostring, type
 
 --- What the caller knows of the request to come.
@@ -207,7 +207,7 @@ local SIZE = ffi.sizeof "struct gyre_request"
 --- Asks for nothing.
 ---@param self gyre.Criteria
 function criteria.clear(self)
-  ffi.fill(self.cell, SIZE)
+  zero(self.cell, SIZE)
   self.cell.size = SIZE
   self.filtered = false
 end

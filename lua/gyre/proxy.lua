@@ -8,8 +8,9 @@ local C = require "gyre.clib"
 local registry = require "gyre.registry"
 
 local error, tonumber, tostring = error, tonumber, tostring
-local band, rshift = require("bit").band, require("bit").rshift
-local cast, ffi_string = ffi.cast, ffi.string
+local band, rshift, shl = require("bit").band, require("bit").rshift, require("bit").lshift
+local cast, ffi_string, is_type = ffi.cast, ffi.string, ffi.istype
+local min = math.min
 local pools = registry.pools
 
 local ID_SLOTS = 2 ^ 20 -- id == generation * ID_SLOTS + slot
@@ -18,6 +19,7 @@ local LOW_WORD = ffi.abi "le" and 0 or 1
 local URL_SIZE = 8192 -- longest URL, every byte of it percent-encoded
 
 local words = ffi.typeof "const uint32_t *"
+local u64 = ffi.typeof "uint64_t"
 local info = ffi.new("struct gyre_proxy", { size = ffi.sizeof "struct gyre_proxy" })
 local buffer = ffi.new("char[?]", URL_SIZE)
 -- What the objects of a closed pool read: no generation is 0.
@@ -258,14 +260,44 @@ local function to_text(self)
   return url_of(self) or ("proxy %.0f (removed)"):format(id_of(self))
 end
 
--- `place` is where the view that showed the object last lists it: see view.lua.
+-- `place` is where the view that showed the object last lists it: see view.lua. `core_id` is the id as the core has it,
+-- which compares in one instruction.
 local Proxy = ffi.metatype(
-  ffi.typeof "struct { const struct gyre_slot *record; uint32_t slot, generation, pool, place; }",
+  ffi.typeof "struct { const struct gyre_slot *record; uint32_t slot, generation, pool, place; uint64_t core_id; }",
   { __index = index, __tostring = to_text }
 )
 
 ---@class gyre.proxy
 local proxy = { ID_SLOTS = ID_SLOTS, URL_SIZE = URL_SIZE }
+
+local function new(state, slot, generation, record)
+  return Proxy(record, slot, generation, state.number, 0, shl(u64(generation), 20) + slot)
+end
+
+local STRETCH = 64 -- slots; max_proxies is a multiple of it
+local MOST_AT_ONCE = 16384
+
+-- Makes the objects from one slot up to another that are missing.
+local function fill(state, from, to)
+  local proxies, slots = state.proxies, state.slots
+  for slot = from, to - 1 do
+    if not proxies[slot] then
+      proxies[slot] = new(state, slot, slots[slot].generation, slots + slot)
+    end
+  end
+end
+
+-- The first time all objects are made, or as many as are no burden; then those around the missing one. Code that is
+-- compiled while most are missing would reach those that are there by side exits ever after.
+local function make_around(state, slot)
+  if not state.proxies[0] then
+    local used = C.gyre_pool_count(state.handle)
+    fill(state, 0, min(used + (-used) % STRETCH, MOST_AT_ONCE))
+  end
+  local from = slot - slot % STRETCH
+  fill(state, from, from + STRETCH)
+  return state.proxies[slot]
+end
 
 --- The object of a proxy: the same one on every call, as long as the proxy is in the pool.
 ---@param state gyre.State
@@ -273,19 +305,30 @@ local proxy = { ID_SLOTS = ID_SLOTS, URL_SIZE = URL_SIZE }
 ---@param generation integer
 ---@return gyre.Proxy
 function proxy.at(state, slot, generation)
-  local object = state.proxies[slot]
-  if object and object.generation == generation then
+  local object = state.proxies[slot] or make_around(state, slot)
+  if object.generation == generation then
     return object
   end
   if state.slots[slot].generation ~= generation then
-    return Proxy(nowhere, slot, generation, state.number) -- removed meanwhile
+    return new(state, slot, generation, nowhere) -- removed meanwhile
   end
-  if object then
-    object.record = nowhere -- another proxy has its slot now, and retire() will not find it any more
-  end
-  object = Proxy(state.slots + slot, slot, generation, state.number)
+  object.record = nowhere -- another proxy has its slot now, and retire() will not find it any more
+  object = new(state, slot, generation, state.slots + slot)
   state.proxies[slot] = object
   return object
+end
+local at = proxy.at
+
+--- The object of the proxy whose id is in a cell of the core's: the usual case without arithmetic in 64 bits.
+---@param state gyre.State
+---@param id ffi.cdata* `uint64_t *`
+---@return gyre.Proxy
+function proxy.in_cell(state, id)
+  local object = state.proxies[band(cast(words, id)[LOW_WORD], ID_SLOTS - 1)]
+  if object and object.core_id == id[0] then
+    return object
+  end
+  return at(state, tonumber(band(id[0], 0xfffffULL)), tonumber(rshift(id[0], 20)))
 end
 
 --- The object of the proxy with this id.
@@ -302,7 +345,7 @@ end
 ---@param value any
 ---@return boolean
 function proxy.belongs(state, value)
-  return ffi.istype(Proxy, value) and value.pool == state.number
+  return is_type(Proxy, value) and value.pool == state.number
 end
 
 --- Makes the objects of a pool harmless, before its segment is unmapped.

@@ -81,7 +81,7 @@ end
 --- The rest of a tripped strategy is over: one more failure, and it rests again.
 ---@param at_work gyre.strategy.Active
 function trouble.forgive(at_work)
-  at_work.tripped, at_work.row = nil, at_work.row - 1
+  at_work.tripped, at_work.row = false, at_work.row - 1
 end
 
 --- Calls another of its functions, and raises what that raises.

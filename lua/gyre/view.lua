@@ -170,7 +170,7 @@ function View.sample(self, k)
   end
   local sample = {}
   for i = 1, k do
-    sample[i] = chosen(face, ids[i - 1])
+    sample[i] = chosen(face, i - 1)
   end
   return sample
 end

@@ -10,33 +10,12 @@
 
 static const struct commit always = {0, 0, false};
 
-/* Does the request leave out nobody but by its filters? */
-static inline bool is_easy(const struct gyre_request *request)
-{
-    uint64_t said = (uintptr_t)request->session | (uintptr_t)request->host | request->exclude_count |
-                    double_bits(request->min_success) | double_bits(request->max_ms);
-    return likely(!said);
-}
-
-/* Is it of this size and without filters? */
-static inline bool is_unfiltered(const struct gyre_request *request)
-{
-    uintptr_t said = (uintptr_t)request->country | (uintptr_t)request->region | (uintptr_t)request->tags;
-    return likely(request->size == sizeof *request && request->choices <= MAX_CHOICES && !said);
-}
-
-/* Does the request say nothing but how to pick? */
-static inline bool is_plain(const struct gyre_request *request)
-{
-    return is_unfiltered(request) && is_easy(request);
-}
-
 /* Does it say nothing but a session, and how to pick for a new one? */
 static inline bool is_sticky(const struct gyre_request *request)
 {
     uint64_t said = (uintptr_t)request->host | request->exclude_count | double_bits(request->min_success) |
                     double_bits(request->max_ms);
-    return request->session && is_unfiltered(request) && !said;
+    return request->session && request_is_unfiltered(request) && !said;
 }
 
 /* What every call with a request wants of it. */
@@ -232,9 +211,9 @@ static bool start_filtered(struct gyre_pool *pool, struct thread *thread, const 
 int gyre__acquire_sessionless(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                               uint32_t stamp, struct gyre_lease *lease)
 {
-    bool plain = !request || is_plain(request);
+    bool plain = !request || request_is_plain(request);
     if (plain && start_quickly(pool, thread, request, thread->all_view, true, stamp, lease)) return 0;
-    if (!plain && is_easy(request) && start_filtered(pool, thread, request, stamp, lease)) return 0;
+    if (!plain && request_is_easy(request) && start_filtered(pool, thread, request, stamp, lease)) return 0;
     return gyre__acquire_plain(pool, thread, request, stamp, lease);
 }
 
@@ -304,7 +283,7 @@ static __attribute__((noinline)) int acquire_other(struct gyre_pool *pool, const
     if (unlikely(!sound || !thread_is_known(pool, cache) || load_relaxed(&pool->control->log_sample) || hook_of(pool)))
         return acquire_any(pool, request, lease);
     if (is_sticky(request)) return gyre__session_quick(pool, cache->thread, request, lease);
-    if (is_easy(request)) return acquire_filtered(pool, cache->thread, request, lease);
+    if (request_is_easy(request)) return acquire_filtered(pool, cache->thread, request, lease);
     return acquire_any(pool, request, lease);
 }
 
@@ -312,7 +291,7 @@ static __attribute__((noinline)) int acquire_other(struct gyre_pool *pool, const
 GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease)
 {
     if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
-    if (request && !is_plain(request)) return acquire_other(pool, request, lease);
+    if (request && !request_is_plain(request)) return acquire_other(pool, request, lease);
     const struct thread_cache *cache = thread_cache_of(pool);
     const struct segment_control *control = pool->control;
     if (unlikely(!thread_is_known(pool, cache) || load_relaxed(&control->log_sample) || hook_of(pool)))
@@ -383,7 +362,7 @@ GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_reque
     uint64_t host = 0;
     int result = begin_by_id(pool, lease, &thread, &stamp);
     if (unlikely(result)) return result;
-    if (!request) return start_id(pool, thread, id, stamp, always, lease);
+    if (!request || request_is_plain(request)) return start_id(pool, thread, id, stamp, always, lease);
     result = check_wishes(request);
     if (!result && request->host) result = gyre__host_enter(pool, request->host, &host);
     if (result) return result;

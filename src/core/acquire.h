@@ -8,6 +8,27 @@
 
 #define MAX_CHOICES 64u
 
+/* Does the request leave out nobody but by its filters? */
+static inline bool request_is_easy(const struct gyre_request *request)
+{
+    uint64_t said = (uintptr_t)request->session | (uintptr_t)request->host | request->exclude_count |
+                    double_bits(request->min_success) | double_bits(request->max_ms);
+    return likely(!said);
+}
+
+/* Is it of this size and without filters? */
+static inline bool request_is_unfiltered(const struct gyre_request *request)
+{
+    uintptr_t said = (uintptr_t)request->country | (uintptr_t)request->region | (uintptr_t)request->tags;
+    return likely(request->size == sizeof *request && request->choices <= MAX_CHOICES && !said);
+}
+
+/* Does the request say nothing but how to pick? */
+static inline bool request_is_plain(const struct gyre_request *request)
+{
+    return request_is_unfiltered(request) && request_is_easy(request);
+}
+
 /* 0, or GYRE_EINVALID and what is wrong with the request. Pure. */
 int gyre__request_check(const struct gyre_request *request);
 /* The picker of a request that is sound (NULL: the segment's), or 0 and a detail. Lock-free. */

@@ -2,6 +2,7 @@
  * Choosing without leasing, for strategies outside the library: what acquire would take, samples, lists, counts.
  */
 #include "acquire.h"
+#include "quick.h"
 
 struct look {
     uint32_t picker, want, count;
@@ -34,9 +35,28 @@ static int look_for(struct gyre_pool *pool, const struct gyre_request *request, 
     return result == GYRE_ENO_PROXY ? gyre__pick_failed(pool, request, result) : result;
 }
 
+/* A plain request of a thread that has been here before needs no view, where the picker has a quick form without one. */
+static uint32_t pick_quickly(struct gyre_pool *pool, const struct gyre_request *request)
+{
+    const struct thread_cache *cache = thread_cache_of(pool);
+    if (unlikely(!request || !request_is_plain(request) || !thread_is_known(pool, cache))) return NO_BIT;
+    switch (request->picker) {
+    case GYRE_PICK_ROUND_ROBIN: return quick_round_robin(pool, NULL);
+    case GYRE_PICK_RANDOM: return quick_random(pool, cache->thread, NULL);
+    case GYRE_PICK_BEST:
+        return pick_choices(pool, request) == 3 ? quick_best(pool, cache->thread, NULL, clock_stamp(pool)) : NO_BIT;
+    default: return NO_BIT;
+    }
+}
+
 GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id)
 {
     if (!pool || !id) return gyre__fail(GYRE_EINVALID, "no pool, or no place for an id");
+    uint32_t slot = pick_quickly(pool, request);
+    if (likely(slot != NO_BIT)) {
+        *id = make_id(load_acquire(&pool->slots[slot].generation), slot);
+        return 0;
+    }
     struct look look = {.picker = gyre__request_picker(pool, request), .ids = id};
     return look.picker ? look_for(pool, request, &look) : GYRE_EINVALID;
 }
@@ -79,9 +99,18 @@ static int list_here(struct gyre_pool *pool, struct pick *pick, void *context)
     return GYRE_ENO_PROXY; /* on to the next country */
 }
 
+/* All that are eligible, without a view. */
+static int list_all(const struct gyre_pool *pool, uint32_t *slots, int capacity)
+{
+    int count = 0;
+    for (uint32_t slot = 0; count < capacity && (slot = bits_next(&pool->eligible, slot)) != NO_BIT; slot++) slots[count++] = slot;
+    return count;
+}
+
 GYRE_API int gyre_list(struct gyre_pool *pool, const struct gyre_request *request, uint32_t *slots, int capacity)
 {
     if (!pool || !slots || capacity < 0) return gyre__fail(GYRE_EINVALID, "no pool, or no place for slots");
+    if (!request || (request_is_plain(request) && request->picker <= GYRE_PICK_HASH)) return list_all(pool, slots, capacity);
     struct pick pick = {.request = request, .thread = thread_get(pool)};
     struct list list = {slots, 0, capacity};
     int bad = !pick.thread ? GYRE_ESYSTEM : request ? gyre__request_check(request) : 0;

@@ -73,7 +73,7 @@ local function state_of(state, at_work)
   return {
     name = at_work.name, title = at_work.strategy.title or at_work.name,
     in_use = in_use, generation = at_work.generation,
-    resting = at_work.tripped, missing = at_work.missing and at_work.missing.message,
+    resting = at_work.tripped or nil, missing = at_work.missing and at_work.missing.message or nil,
     failed_swaps = in_use and state.failed_swaps or nil,
     raised = counts.raised, wrong = counts.wrong, overran = counts.overran, missed = counts.missing,
     rested = counts.resting, trips = counts.trips, record = counts.record, judge = counts.judge,

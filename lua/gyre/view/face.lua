@@ -6,12 +6,11 @@ local criteria = require "gyre.criteria"
 local filter = require "gyre.filter"
 local proxy = require "gyre.proxy"
 local random = require "gyre.random"
-local registry = require "gyre.registry"
 local status = require "gyre.status"
 
-local error, setmetatable, tonumber, tostring = error, setmetatable, tonumber, tostring
-local band, rshift = bit.band, bit.rshift
-local pools, at = registry.pools, proxy.at
+local error, setmetatable, tostring = error, setmetatable, tostring
+local band = bit.band
+local at, in_cell, belongs = proxy.at, proxy.in_cell, proxy.belongs
 
 local MAX_SAMPLE = 64 -- of gyre_sample()
 local FIRST_ROOM = 128
@@ -50,11 +49,11 @@ function module.enter(self)
   if self.n == OVER or not face then
     error("a view is valid during select only", 3)
   end
-  local pool = pools[face.state.number]
-  if not pool then
+  local handle = face.state.handle
+  if handle == nil then
     error("the pool of this view is closed", 3)
   end
-  return face, pool.handle
+  return face, handle
 end
 
 -- gyre_list() with room for all; of several countries the first that has anyone.
@@ -70,7 +69,7 @@ local function list(face, handle)
   end
 end
 
-function module.count(face, handle)
+local function count(face, handle)
   local self = face.view
   if self.n < 0 then
     self.n = face.none and 0 or list(face, handle)
@@ -78,22 +77,28 @@ function module.count(face, handle)
   return self.n
 end
 
+module.count = count
+
 -- The i-th of the list, from 0. It learns its place, so that has() finds it without searching.
-function module.listed(state, slots, i)
+local function listed(state, slots, i)
   local slot = slots[i]
   local object = at(state, slot, state.slots[slot].generation)
   object.place = i
   return object
 end
 
--- The proxy with an id that the core chose.
-function module.chosen(face, id)
+module.listed = listed
+
+-- The i-th proxy that the core chose, from 0.
+local function chosen(face, i)
   local root = face.root
   local picks = root.picks
-  root.picked[band(picks, MAX_SAMPLE - 1)] = id
+  root.picked[band(picks, MAX_SAMPLE - 1)] = ids[i]
   root.picks = picks + 1
-  return at(face.state, tonumber(band(id, 0xfffffULL)), tonumber(rshift(id, 20)))
+  return in_cell(face.state, ids + i)
 end
+
+module.chosen = chosen
 
 -- A pick by one of the core's rules; nil when the view is empty.
 function module.pick(face, handle, picker)
@@ -104,7 +109,7 @@ function module.pick(face, handle, picker)
   cell.picker = picker
   local code = C.gyre_pick(handle, cell, ids)
   if code == 0 then
-    return module.chosen(face, ids[0])
+    return chosen(face, 0)
   elseif code == C.GYRE_ENO_PROXY or code == C.GYRE_EBUSY then
     return nil
   end
@@ -116,7 +121,7 @@ function module.new(state, Handle, root)
   last_number = last_number + 1
   local face = {
     view = Handle(OVER, last_number), state = state, asked = criteria.new(),
-    slots = ffi.new("uint32_t[?]", FIRST_ROOM), room = FIRST_ROOM, picks = 0, children = {}, listed = -1,
+    slots = ffi.new("uint32_t[?]", FIRST_ROOM), room = FIRST_ROOM, picks = 0, children = {}, listed = -1, none = false,
   }
   face.root = root or face
   if not root then
@@ -177,15 +182,17 @@ end
 ---@param handle ffi.cdata*
 ---@param id number
 ---@return boolean
-function module.lists(face, handle, id)
+local function lists(face, handle, id)
   local slot = id % proxy.ID_SLOTS
-  for i = 0, module.count(face, handle) - 1 do
+  for i = 0, count(face, handle) - 1 do
     if face.slots[i] == slot then
-      return module.listed(face.state, face.slots, i).id == id
+      return listed(face.state, face.slots, i).id == id
     end
   end
   return false
 end
+
+module.lists = lists
 
 --- Whether a value is a proxy of an open view: one that the core picked from it, or else one that it lists.
 ---@param face gyre.view.Face
@@ -193,12 +200,12 @@ end
 ---@param value any
 ---@return boolean
 function module.has(face, handle, value)
-  if not proxy.belongs(face.state, value) then
+  if not belongs(face.state, value) then
     return false
   end
   -- Nearly always it is the last pick or the one before, or knows its place in the list; loops would end the compiled
   -- trace.
-  local id, picks, place = value.id, face.picks, value.place
+  local id, picks, place = value.core_id, face.picks, value.place
   if picks > 0 and face.picked[band(picks - 1, MAX_SAMPLE - 1)] == id then
     return true
   elseif picks > 1 and face.picked[band(picks - 2, MAX_SAMPLE - 1)] == id then
@@ -206,7 +213,7 @@ function module.has(face, handle, value)
   elseif place < face.view.n and face.slots[place] == value.slot then
     return true
   end
-  return was_picked(face, id) or module.lists(face, handle, id)
+  return was_picked(face, id) or lists(face, handle, value.id)
 end
 
 --- How many candidates there were when it was closed, for the log.
