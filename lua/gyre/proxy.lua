@@ -279,10 +279,11 @@ local MOST_AT_ONCE = 16384
 
 -- Makes the objects from one slot up to another that are missing.
 local function fill(state, from, to)
-  local proxies, slots = state.proxies, state.slots
+  local proxies, slots, number = state.proxies, state.slots, state.number
   for slot = from, to - 1 do
     if not proxies[slot] then
-      proxies[slot] = new(state, slot, slots[slot].generation, slots + slot)
+      local generation = slots[slot].generation
+      proxies[slot] = Proxy(slots + slot, slot, generation, number, 0, shl(u64(generation), 20) + slot)
     end
   end
 end
@@ -298,6 +299,9 @@ local function make_around(state, slot)
   fill(state, from, from + STRETCH)
   return state.proxies[slot]
 end
+-- A trace recorded in here would end in the loop of fill(), and whoever came by again would follow it.
+jit.off(make_around)
+jit.off(fill)
 
 --- The object of a proxy: the same one on every call, as long as the proxy is in the pool.
 ---@param state gyre.State
@@ -319,16 +323,14 @@ function proxy.at(state, slot, generation)
 end
 local at = proxy.at
 
---- The object of the proxy whose id is in a cell of the core's: the usual case without arithmetic in 64 bits.
+--- The object of the proxy whose id is in a cell of the core's. Arithmetic in 64 bits would cost more than the rest.
 ---@param state gyre.State
 ---@param id ffi.cdata* `uint64_t *`
 ---@return gyre.Proxy
 function proxy.in_cell(state, id)
-  local object = state.proxies[band(cast(words, id)[LOW_WORD], ID_SLOTS - 1)]
-  if object and object.core_id == id[0] then
-    return object
-  end
-  return at(state, tonumber(band(id[0], 0xfffffULL)), tonumber(rshift(id[0], 20)))
+  local halves = cast(words, id)
+  local low, high = halves[LOW_WORD], halves[1 - LOW_WORD]
+  return at(state, band(low, ID_SLOTS - 1), rshift(low, 20) + high * 4096)
 end
 
 --- The object of the proxy with this id.

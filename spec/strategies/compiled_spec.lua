@@ -60,3 +60,18 @@ it("a file with checks against endless loops is compiled, and leaves no garbage"
   check(path, "library")
   os.remove(path)
 end)
+
+it("picks stay compiled when many strategies come one after the other", function()
+  if not jit.status() or require("gyre.runtime").available() or rawget(_G, "ngx") then
+    return
+  end
+  for _ = 1, 3 do
+    local command = "LUA_PATH='%s;spec/support/?.lua' luajit spec/support/in_turn.lua 2>&1"
+    local pipe = assert(io.popen(command:format(package.path)))
+    local output = pipe:read "*a"
+    pipe:close()
+    local times = tonumber(output)
+    assert.is_number(times, output)
+    assert.is_true(times > 3, ("only %g times as fast as interpreted"):format(times)) -- 10 to 25; 1 when given up
+  end
+end)

@@ -14,6 +14,14 @@ local OVER = "it ran past its time budget"
 
 local confine = {}
 
+-- LuaJIT cannot compile a return to the frame of a pcall in a trace that began inside it ("NYI: return to lower
+-- frame"), and a function in which this fails often enough is never compiled again, nor is who calls it. So that only
+-- this one returns there, it does not end with the call of the strategy; what that ends with may then be compiled.
+local function run_select(made, view, request)
+  local picked, why = made:select(view, request)
+  return picked, why
+end
+
 local function finish(before, ran, ...)
   text_methods.__index = before
   local over = guard.finish()
@@ -55,12 +63,12 @@ end
 ---@return any why
 function confine.select(budget, made, view, request)
   if not budget then
-    return xpcall(made.select, with_traceback, made, view, request)
+    return xpcall(run_select, with_traceback, made, view, request)
   end
   local before = text_methods.__index
   guard.begin(budget)
   text_methods.__index = bounded
-  local ran, picked, why = xpcall(made.select, with_traceback, made, view, request)
+  local ran, picked, why = xpcall(run_select, with_traceback, made, view, request)
   text_methods.__index = before
   if guard.finish() then
     return false, ran and OVER or picked, true
