@@ -94,12 +94,21 @@ int gyre__host_invoke(struct gyre_host *host, int function)
     return status == 0 ? 0 : GYRE_EINVALID;
 }
 
+/* An error object of ours has its text in `message`; nothing of Lua runs here. stack: error -> error */
+static void fail_by_object(struct gyre_host *host)
+{
+    char text[512];
+    copy_field(host->L, lua_gettop(host->L), "message", text, sizeof text);
+    gyre__host_fail(host, *text ? text : "an error object without a message");
+}
+
 int gyre__host_protect(struct gyre_host *host, lua_CFunction function, void *data)
 {
     forget(host);
     int status = lua_cpcall(host->L, function, data); /* stack: [error] */
     if (status == 0) return 0;
     if (lua_type(host->L, -1) == LUA_TSTRING) gyre__host_fail(host, lua_tostring(host->L, -1));
+    else if (status != LUA_ERRMEM) fail_by_object(host);
     lua_pop(host->L, 1);
     return GYRE_EINVALID;
 }
