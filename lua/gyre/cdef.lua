@@ -160,7 +160,7 @@ struct gyre_request {
     const char *region;
     const char *tags;
     uint32_t random_ties;
-    uint32_t reserved;
+    uint32_t state;
     double min_success;
     double max_ms;
 };

@@ -3,6 +3,7 @@
 -- The struct points into Lua strings, which LuaJIT's collector does not see: whatever it points to is held beside it.
 -- Nothing in here makes garbage or leaves compiled code, but for lists of countries and tags, which are joined.
 local ffi = require "ffi"
+local C = require "gyre.clib"
 
 local unknown_field = require("gyre.fields").unknown
 
@@ -16,6 +17,7 @@ local tostring, type = tostring, type
 ---@field country? string|string[] ISO codes, in order of preference: the first with an eligible proxy counts
 ---@field region? string
 ---@field tags? string|string[] the proxy has all of them
+---@field state? "closed"|"half_open" closed: it must not be the probe of a benched proxy; half_open: only as a probe
 ---@field exclude? number[] ids of proxies not to choose
 ---@field key? string of consistent-hash [host, then session]
 ---@field choices? integer of performance, 1 to 64: how many random proxies are compared
@@ -30,8 +32,9 @@ local tostring, type = tostring, type
 local FIELDS = {
   session = true, host = true, country = true, region = true, tags = true, exclude = true, key = true,
   choices = true, random_ties = true, strategy = true, metadata = true, min_success = true, max_ms = true,
-  priority = true, attempt = true,
+  priority = true, attempt = true, state = true,
 }
+local STATES = { closed = C.GYRE_CLOSED, half_open = C.GYRE_HALF_OPEN }
 local FIRST_ROOM = 16
 
 --- A request in the core's form.
@@ -159,6 +162,27 @@ local function set_labels(self, cell, request)
   return fault
 end
 
+--- The core's number of a state that can be asked for.
+---@param value any
+---@return integer? state
+---@return string? fault
+function criteria.state(value)
+  local state = STATES[value]
+  if state then
+    return state
+  end
+  return nil, format("state must be closed or half_open, not %s: others are never chosen", tostring(value))
+end
+
+local function set_state(cell, state)
+  local number, fault = 0, nil
+  if state ~= nil then
+    number, fault = criteria.state(state)
+  end
+  cell.state = number or 0
+  return fault
+end
+
 local function set_picking(cell, request)
   local choices, random_ties = request.choices, request.random_ties
   cell.choices, cell.random_ties = 0, 0
@@ -224,7 +248,7 @@ function criteria.fill(self, request)
   local cell = self.cell
   self.filtered = false
   local fault = set_names(self, cell, request) or set_labels(self, cell, request) or set_picking(cell, request)
-    or set_limits(cell, request)
+    or set_limits(cell, request) or set_state(cell, request.state)
   if request.exclude ~= nil then
     return fault or set_exclude(self, request.exclude)
   end

@@ -7,7 +7,7 @@ local unknown_field = require("gyre.fields").unknown
 local find, gmatch, lower, sub = string.find, string.gmatch, string.lower, string.sub
 local tostring, type = tostring, type
 
-local FIELDS = { country = true, region = true, tags = true }
+local FIELDS = { country = true, region = true, tags = true, state = true }
 local SIZE = ffi.sizeof "struct gyre_request"
 
 ---@class gyre.filter
@@ -39,21 +39,22 @@ function filter.list(handle, cell, country, slots, room)
   return n
 end
 
---- The parts of a filter as texts, or what is wrong with it.
+--- The parts of a filter, or what is wrong with it.
 ---@param wanted any
 ---@return string? country
 ---@return string? region
 ---@return string? tags
+---@return integer? state the core's number
 ---@return string? fault
 function filter.read(wanted)
   if type(wanted) ~= "table" then
-    return nil, nil, nil, "a filter is a table, not a " .. type(wanted)
+    return nil, nil, nil, nil, "a filter is a table, not a " .. type(wanted)
   end
   local unknown = unknown_field(wanted, FIELDS)
   if unknown ~= nil then
-    return nil, nil, nil, ("a view cannot be filtered by '%s'"):format(tostring(unknown))
+    return nil, nil, nil, nil, ("a view cannot be filtered by '%s'"):format(tostring(unknown))
   end
-  local country, region, tags, fault = wanted.country, wanted.region, wanted.tags, nil
+  local country, region, tags, state, fault = wanted.country, wanted.region, wanted.tags, nil, nil
   if country ~= nil then
     country, fault = criteria.list_text(country, "country")
   end
@@ -63,7 +64,10 @@ function filter.read(wanted)
   if region ~= nil and type(region) ~= "string" then
     fault = fault or "region must be text"
   end
-  return country, region, tags, fault
+  if wanted.state ~= nil and not fault then
+    state, fault = criteria.state(wanted.state)
+  end
+  return country, region, tags, state, fault
 end
 
 --- The countries of the second list that are in the first, in the second's order.
@@ -87,7 +91,7 @@ local common = filter.common
 --- Makes `asked` ask for what passes both a request and a filter.
 ---@param asked gyre.Criteria
 ---@param request gyre.Criteria
----@param wanted { country?: string, region?: string, tags?: string }
+---@param wanted { country?: string, region?: string, tags?: string, state?: integer }
 ---@param drop? { country?: boolean, region?: boolean } of the request's filter
 ---@return boolean none nothing can pass both
 function filter.narrow(asked, request, wanted, drop)
@@ -122,6 +126,11 @@ function filter.narrow(asked, request, wanted, drop)
     asked.tags, cell.tags = tags, tags
   else
     asked.tags = request.tags
+  end
+  local state = wanted.state
+  if state then
+    none = none or (cell.state ~= 0 and cell.state ~= state)
+    cell.state = state
   end
   return none
 end

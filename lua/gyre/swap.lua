@@ -61,6 +61,7 @@ function swap.install(self, at_work)
   end
   request.picker, request.choices, request.random_ties = leaf.picker, leaf.choices, leaf.random_ties
   request.country, request.region, request.tags = leaf.where.country, leaf.where.region, leaf.where.tags
+  request.state = leaf.where.state or 0
 end
 
 -- Does the word of the segment say all that this strategy does?

@@ -222,25 +222,25 @@ end
 
 --- Those of the view that pass a filter too: another view, valid as long as this one. The same filter gives the same
 --- view.
----@param wanted { country?: string|string[], region?: string, tags?: string|string[] }
+---@param wanted { country?: string|string[], region?: string, tags?: string|string[], state?: "closed"|"half_open" }
 ---@return gyre.View
 function View.where(self, wanted)
   local face = enter(self)
-  local country, region, tags, fault = filter.read(wanted)
+  local country, region, tags, state, fault = filter.read(wanted)
   if fault then
     error(fault, 2)
   end
   local children, child = face.children, nil
   for i = 1, #children do
     local has = children[i].wanted
-    if has.country == country and has.region == region and has.tags == tags then
+    if has.country == country and has.region == region and has.tags == tags and has.state == state then
       child = children[i]
       break
     end
   end
   if not child then
     child = new_face(face.state, face.type, face.root)
-    child.wanted = { country = country, region = region, tags = tags }
+    child.wanted = { country = country, region = region, tags = tags, state = state }
     children[#children + 1] = child
   end
   if child.view.n == OVER then

@@ -1,3 +1,4 @@
+local gyre = require "gyre"
 local pools = require "pools"
 
 -- What `look` makes of the view that a strategy gets for a request.
@@ -176,6 +177,51 @@ describe("gyre.view", function()
       local _, message = pcall(function() view:min(function() return "x" end) end)
       assert.matches("view_spec%.lua:%d+: a score is a number", message)
     end)
+  end)
+
+  it("closed and half-open ones can be asked for", function()
+    local list = { "http://192.0.2.1", "http://192.0.2.2", "http://192.0.2.3" }
+    local tested = assert(gyre.open { proxies = list, seed = 3, breaker = { failures = 1 }, clock = "manual" })
+    local function take(request)
+      local lease, err = tested:acquire(request)
+      if not lease then
+        return nil, err
+      end
+      local id = lease.id
+      lease:fail "aborted"
+      return id
+    end
+    local first = assert(tested:acquire())
+    local benched = first.id
+    first:fail "proxy_bad"
+    tested:set_time(1000)
+    assert.equal("half_open", tested:get(benched).state)
+    for _ = 1, 20 do
+      assert.not_equal(benched, take { state = "closed" })
+    end
+    with_view(tested, {}, function(view)
+      assert.equal(3, #view)
+      assert.equal(2, #view:where { state = "closed" })
+      assert.equal(1, #view:where { state = "half_open" })
+      assert.equal(benched, view:where({ state = "half_open" })[1].id)
+      assert.is_true(view:where({ state = "half_open" }):where({ state = "closed" }):is_empty())
+      assert.has_error(function() view:where { state = "open" } end,
+        "state must be closed or half_open, not open: others are never chosen")
+    end)
+    with_view(tested, { state = "half_open" }, function(view)
+      assert.equal(1, #view)
+      assert.is_nil(view:where({ state = "closed" }):random())
+    end)
+    assert.equal(benched, take { state = "half_open" })
+    assert.has_error(function() tested:acquire { state = "draining" } end,
+      "state must be closed or half_open, not draining: others are never chosen")
+    assert(tested:use(gyre.compose { where = { state = "closed" }, "random" }))
+    for _ = 1, 20 do
+      assert.not_equal(benched, take())
+    end
+    local _, err = take { state = "half_open" }
+    assert.equal("no_proxy", err.kind)
+    tested:close()
   end)
 
   it("where narrows the view, and the request's filter stays", function()

@@ -13,8 +13,8 @@ static const struct commit always = {0, 0, false};
 /* Does it say nothing but a session, and how to pick for a new one? */
 static inline bool is_sticky(const struct gyre_request *request)
 {
-    uint64_t said = (uintptr_t)request->host | request->exclude_count | double_bits(request->min_success) |
-                    double_bits(request->max_ms);
+    uint64_t said = (uintptr_t)request->host | request->exclude_count | request->state |
+                    double_bits(request->min_success) | double_bits(request->max_ms);
     return request->session && request_is_unfiltered(request) && !said;
 }
 
@@ -25,6 +25,8 @@ static int check_wishes(const struct gyre_request *request)
     if (request->exclude_count && !request->exclude) return gyre__fail(GYRE_EINVALID, "request.exclude is NULL");
     if (!(request->min_success >= 0 && request->min_success <= 1))
         return gyre__fail(GYRE_EINVALID, "request.min_success %g is not between 0 and 1", request->min_success);
+    if (request->state && request->state != GYRE_CLOSED && request->state != GYRE_HALF_OPEN)
+        return gyre__fail(GYRE_EINVALID, "request.state %u: only closed and half-open proxies are ever chosen", request->state);
     if (!(request->max_ms >= 0)) return gyre__fail(GYRE_EINVALID, "request.max_ms %g is no latency", request->max_ms);
     return 0;
 }
@@ -147,7 +149,7 @@ static int is_member(struct gyre_pool *pool, struct pick *pick, void *context)
 bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                           uint32_t slot)
 {
-    bool choosy = request->host || request->exclude_count || request->min_success > 0 || request->max_ms > 0;
+    bool choosy = request_is_choosy(request);
     if (likely(!choosy && !is_filtered(request))) return true;
     struct pick pick = {.request = request, .thread = thread, .choosy = choosy};
     if (request->host) pick.host = gyre__host_banning(pool, request->host);

@@ -11,7 +11,7 @@
 /* Does the request leave out nobody but by its filters? */
 static inline bool request_is_easy(const struct gyre_request *request)
 {
-    uint64_t said = (uintptr_t)request->session | (uintptr_t)request->host | request->exclude_count |
+    uint64_t said = (uintptr_t)request->session | (uintptr_t)request->host | request->exclude_count | request->state |
                     double_bits(request->min_success) | double_bits(request->max_ms);
     return likely(!said);
 }

@@ -26,7 +26,7 @@ void gyre__pick_begin(struct gyre_pool *pool, struct pick *pick)
 {
     if (likely(!pick->request)) return;
     if (unlikely(pick->request->host)) pick->host = gyre__host_banning(pool, pick->request->host);
-    pick->choosy = pick->host || pick->request->exclude_count || pick->request->min_success > 0 || pick->request->max_ms > 0;
+    pick->choosy = request_is_choosy(pick->request);
 }
 
 /* Worth its two walks over the excludes when many candidates are compared with many of them. */
@@ -44,6 +44,14 @@ void gyre__pick_end(struct gyre_pool *pool, struct pick *pick)
     if (unlikely(pick->marked)) mark(pool, pick, false);
 }
 
+/* Of eligible ones: those that are not half-open are closed. */
+bool gyre__pick_misplaced(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot)
+{
+    if (likely(!request->state)) return false;
+    bool half_open = load_acquire(&pool->slots[slot].flags) & SLOT_HALF;
+    return half_open != (request->state == GYRE_HALF_OPEN);
+}
+
 bool gyre__pick_unfit(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot)
 {
     const struct gyre_slot *hot = &pool->slots[slot];
@@ -56,7 +64,7 @@ bool gyre__pick_excluded(const struct gyre_pool *pool, struct pick *pick, uint32
     const struct gyre_request *request = pick->request;
     if (pick->host && gyre__ban_holds(pool, pick->host, slot)) return true;
     if (!request) return false;
-    if (gyre__pick_unfit(pool, request, slot)) return true;
+    if (gyre__pick_misplaced(pool, request, slot) || gyre__pick_unfit(pool, request, slot)) return true;
     if (!request->exclude_count) return false;
     if (pick->marked || mark_all(pool, pick)) return pick->thread->excluded[slot / 64] >> (slot % 64) & 1;
     uint64_t id = make_id(load_relaxed(&pool->slots[slot].generation), slot);
@@ -159,6 +167,7 @@ static void count_reasons(struct gyre_pool *pool, const struct gyre_request *req
         else if (flags & SLOT_DISABLED) reasons->disabled++;
         else if (flags & SLOT_DRAINING) reasons->draining++;
         else if (flags & (SLOT_OPEN | SLOT_HALF)) reasons->benched++;
+        else if (request && gyre__pick_misplaced(pool, request, slot)) reasons->filtered++;
         else if (host && gyre__ban_holds(pool, host, slot)) reasons->banned++;
         else if (request && gyre__pick_unfit(pool, request, slot)) reasons->unfit++;
         else if (gyre__pick_excluded(pool, &pick, slot)) reasons->excluded++;

@@ -165,8 +165,7 @@ static bool was_quiet(struct gyre_pool *pool, uint32_t slot)
 
 static inline bool has_wishes(const struct gyre_request *request)
 {
-    return request->host || request->exclude_count || request->country || request->region || request->tags ||
-           request->min_success > 0 || request->max_ms > 0;
+    return request_is_choosy(request) || request->country || request->region || request->tags;
 }
 
 /* Leases the proxy of a session. GYRE_ENO_PROXY when it has to be another. */

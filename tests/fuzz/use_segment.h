@@ -58,7 +58,8 @@ static void segment_lease(struct gyre_pool *pool, int i)
 {
     static const char *const countries[] = {NULL, "DE", "US,DE", "XX"};
     struct gyre_request request = {.size = sizeof request, .picker = (uint32_t)i % (GYRE_PICK_HASH + 1), .country = countries[i % 4],
-                                   .tags = i % 5 ? NULL : "a,c", .host = i % 3 ? NULL : "shop.example", .key = "k"};
+                                   .tags = i % 5 ? NULL : "a,c", .host = i % 3 ? NULL : "shop.example", .key = "k",
+                                   .state = i % 11 ? 0 : i % 2 ? GYRE_CLOSED : GYRE_HALF_OPEN};
     struct gyre_lease lease;
     uint64_t ids[8];
     char session[16];

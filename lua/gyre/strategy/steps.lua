@@ -7,7 +7,7 @@ local ipairs, next, type = ipairs, next, type
 
 ---@class gyre.strategy.Step
 ---@field [1] gyre.Strategy from strategy(source) in configure
----@field where? { country?: string|string[], region?: string, tags?: string|string[] } only from these
+---@field where? { country?: string|string[], region?: string, tags?: string|string[], state?: string } only from these
 ---@field asked? true|table narrowed by what the request says of the fields that the strategy takes; a table says what
 --- counts where the request says nothing
 
@@ -72,13 +72,13 @@ end
 
 -- A filter as texts, which cost nothing when they are used.
 local function normal(where)
-  local country, region, tags, fault = filter.read(where)
+  local country, region, tags, state, fault = filter.read(where)
   if fault then
     return nil, fault
-  elseif not (country or region or tags) then
+  elseif not (country or region or tags or state) then
     return nil
   end
-  return { country = country, region = region, tags = tags }
+  return { country = country, region = region, tags = tags, state = state }
 end
 
 local function check_step(step)
@@ -132,8 +132,11 @@ local function merge(outer, inner)
     none = country == ""
   end
   none = none or (outer.region and inner.region and outer.region ~= inner.region)
+    or (outer.state and inner.state and outer.state ~= inner.state)
   local tags = outer.tags and inner.tags and outer.tags .. "," .. inner.tags or outer.tags or inner.tags
-  return not none and { country = country, region = outer.region or inner.region, tags = tags } or nil
+  return not none and {
+    country = country, region = outer.region or inner.region, tags = tags, state = outer.state or inner.state,
+  } or nil
 end
 
 local function with(drop, takes, asked)
@@ -192,10 +195,11 @@ end
 
 ---@class gyre.strategy.Leaf one call of the library
 ---@field picker integer
----@field where { country?: string, region?: string, tags?: string }
+---@field where { country?: string, region?: string, tags?: string, state?: integer }
 ---@field drop { country?: boolean, region?: boolean } fields of the request that do not narrow this step
 ---@field default? { country?: string, region?: string } what counts where the request says nothing
----@field keep? { country?: string, region?: string, tags?: string } a session keeps its proxy while that passes this
+---@field keep? { country?: string, region?: string, tags?: string, state?: integer } a session keeps its proxy while
+--- that passes this
 
 ---@class gyre.strategy.Plan
 ---@field [integer] gyre.strategy.Leaf
