@@ -93,7 +93,7 @@ static const char *flags_fault(const struct gyre_pool *pool, uint32_t slot, uint
     if (flags & SLOT_PROBE && !(flags & SLOT_HALF)) return "has a probe out and is not half-open";
     if (flags & SLOT_QUIET) return "was left quiet";
     if (limited != !!(flags & SLOT_LIMITED)) return "has a limit that its flags do not know, or the reverse";
-    if (!!(flags & SLOT_OPEN) != bits_test(&pool->benched, slot)) return "is benched in one place only";
+    if (!!(flags & (SLOT_OPEN | SLOT_HALF)) != bits_test(&pool->benched, slot)) return "is benched in one place only";
     if (!bits_test(&pool->live, slot)) return "is missing in the bitmap of living proxies";
     if (bits_test(&pool->free, slot)) return "is free and in use at once";
     if (!!load_relaxed(&pool->health[slot].expires) != bits_test(&pool->mortal, slot)) return "has a TTL in one place only";

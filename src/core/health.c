@@ -1,8 +1,8 @@
 /*
  * The breaker. closed -> open after `breaker_failures` proxy failures in a row; open -> half-open when the bench is over;
  * half-open -> closed by a probe that succeeds, -> open for longer by one that fails. Owns slot_health, the flags, and the
- * two bitmaps made of them: eligible and benched. Backoff with full jitter: M. Brooker, "Exponential Backoff And
- * Jitter", 2015.
+ * two bitmaps made of them: eligible, and benched, which is set from the first bench until the breaker is closed, so that the
+ * eligible among the benched are the half-open. Backoff with full jitter: M. Brooker, "Exponential Backoff And Jitter", 2015.
  */
 #include "pool.h"
 
@@ -56,7 +56,6 @@ static bool take_probe_benched(struct gyre_pool *pool, uint32_t slot, uint32_t f
     gyre__lock(pool);
     uint32_t next = (flags & ~(uint32_t)SLOT_OPEN) | SLOT_HALF | SLOT_PROBE;
     bool taken = compare_swap(&pool->slots[slot].flags, &flags, next);
-    if (taken) bits_clear(&pool->benched, slot);
     gyre__unlock(pool);
     return taken;
 }
@@ -79,7 +78,6 @@ void gyre__health_probe_back(struct gyre_pool *pool, uint32_t slot)
         return;
     }
     change_flags(pool, slot, SLOT_HALF | SLOT_PROBE, SLOT_OPEN);
-    bits_set(&pool->benched, slot);
     if (until < load_relaxed(&pool->control->due)) store_relaxed(&pool->control->due, until);
 }
 
@@ -124,6 +122,7 @@ void gyre__health_success(struct gyre_pool *pool, uint32_t slot, bool probe)
     store_relaxed(&pool->health[slot].opened, 0u);
     store_relaxed(&pool->health[slot].until, 0u);
     store_relaxed(&pool->control->benched, pool->control->benched - 1);
+    bits_clear(&pool->benched, slot); /* before it is eligible again */
     change_flags(pool, slot, SLOT_HALF | SLOT_PROBE, 0);
 }
 
@@ -134,12 +133,9 @@ void gyre__health_due(struct gyre_pool *pool, uint32_t stamp)
     for (uint32_t slot = bits_next(&pool->benched, 0); slot != NO_BIT && steps <= pool->max_proxies;
          slot = bits_next(&pool->benched, slot + 1), steps++) {
         uint32_t until = load_relaxed(&pool->health[slot].until);
-        if (until > stamp) {
-            if (until < next) next = until;
-            continue;
-        }
-        bits_clear(&pool->benched, slot);
-        if (load_relaxed(&pool->slots[slot].flags) & SLOT_OPEN) change_flags(pool, slot, SLOT_OPEN, SLOT_HALF);
+        if (!(load_relaxed(&pool->slots[slot].flags) & SLOT_OPEN)) continue; /* half-open already */
+        if (until <= stamp) change_flags(pool, slot, SLOT_OPEN, SLOT_HALF);
+        else if (until < next) next = until;
     }
     store_relaxed(&pool->control->due, next);
 }
@@ -215,10 +211,10 @@ void gyre__health_restore(struct gyre_pool *pool, uint32_t slot, uint32_t stamp,
         store_relaxed(&pool->health[slot].opened, books->opened);
         store_relaxed(&control->benched, control->benched + 1);
         set |= books->bench_left > 0 ? SLOT_OPEN : SLOT_HALF;
+        bits_set(&pool->benched, slot);
     }
     if (set & SLOT_OPEN) store_relaxed(&pool->health[slot].until, stamp + (uint32_t)ceil(fmin(books->bench_left, most) * 10 - 0.01));
     change_flags(pool, slot, SLOT_DISABLED | SLOT_DRAINING | SLOT_OPEN | SLOT_HALF | SLOT_PROBE, set);
     if (!(set & SLOT_OPEN)) return;
-    bits_set(&pool->benched, slot);
     if (pool->health[slot].until < load_relaxed(&control->due)) store_relaxed(&control->due, pool->health[slot].until);
 }

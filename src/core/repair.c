@@ -95,9 +95,12 @@ static void count_slot(struct gyre_pool *pool, uint32_t slot, struct counts *cou
         bits_set(&pool->free, slot);
         gyre__limit_forget(pool, slot);
     }
-    if (flags & SLOT_LIVE && flags & (SLOT_OPEN | SLOT_HALF)) counts->benched++;
-    if (flags & SLOT_LIVE && flags & SLOT_OPEN) bits_set(&pool->benched, slot);
-    else bits_clear(&pool->benched, slot);
+    if (flags & SLOT_LIVE && flags & (SLOT_OPEN | SLOT_HALF)) {
+        counts->benched++;
+        bits_set(&pool->benched, slot);
+    } else {
+        bits_clear(&pool->benched, slot);
+    }
     gyre__health_refresh(pool, slot);
 }
 

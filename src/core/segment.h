@@ -225,7 +225,7 @@ enum region {
     REGION_ELIGIBLE,
     REGION_LIVE,
     REGION_FREE,
-    REGION_BENCHED,
+    REGION_BENCHED, /* whose breaker is not closed */
     REGION_INDEX,
     REGION_TEXT,
     REGION_LABELS,

@@ -115,6 +115,7 @@ DAMAGE(nobody_looks_at_any) { pool->control->due_paced = UINT32_MAX; }
 DAMAGE(bench_not_due) { pool->control->due = UINT32_MAX; }
 DAMAGE(ttl_not_due) { pool->control->due_mortal = UINT32_MAX; }
 DAMAGE(bench_forgotten) { clear_bit(&pool->benched, slot_at(BENCHED)); }
+DAMAGE(half_forgotten) { clear_bit(&pool->benched, slot_at(HALF)); }
 DAMAGE(ttl_forgotten) { clear_bit(&pool->mortal, slot_at(MORTAL)); }
 DAMAGE(open_and_half) { pool->slots[slot_at(BENCHED)].flags |= SLOT_HALF; }
 DAMAGE(probe_without_half) { pool->slots[slot_at(PLAIN)].flags |= SLOT_PROBE; }
@@ -219,7 +220,7 @@ static const struct damage {
 #define D(name) {#name, name, false}
 #define LOSES(name) {#name, name, true}
     D(not_eligible), D(eligible_though_benched), D(eligible_though_empty), D(eligible_over_rate), D(summary_lost), D(top_lost),
-    D(summary_false), D(summary_stray), D(not_live), D(live_and_free), D(nobody_looks), D(nobody_looks_at_any), D(bench_not_due), D(ttl_not_due), D(bench_forgotten), D(ttl_forgotten),
+    D(summary_false), D(summary_stray), D(not_live), D(live_and_free), D(nobody_looks), D(nobody_looks_at_any), D(bench_not_due), D(ttl_not_due), D(bench_forgotten), D(half_forgotten), D(ttl_forgotten),
     D(open_and_half), D(probe_without_half), D(probe_without_lease), D(left_quiet), D(limit_unknown), D(no_limit),
     LOSES(generation_zero), D(success_nan), D(weight_infinite), D(weight_negative), D(ema_negative), D(bench_endless),
     D(window_future), D(live_count), D(benched_count), D(high_low), D(high_high), D(index_hole), D(index_wild), D(index_dead),
