@@ -8,14 +8,23 @@
 
 #include <string.h>
 
-static const struct commit always = {0, 0, false};
+static const struct commit always;
 
 /* Does it say nothing but a session, and how to pick for a new one? */
 static inline bool is_sticky(const struct gyre_request *request)
 {
-    uint64_t said = (uintptr_t)request->host | request->exclude_count | request->state |
-                    double_bits(request->min_success) | double_bits(request->max_ms);
+    uint64_t said = (uintptr_t)request->host | (request->exclude_count | request->state) | double_bits(request->min_success) |
+                    double_bits(request->max_ms);
     return request->session && request_is_unfiltered(request) && !said;
+}
+
+static int check_state(uint32_t state)
+{
+    static const char *const never[] = {[GYRE_OPEN] = "open", [GYRE_DRAINING] = "draining", [GYRE_DISABLED] = "disabled"};
+    if (likely(!state) || state == GYRE_CLOSED || state == GYRE_HALF_OPEN) return 0;
+    if (state > GYRE_DISABLED) return gyre__fail(GYRE_EINVALID, "request.state %u is no state", state);
+    return gyre__fail(GYRE_EINVALID, "request.state %u: who is %s is never eligible; it can be closed, half_open or 0", state,
+                      never[state]);
 }
 
 /* What every call with a request wants of it. */
@@ -25,10 +34,8 @@ static int check_wishes(const struct gyre_request *request)
     if (request->exclude_count && !request->exclude) return gyre__fail(GYRE_EINVALID, "request.exclude is NULL");
     if (!(request->min_success >= 0 && request->min_success <= 1))
         return gyre__fail(GYRE_EINVALID, "request.min_success %g is not between 0 and 1", request->min_success);
-    if (request->state && request->state != GYRE_CLOSED && request->state != GYRE_HALF_OPEN)
-        return gyre__fail(GYRE_EINVALID, "request.state %u: only closed and half-open proxies are ever chosen", request->state);
     if (!(request->max_ms >= 0)) return gyre__fail(GYRE_EINVALID, "request.max_ms %g is no latency", request->max_ms);
-    return 0;
+    return check_state(request->state);
 }
 
 int gyre__request_check(const struct gyre_request *request)
@@ -64,8 +71,7 @@ static int start_in_view(struct gyre_pool *pool, struct pick *pick, uint32_t pic
             if (++empty < EMPTY_LOOKS && view_next(pool, pick->view, 0) != NO_BIT) continue;
             break;
         }
-        if (likely(lease_start_simple(pool, pick->thread, slot, stamp, pick->commit, lease))) return 0;
-        int last = gyre__lease_start(pool, pick->thread, slot, stamp, pick->commit, lease);
+        int last = lease_start(pool, pick->thread, slot, stamp, pick->commit, lease);
         if (likely(last == 0) || last == GYRE_EFULL) return last;
         if (last == GYRE_EBUSY) result = last;
     }
@@ -87,6 +93,7 @@ static bool next_filter(const struct gyre_request *request, const char **country
     return true;
 }
 
+/* By labels: a state is part of the views that follow from a request, but not of the quick way's. */
 static bool is_filtered(const struct gyre_request *request)
 {
     return request && ((request->country && *request->country) || (request->region && *request->region) ||
@@ -98,12 +105,14 @@ int gyre__each_view(struct gyre_pool *pool, struct pick *pick, int (*use)(struct
 {
     const struct gyre_request *request = pick->request;
     int result = GYRE_ENO_PROXY;
-    if (likely(!is_filtered(request))) {
+    uint32_t state = request ? request->state : 0;
+    if (likely(!is_filtered(request) && !state)) {
         pick->view = gyre__view_get(pool, pick->thread, NULL);
         return pick->view ? use(pool, pick, context) : GYRE_ESYSTEM;
     }
-    if (likely((pick->view = gyre__view_last(pool, pick->thread, request)) != NULL)) return use(pool, pick, context);
-    struct filter filter;
+    if (likely(!state)) pick->view = gyre__view_last(pool, pick->thread, request);
+    if (likely(!state && pick->view)) return use(pool, pick, context);
+    struct filter filter = {.state = state};
     const char *country = request->country ? request->country : "";
     while ((result == GYRE_ENO_PROXY || result == GYRE_EBUSY) && next_filter(request, &country, &filter)) {
         pick->view = gyre__view_get(pool, pick->thread, &filter);
@@ -149,7 +158,8 @@ static int is_member(struct gyre_pool *pool, struct pick *pick, void *context)
 bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                           uint32_t slot)
 {
-    bool choosy = request_is_choosy(request);
+    bool choosy = request->host || request_is_choosy(request);
+    if (!flags_are_of(load_acquire(&pool->slots[slot].flags), request->state)) return false;
     if (likely(!choosy && !is_filtered(request))) return true;
     struct pick pick = {.request = request, .thread = thread, .choosy = choosy};
     if (request->host) pick.host = gyre__host_banning(pool, request->host);
@@ -184,7 +194,7 @@ static inline __attribute__((always_inline)) bool start_quickly(struct gyre_pool
 {
     uint32_t picker = request && request->picker ? request->picker : strategy_picker(pool);
     struct view *part = all ? NULL : view;
-    struct commit commit = {0, 0, false};
+    struct commit commit = always;
     switch (picker) {
     case GYRE_PICK_ROUND_ROBIN: return start(pool, thread, quick_round_robin(pool, part), stamp, always, lease);
     case GYRE_PICK_RANDOM: return start(pool, thread, quick_random(pool, thread, part), stamp, always, lease);
@@ -312,8 +322,7 @@ static int start_id(struct gyre_pool *pool, struct thread *thread, uint64_t id, 
 {
     uint32_t slot = slot_of_id(pool, id);
     if (unlikely(slot == NO_BIT)) return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id);
-    if (likely(lease_start_simple(pool, thread, slot, stamp, commit, lease))) return 0;
-    int result = gyre__lease_start(pool, thread, slot, stamp, commit, lease);
+    int result = lease_start(pool, thread, slot, stamp, commit, lease);
     if (likely(result == 0)) return 0;
     const char *why = result == GYRE_EBUSY ? "is at its limit" : result == GYRE_EFULL ? "finds no free lease" : "is not eligible";
     return gyre__fail(result, "proxy %llu %s", (unsigned long long)id, why);
@@ -325,7 +334,7 @@ int gyre__acquire_chosen(struct gyre_pool *pool, struct thread *thread, const st
     uint32_t slot = slot_of_id(pool, id);
     if (slot != NO_BIT && !gyre__acquire_allows(pool, thread, request, slot))
         return gyre__fail(GYRE_ENO_PROXY, "proxy %llu is not one that the request lets through", (unsigned long long)id);
-    return start_id(pool, thread, id, stamp, always, lease);
+    return start_id(pool, thread, id, stamp, (struct commit){.state = request->state}, lease);
 }
 
 /* What both calls by id begin with: the thread, the time. */

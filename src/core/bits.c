@@ -43,9 +43,11 @@ uint32_t gyre__bits_next(const struct bits *b, uint32_t i)
     return NO_BIT;
 }
 
-static inline uint64_t all_words(const struct bits *const *maps, uint32_t count, uint32_t w)
+/* `without` may be NULL, and is known where this is inlined: one search for both. */
+static inline uint64_t all_words(const struct bits *const *maps, uint32_t count, const struct bits *without, uint32_t w)
 {
     uint64_t word = load_relaxed(&maps[0]->word[w]);
+    if (without) word &= ~load_relaxed(&without->word[w]);
     for (uint32_t m = 1; m < count; m++) word &= load_relaxed(&maps[m]->word[w]);
     return word;
 }
@@ -57,11 +59,13 @@ static inline uint64_t all_summaries(const struct bits *const *maps, uint32_t co
     return word;
 }
 
-uint32_t gyre__bits_next_all(const struct bits *const *maps, uint32_t count, uint32_t i)
+/* The summaries of `without` are of no use: they say which words have bits, not which are full. */
+static inline __attribute__((always_inline)) uint32_t next_all(const struct bits *const *maps, uint32_t count,
+                                                               const struct bits *without, uint32_t i)
 {
     uint32_t w = i / 64, words = maps[0]->words;
     if (w >= words) return NO_BIT;
-    uint64_t word = all_words(maps, count, w) >> (i % 64);
+    uint64_t word = all_words(maps, count, without, w) >> (i % 64);
     if (word) return i + (uint32_t)__builtin_ctzll(word);
     for (w++; w < words; w++) {
         uint64_t below = all_summaries(maps, count, w / 64) >> (w % 64);
@@ -70,10 +74,20 @@ uint32_t gyre__bits_next_all(const struct bits *const *maps, uint32_t count, uin
             continue;
         }
         w += (uint32_t)__builtin_ctzll(below);
-        word = w < words ? all_words(maps, count, w) : 0;
+        word = w < words ? all_words(maps, count, without, w) : 0;
         if (word) return w * 64 + (uint32_t)__builtin_ctzll(word);
     }
     return NO_BIT;
+}
+
+uint32_t gyre__bits_next_all(const struct bits *const *maps, uint32_t count, uint32_t i)
+{
+    return next_all(maps, count, NULL, i);
+}
+
+uint32_t gyre__bits_next_without(const struct bits *const *maps, uint32_t count, const struct bits *without, uint32_t i)
+{
+    return next_all(maps, count, without, i);
 }
 
 uint32_t gyre__bits_select(const struct bits *b, uint32_t k)

@@ -84,8 +84,9 @@ static inline size_t bits_bytes(uint32_t n)
     return 8 * ((size_t)words + summaries + tops);
 }
 
-/* First bit at or after i that is set in all of up to three bitmaps of one size, or NO_BIT. Lock-free. */
+/* First bit at or after i that is set in all of some bitmaps of one size, or NO_BIT; and is not set in another one. Lock-free. */
 uint32_t gyre__bits_next_all(const struct bits *const *maps, uint32_t count, uint32_t i);
+uint32_t gyre__bits_next_without(const struct bits *const *maps, uint32_t count, const struct bits *without, uint32_t i);
 
 /* The fast half of gyre__bits_next: the answer is usually in the same word. */
 static inline uint32_t bits_next(const struct bits *b, uint32_t i)

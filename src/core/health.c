@@ -2,7 +2,9 @@
  * The breaker. closed -> open after `breaker_failures` proxy failures in a row; open -> half-open when the bench is over;
  * half-open -> closed by a probe that succeeds, -> open for longer by one that fails. Owns slot_health, the flags, and the
  * two bitmaps made of them: eligible, and benched, which is set from the first bench until the breaker is closed, so that the
- * eligible among the benched are the half-open. Backoff with full jitter: M. Brooker, "Exponential Backoff And Jitter", 2015.
+ * eligible among the benched are the half-open. Views ask it without the lock; it is only ever wrong while the slot is not
+ * eligible or, for a moment, half-open and being enabled, and what was picked by it is held against the flags when the lease
+ * starts. Backoff with full jitter: M. Brooker, "Exponential Backoff And Jitter", 2015.
  */
 #include "pool.h"
 
@@ -164,6 +166,8 @@ static int switch_to(struct gyre_pool *pool, uint64_t id, uint32_t set)
     if (slot != NO_BIT) {
         uint32_t clear = SLOT_DISABLED | SLOT_DRAINING;
         if (!set) {
+            /* To those who ask for a state it comes back, though it may have been eligible as half-open all the time. */
+            if (load_relaxed(&pool->slots[slot].flags) & SLOT_HALF) gyre__least_returned(pool, slot);
             forget_bench(pool, slot);
             clear |= SLOT_OPEN | SLOT_HALF | SLOT_PROBE;
         }

@@ -66,6 +66,8 @@ int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t sl
         gyre__health_refresh(pool, slot);
         return GYRE_ENO_PROXY;
     }
+    /* A probe is taken by a compare-and-swap from these very flags, and without one it stays no probe: so this decides. */
+    if (unlikely(!flags_are_of(flags, commit.state))) return GYRE_ENO_PROXY;
     if (unlikely(!thread->entries) && !gyre__entry_refill(pool, thread)) return GYRE_EFULL;
     uint32_t index = thread->entry[--thread->entries], deadline = stamp + pool->lease_timeout;
     struct lease_entry *entry = &pool->leases[index];

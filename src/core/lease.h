@@ -103,4 +103,12 @@ static inline __attribute__((always_inline)) bool lease_start_simple(struct gyre
     return true;
 }
 
+/* The simple way, which leases closed proxies only, or else the other one: as gyre__lease_start. */
+static inline __attribute__((always_inline)) int lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot,
+                                                             uint32_t stamp, struct commit commit, struct gyre_lease *lease)
+{
+    if (likely(commit.state != GYRE_HALF_OPEN) && likely(lease_start_simple(pool, thread, slot, stamp, commit, lease))) return 0;
+    return gyre__lease_start(pool, thread, slot, stamp, commit, lease);
+}
+
 #endif

@@ -26,7 +26,8 @@ void gyre__pick_begin(struct gyre_pool *pool, struct pick *pick)
 {
     if (likely(!pick->request)) return;
     if (unlikely(pick->request->host)) pick->host = gyre__host_banning(pool, pick->request->host);
-    pick->choosy = request_is_choosy(pick->request);
+    pick->commit.state = pick->request->state;
+    pick->choosy = pick->host || request_is_choosy(pick->request);
 }
 
 /* Worth its two walks over the excludes when many candidates are compared with many of them. */
@@ -44,14 +45,6 @@ void gyre__pick_end(struct gyre_pool *pool, struct pick *pick)
     if (unlikely(pick->marked)) mark(pool, pick, false);
 }
 
-/* Of eligible ones: those that are not half-open are closed. */
-bool gyre__pick_misplaced(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot)
-{
-    if (likely(!request->state)) return false;
-    bool half_open = load_acquire(&pool->slots[slot].flags) & SLOT_HALF;
-    return half_open != (request->state == GYRE_HALF_OPEN);
-}
-
 bool gyre__pick_unfit(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot)
 {
     const struct gyre_slot *hot = &pool->slots[slot];
@@ -64,7 +57,7 @@ bool gyre__pick_excluded(const struct gyre_pool *pool, struct pick *pick, uint32
     const struct gyre_request *request = pick->request;
     if (pick->host && gyre__ban_holds(pool, pick->host, slot)) return true;
     if (!request) return false;
-    if (gyre__pick_misplaced(pool, request, slot) || gyre__pick_unfit(pool, request, slot)) return true;
+    if (gyre__pick_unfit(pool, request, slot)) return true;
     if (!request->exclude_count) return false;
     if (pick->marked || mark_all(pool, pick)) return pick->thread->excluded[slot / 64] >> (slot % 64) & 1;
     uint64_t id = make_id(load_relaxed(&pool->slots[slot].generation), slot);
@@ -153,7 +146,7 @@ uint32_t gyre__pick(struct gyre_pool *pool, struct pick *pick, uint32_t picker)
 }
 
 struct reasons {
-    uint32_t filtered, benched, disabled, draining, excluded, busy, banned, unfit;
+    uint32_t filtered, otherwise, benched, disabled, draining, excluded, busy, banned, unfit;
 };
 
 /* Why each proxy is out. What nothing speaks against had reached its limit when it was tried. O(proxies). */
@@ -166,8 +159,8 @@ static void count_reasons(struct gyre_pool *pool, const struct gyre_request *req
         if (!gyre__view_admits(pool, request, slot)) reasons->filtered++;
         else if (flags & SLOT_DISABLED) reasons->disabled++;
         else if (flags & SLOT_DRAINING) reasons->draining++;
-        else if (flags & (SLOT_OPEN | SLOT_HALF)) reasons->benched++;
-        else if (request && gyre__pick_misplaced(pool, request, slot)) reasons->filtered++;
+        else if (request && !(flags & SLOT_OUT) && !flags_are_of(flags, request->state)) reasons->otherwise++;
+        else if (flags & (SLOT_OPEN | SLOT_PROBE)) reasons->benched++;
         else if (host && gyre__ban_holds(pool, host, slot)) reasons->banned++;
         else if (request && gyre__pick_unfit(pool, request, slot)) reasons->unfit++;
         else if (gyre__pick_excluded(pool, &pick, slot)) reasons->excluded++;
@@ -181,11 +174,13 @@ int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request
     uint32_t live = load_relaxed(&pool->control->live);
     if (!live) return gyre__fail(GYRE_ENO_PROXY, "the pool is empty");
     count_reasons(pool, request, &r);
-    char filtered[48] = "", banned[96] = "", unfit[64] = "";
+    char filtered[48] = "", otherwise[48] = "", banned[96] = "", unfit[64] = "";
     if (r.filtered) snprintf(filtered, sizeof filtered, "%u not in the filter, ", r.filtered);
+    if (r.otherwise)
+        snprintf(otherwise, sizeof otherwise, "%u not %s, ", r.otherwise, request->state == GYRE_CLOSED ? "closed" : "half_open");
     if (r.unfit) snprintf(unfit, sizeof unfit, ", %u too slow or failing too often", r.unfit);
     if (r.banned) snprintf(banned, sizeof banned, ", %u banned by %.60s", r.banned, request->host);
     return gyre__fail(r.busy || result == GYRE_EBUSY ? GYRE_EBUSY : GYRE_ENO_PROXY,
-                      "none of %u proxies can be used: %s%u benched, %u disabled, %u draining, %u excluded, %u at their limit%s%s",
-                      live, filtered, r.benched, r.disabled, r.draining, r.excluded, r.busy, unfit, banned);
+                      "none of %u proxies can be used: %s%s%u benched, %u disabled, %u draining, %u excluded, %u at their limit%s%s",
+                      live, filtered, otherwise, r.benched, r.disabled, r.draining, r.excluded, r.busy, unfit, banned);
 }

@@ -17,7 +17,7 @@ struct pick {
     struct view *view;
     struct commit commit;
     uint64_t host; /* hash of the request's host, 0 without one or when it has no bans */
-    bool choosy;   /* the request leaves out some of the view: by host, excludes, state, success or latency */
+    bool choosy;   /* the request leaves out some of the view: by host, excludes, success or latency */
     bool marked;   /* excludes are in thread->excluded */
     uint32_t glances; /* candidates compared with the excludes one by one */
 };
@@ -29,8 +29,6 @@ void gyre__pick_end(struct gyre_pool *pool, struct pick *pick);
 /* Uniform over the view's eligible slots that are not excluded. */
 uint32_t gyre__pick_random(struct gyre_pool *pool, struct pick *pick);
 bool gyre__pick_excluded(const struct gyre_pool *pool, struct pick *pick, uint32_t slot);
-/* Is the proxy in another state than the one that the request asks for? */
-bool gyre__pick_misplaced(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot);
 /* Does it fall short of what the request asks of success or latency? */
 bool gyre__pick_unfit(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot);
 /* What the request says, or else the segment's strategy where the request leaves the picker to it. */
@@ -51,14 +49,14 @@ static inline const char *pick_key(const struct gyre_request *request)
     if (!request) return NULL;
     return request->key ? request->key : request->host ? request->host : request->session;
 }
-/* Why nothing was picked, when trying ended with `result`: sets the detail and returns GYRE_ENO_PROXY or GYRE_EBUSY. */
-int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request, int result);
-
-/* Does the request leave out some of a view? Then each candidate is looked at. */
+/* Does the request, its host aside, leave out some of a view? Then each candidate is looked at. */
 static inline bool request_is_choosy(const struct gyre_request *request)
 {
-    return request->host || request->exclude_count || request->state || request->min_success > 0 || request->max_ms > 0;
+    return request->exclude_count || request->min_success > 0 || request->max_ms > 0;
 }
+
+/* Why nothing was picked, when trying ended with `result`: sets the detail and returns GYRE_ENO_PROXY or GYRE_EBUSY. */
+int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request, int result);
 
 static inline bool pick_takes(const struct gyre_pool *pool, struct pick *pick, uint32_t slot)
 {

@@ -31,7 +31,7 @@ static int64_t used(const struct gyre_pool *pool, uint32_t slot, int64_t base)
 /* The eligible members of the word in which `slot` lies, from it on. */
 static inline uint64_t rest_of_word(const struct gyre_pool *pool, const struct view *view, uint32_t slot)
 {
-    uint64_t word = load_relaxed(&pool->eligible.word[slot / 64]);
+    uint64_t word = load_relaxed(&pool->eligible.word[slot / 64]) & view_state_word(pool, view, slot / 64);
     if (!view->all) word &= load_relaxed(&view->member.word[slot / 64]);
     return word & ~UINT64_C(0) << (slot % 64);
 }
@@ -263,12 +263,15 @@ static void switch_on(struct gyre_pool *pool)
 /* A slot of this level in [from, to) that is really there; wrong bits that are met are mended. */
 static uint32_t at_level(struct gyre_pool *pool, struct pick *pick, uint32_t level, uint32_t from, uint32_t to)
 {
-    const struct bits *maps[] = {&pool->level[level], &pool->eligible, &pick->view->member};
-    uint32_t count = pick->view->all ? 2 : 3, best = NO_BIT, least = UINT32_MAX;
+    const struct view *view = pick->view;
+    const struct bits *maps[4] = {&pool->level[level], &pool->eligible};
+    uint32_t count = 2, best = NO_BIT, least = UINT32_MAX;
+    if (!view->all) maps[count++] = &view->member;
+    if (unlikely(view->state == GYRE_HALF_OPEN)) maps[count++] = &pool->benched;
     for (uint32_t slot = gyre__bits_next_all(maps, count, from); slot < to; slot = gyre__bits_next_all(maps, count, slot + 1)) {
         uint32_t active = use_active(load_acquire(&pool->slots[slot].use));
         if (level_of(active) != level) gyre__least_moved(pool, slot, level, active);
-        else if (active < least && pick_takes(pool, pick, slot)) {
+        else if (active < least && view_state_word(pool, view, slot / 64) >> (slot % 64) & 1 && pick_takes(pool, pick, slot)) {
             least = active;
             best = slot;
             if (level < ACTIVE_LEVELS - 1) break; /* the last level holds all the higher numbers too */

@@ -21,7 +21,7 @@ struct thread {
     struct thread *next;
     uint64_t random[4], ahead[2]; /* ahead: drawn already, for the next pick; see quick.h */
     uint64_t *excluded; /* bitmap of max_proxies bits, made on first need, all clear between calls */
-    struct view *views, *last_view, *all_view;
+    struct view *views, *last_view, *all_view, *last_stated; /* last_stated: the last one that asks for a state */
     uint64_t log_random; /* draws which decisions are logged, so that logging changes no other choice */
     uint32_t session_hits; /* not handed in yet */
     uint32_t how; /* enum decided_how: how the last acquire came to its proxy */
@@ -259,6 +259,12 @@ void gyre__proxy_counters(const struct gyre_slot *hot, struct counters *counters
 /* enum gyre_state of a slot's flags. Pure. */
 uint32_t gyre__proxy_state(uint32_t flags);
 
+/* May an eligible slot with these flags serve a request that asks for this state? Pure. */
+static inline bool flags_are_of(uint32_t flags, uint32_t state)
+{
+    return likely(!state) || !!(flags & SLOT_HALF) == (state == GYRE_HALF_OPEN);
+}
+
 /* proxy.c. Takes a living proxy out of the pool. Caller holds the segment lock. */
 void gyre__proxy_withdraw(struct gyre_pool *pool, uint32_t slot);
 
@@ -326,6 +332,7 @@ const char *gyre__ban_fault(const struct gyre_pool *pool, uint32_t at);
 struct commit {
     uint64_t mask, value;
     bool benched; /* a probe: one that is on the bench may be leased too */
+    uint32_t state; /* GYRE_CLOSED: not as a probe, GYRE_HALF_OPEN: only as one; 0: either */
 };
 
 /* lease.c; more in lease.h. */
@@ -345,8 +352,8 @@ void gyre__lease_finish(struct gyre_pool *pool, struct lease_entry *entry, const
 /* Ends the leases of the next `chunks` chunks whose deadline has passed. Caller holds the segment lock. */
 void gyre__lease_expire(struct gyre_pool *pool, uint32_t stamp, uint32_t chunks);
 
-/* acquire.c. May this request have the slot: is it in its view, not excluded, not banned by its host? The slot's own state is not
- * asked. Lock-free. */
+/* acquire.c. May this request have the slot: is it in its view, not excluded, not banned by its host, in the state it asks for?
+ * Whether the slot is eligible is not asked. Lock-free. */
 bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                           uint32_t slot);
 

@@ -9,8 +9,6 @@
 #define FIRST_FILL 10u /* below so many an id's first bucket is taken without comparing: most are found there at once */
 #define HAND_IN 256u
 
-static const struct commit always;
-
 bool gyre__session_letter(unsigned char c)
 {
     static const bool letters[256] = {['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['.'] = true,
@@ -165,7 +163,9 @@ static bool was_quiet(struct gyre_pool *pool, uint32_t slot)
 
 static inline bool has_wishes(const struct gyre_request *request)
 {
-    return request_is_choosy(request) || request->country || request->region || request->tags;
+    uint64_t said = (uintptr_t)request->host | (uintptr_t)request->country | (uintptr_t)request->region | (uintptr_t)request->tags |
+                    (request->exclude_count | request->state) | double_bits(request->min_success) | double_bits(request->max_ms);
+    return said;
 }
 
 /* Leases the proxy of a session. GYRE_ENO_PROXY when it has to be another. */
@@ -176,8 +176,7 @@ static int lease_present(struct gyre_pool *pool, struct thread *thread, const st
         uint32_t slot = slot_of_id(pool, proxy);
         if (unlikely(slot == NO_BIT)) return GYRE_ENO_PROXY;
         if (unlikely(has_wishes(request)) && !gyre__acquire_allows(pool, thread, request, slot)) return GYRE_ENO_PROXY;
-        if (likely(lease_start_simple(pool, thread, slot, stamp, always, lease))) return 0;
-        int result = gyre__lease_start(pool, thread, slot, stamp, always, lease);
+        int result = lease_start(pool, thread, slot, stamp, (struct commit){.state = request->state}, lease);
         if (likely(result == 0)) return 0;
         if (result == GYRE_EBUSY) return gyre__fail(GYRE_EBUSY, "the session's proxy is at its limit");
         if (result == GYRE_EFULL)

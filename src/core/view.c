@@ -141,12 +141,14 @@ static uint32_t hash_filter(const struct filter *f)
 {
     uint32_t hash = hash_part(2166136261u, f->country, f->country_size);
     hash = hash_part(hash, f->region, f->region_size);
-    return hash_part(hash, f->tags, f->tags_size);
+    hash = hash_part(hash, f->tags, f->tags_size);
+    return f->state ? (hash ^ f->state) * 16777619u : hash;
 }
 
 static bool is_for(const struct view *view, const struct filter *f)
 {
     const char *at = view->text;
+    if (!at || view->state != f->state) return false;
     if (strncmp(at, f->country, f->country_size) || at[f->country_size]) return false;
     at += f->country_size + 1;
     if (strncmp(at, f->region, f->region_size) || at[f->region_size]) return false;
@@ -197,6 +199,8 @@ static void forget_oldest(struct thread *thread)
     for (; *at && (*at)->next; at = &(*at)->next) count++;
     if (count < MAX_VIEWS) return;
     if (*at == thread->all_view) thread->all_view = NULL;
+    if (*at == thread->last_view) thread->last_view = NULL;
+    if (*at == thread->last_stated) thread->last_stated = NULL;
     free_view(*at);
     *at = NULL;
 }
@@ -205,19 +209,26 @@ static struct view *make(struct gyre_pool *pool, struct thread *thread, const st
 {
     struct view *view = calloc(1, sizeof *view);
     if (!view) return NULL;
-    view->all = !filter;
+    view->all = !filter || !(filter->country_size | filter->region_size | filter->tags_size);
     if (filter) {
-        void *memory = calloc(1, bits_bytes(pool->max_proxies));
         view->text = join(filter);
+        view->state = filter->state;
+        view->hash = hash;
+        view->cursor = find_cursor(pool, hash);
+    }
+    if (filter && !view->text) {
+        free_view(view);
+        return NULL;
+    }
+    if (!view->all) {
+        void *memory = calloc(1, bits_bytes(pool->max_proxies));
         view->dense = calloc(pool->max_proxies, sizeof *view->dense);
         view->place = calloc(pool->max_proxies, sizeof *view->place);
         view->member = bits_at(memory, pool->max_proxies);
-        if (!memory || !view->text || !view->dense || !view->place) {
+        if (!memory || !view->dense || !view->place) {
             free_view(view);
             return NULL;
         }
-        view->hash = hash;
-        view->cursor = find_cursor(pool, hash);
         uint64_t now = load_acquire(&pool->control->epoch);
         build(pool, view);
         view->epoch = now;
@@ -250,15 +261,21 @@ struct view *gyre__view_last(struct gyre_pool *pool, struct thread *thread, cons
     return view;
 }
 
+static bool serves(const struct view *view, const struct filter *filter, uint32_t hash)
+{
+    return filter ? view->hash == hash && is_for(view, filter) : !view->text;
+}
+
+/* The last view that asks for a state is remembered apart: the quick way, which does not look for one, must not meet it. */
 struct view *gyre__view_get(struct gyre_pool *pool, struct thread *thread, const struct filter *filter)
 {
     uint32_t hash = filter ? hash_filter(filter) : 0;
-    struct view *view = thread->last_view;
-    if (!view || view->all != !filter || (filter && (view->hash != hash || !is_for(view, filter)))) {
+    struct view **last = filter && filter->state ? &thread->last_stated : &thread->last_view, *view = *last;
+    if (!view || !serves(view, filter, hash)) {
         view = thread->views;
-        while (view && (view->all != !filter || (filter && (view->hash != hash || !is_for(view, filter))))) view = view->next;
+        while (view && !serves(view, filter, hash)) view = view->next;
         if (!view) view = make(pool, thread, filter, hash);
-        thread->last_view = view;
+        *last = view;
     }
     if (!view) {
         gyre__fail(GYRE_ESYSTEM, "no memory for a view");
@@ -276,14 +293,24 @@ void gyre__view_free_all(struct thread *thread)
         thread->views = view->next;
         free_view(view);
     }
-    thread->last_view = thread->all_view = NULL;
+    thread->last_view = thread->all_view = thread->last_stated = NULL;
 }
 
 uint32_t gyre__view_count(const struct gyre_pool *pool, const struct view *view)
 {
-    if (view->all) return gyre__bits_count(&pool->eligible);
+    if (view->all && !view->state) return gyre__bits_count(&pool->eligible);
     uint32_t n = 0;
-    for (uint32_t w = 0; w < view->member.words; w++)
-        n += (uint32_t)__builtin_popcountll(load_relaxed(&view->member.word[w]) & load_relaxed(&pool->eligible.word[w]));
+    for (uint32_t w = 0; w < pool->eligible.words; w++) {
+        uint64_t word = load_relaxed(&pool->eligible.word[w]) & view_state_word(pool, view, w);
+        if (!view->all) word &= load_relaxed(&view->member.word[w]);
+        n += (uint32_t)__builtin_popcountll(word);
+    }
     return n;
+}
+
+uint32_t gyre__view_next_stated(const struct gyre_pool *pool, const struct view *view, uint32_t i)
+{
+    const struct bits *maps[] = {&pool->eligible, view->all ? &pool->benched : &view->member, &pool->benched};
+    if (view->state == GYRE_HALF_OPEN) return gyre__bits_next_all(maps, view->all ? 2 : 3, i);
+    return gyre__bits_next_without(maps, view->all ? 1 : 2, &pool->benched, i);
 }

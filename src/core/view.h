@@ -1,6 +1,9 @@
 /*
  * Views: which proxies a request's filter lets through, kept per thread and brought up to date from the ring of changes
- * in the segment. Health and limits are not in a view: pickers ask the eligible bitmap for them, live.
+ * in the segment. Health and limits are not in a view: pickers ask the eligible bitmap for them, live, and for the state that a
+ * request asks for the bitmap of the benched. A state is part of the filter all the same, for what a view keeps beside its
+ * members: the least-used of the closed are not those of all, and round-robin among the half-open, with a cursor that
+ * requests for others move too, could pass over the same ones for ever.
  */
 #ifndef GYRE_VIEW_H
 #define GYRE_VIEW_H
@@ -11,6 +14,7 @@
 struct filter {
     const char *country, *region, *tags;
     size_t country_size, region_size, tags_size;
+    uint32_t state; /* GYRE_CLOSED, GYRE_HALF_OPEN; 0: either */
 };
 
 /* Those who were the least used, with the count they had then, in rising order; see pick_least.c. */
@@ -49,10 +53,11 @@ static inline uint32_t alias_slot(const struct alias *alias, uint64_t draw)
 
 struct view {
     struct view *next;
-    char *text; /* country, region and tags, joined; NULL for the view of all */
+    char *text; /* country, region and tags, joined; NULL for the view of all without a filter */
     uint32_t hash, cursor; /* cursor: index in REGION_VIEWS */
     uint64_t epoch;
-    bool all;
+    uint32_t state; /* of the filter */
+    bool all; /* it filters by no label: no members are kept */
     struct bits member;
     uint32_t *dense, *place; /* members in any order; place[slot] is a member's position there */
     uint32_t count;
@@ -72,15 +77,25 @@ bool gyre__view_admits(const struct gyre_pool *pool, const struct gyre_request *
 /* A proxy joined, left or got other labels. Caller holds the segment lock. */
 void gyre__view_changed(struct gyre_pool *pool, uint32_t slot);
 
+/* Those of word w of the bitmaps, if they are eligible, that are in the state the view asks for. */
+static inline uint64_t view_state_word(const struct gyre_pool *pool, const struct view *view, uint32_t w)
+{
+    if (likely(!view->state)) return ~UINT64_C(0);
+    uint64_t benched = load_relaxed(&pool->benched.word[w]);
+    return view->state == GYRE_HALF_OPEN ? benched : ~benched;
+}
 /* The next slot at or after i that is in the view and eligible; NO_BIT. */
+uint32_t gyre__view_next_stated(const struct gyre_pool *pool, const struct view *view, uint32_t i);
 static inline uint32_t view_next(const struct gyre_pool *pool, const struct view *view, uint32_t i)
 {
     const struct bits *maps[] = {&pool->eligible, &view->member};
+    if (unlikely(view->state)) return gyre__view_next_stated(pool, view, i);
     return view->all ? bits_next(&pool->eligible, i) : gyre__bits_next_all(maps, 2, i);
 }
 static inline bool view_has(const struct gyre_pool *pool, const struct view *view, uint32_t slot)
 {
-    return bits_test(&pool->eligible, slot) && (view->all || bits_test(&view->member, slot));
+    return bits_test(&pool->eligible, slot) && (view->all || bits_test(&view->member, slot)) &&
+           view_state_word(pool, view, slot / 64) >> (slot % 64) & 1;
 }
 /* How many are in the view and eligible. O(words). */
 uint32_t gyre__view_count(const struct gyre_pool *pool, const struct view *view);

@@ -180,7 +180,7 @@ static void test_says_what_is_wrong(void **state)
     EXPECT(GYRE_EINVALID, gyre_acquire_chosen(pool, &request, ids[0], &lease));
     request.state = GYRE_HALF_OPEN;
     EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &request, &lease));
-    assert_non_null(strstr(gyre_detail(), "40 not in the filter"));
+    assert_non_null(strstr(gyre_detail(), "40 not half_open"));
     EXPECT(GYRE_ENO_PROXY, gyre_acquire_chosen(pool, &request, ids[0], &lease));
     gyre_pool_close(pool);
 }

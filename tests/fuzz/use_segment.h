@@ -58,17 +58,20 @@ static void segment_lease(struct gyre_pool *pool, int i)
 {
     static const char *const countries[] = {NULL, "DE", "US,DE", "XX"};
     struct gyre_request request = {.size = sizeof request, .picker = (uint32_t)i % (GYRE_PICK_HASH + 1), .country = countries[i % 4],
-                                   .tags = i % 5 ? NULL : "a,c", .host = i % 3 ? NULL : "shop.example", .key = "k",
-                                   .state = i % 11 ? 0 : i % 2 ? GYRE_CLOSED : GYRE_HALF_OPEN};
+                                   .tags = i % 5 ? NULL : "a,c", .host = i % 3 ? NULL : "shop.example", .key = "k"};
+    static const uint32_t states[] = {0, GYRE_CLOSED, GYRE_HALF_OPEN};
     struct gyre_lease lease;
     uint64_t ids[8];
+    uint32_t slots[SEGMENT_PROXIES];
     char session[16];
     snprintf(session, sizeof session, "s%d", i % 30);
     if (i % 2) request.session = session;
+    request.state = states[i / 2 % 3];
     if (gyre_acquire(pool, &request, &lease) == 0 && i % 9) gyre_complete_ms(pool, &lease, 1 + i % 6, 5.0);
     gyre_pick(pool, &request, ids);
     gyre_sample(pool, &request, ids, 8);
     gyre_pool_eligible(pool, &request);
+    gyre_list(pool, &request, slots, SEGMENT_PROXIES);
     if (i % 7 == 0) gyre_session_close(pool, session);
     gyre_counter_add(pool, session, 1.0, NULL);
 }

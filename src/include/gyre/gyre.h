@@ -217,7 +217,10 @@ struct gyre_stats {
 
 /*
  * What the caller knows of the request to come. NULL instead of a request: all defaults. Strings are only read during
- * the call. A NULL or empty filter lets everyone through.
+ * the call. A NULL or empty filter lets everyone through. `state` leaves out some of those who are eligible, and who is not
+ * eligible serves nobody: GYRE_OPEN, GYRE_DRAINING and GYRE_DISABLED would find none ever, and are GYRE_EINVALID. With
+ * GYRE_CLOSED the lease is certainly no probe, with GYRE_HALF_OPEN it certainly is one, also where the proxy's state changes
+ * while it is chosen.
  */
 struct gyre_request {
     uint32_t size;
@@ -232,7 +235,7 @@ struct gyre_request {
     const char *region;
     const char *tags;         /* comma separated: the proxy has all of them; "cost<=0.5" and "cost=0.5" compare its cost */
     uint32_t random_ties;     /* least-used and least-active: 1 breaks ties at random [0: by slot] */
-    uint32_t state;           /* GYRE_CLOSED: nobody whose probe it would be; GYRE_HALF_OPEN: only those [0: both] */
+    uint32_t state;           /* leaves out who is in another one: GYRE_CLOSED or GYRE_HALF_OPEN [0: nobody] */
     double min_success;       /* leaves out whose success_rate is lower, 0 to 1 [0: nobody] */
     double max_ms;            /* leaves out whose ema_ms is higher; who has none yet may serve [0: nobody] */
 };
@@ -597,8 +600,7 @@ GYRE_API int gyre_sample(struct gyre_pool *pool, const struct gyre_request *requ
  * most `capacity`. Lock-free, O(capacity of the pool / 64 + result). */
 GYRE_API int gyre_list(struct gyre_pool *pool, const struct gyre_request *request, uint32_t *slots, int capacity);
 
-/* How many proxies are eligible and pass the request's filters (excludes are not looked at). Lock-free, O(capacity / 64);
- * with a state O(capacity). */
+/* How many proxies are eligible and pass the request's filters (excludes are not looked at). Lock-free, O(capacity / 64). */
 GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request);
 
 /* Leases the proxy that the caller chose. NOT_FOUND, NO_PROXY (not eligible), BUSY, FULL. Lock-free. */
