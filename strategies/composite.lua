@@ -1,10 +1,10 @@
 -- What gyre.compose builds: a strategy that picks from part of the pool, and another one for when nobody is there.
--- strategy and its options: who picks. where: { country =, region =, tags = }, from whom; empty: from all that the
--- request lets through. fallback: who picks, from all of these, when nobody of `where` is eligible; without one the
+-- strategy and its options: who picks. where: { country =, region =, tags =, state = }, from whom; empty: from all that
+-- the request lets through. fallback: who picks, from all of these, when nobody of `where` is eligible; without one the
 -- acquire fails. Compositions nest. Costs what its strategy does: where the library carries that out, a filter is part
 -- of the same call. For proxies of several kinds in one pool. Not for countries that come with the request: it says
 -- them itself.
-local ORDER = { "country", "region", "tags" }
+local ORDER = { "country", "region", "tags", "state" }
 
 local function words(where)
   local list = {}
@@ -20,7 +20,7 @@ end
 return { name = "composite",
   options = { strategy = "round-robin", options = {}, where = {}, fallback = false },
   configure = function(self, options)
-    assert(type(options.where) == "table", "where is a table: country, region, tags")
+    assert(type(options.where) == "table", "where is a table: country, region, tags, state")
     assert(type(options.options) == "table", "options are a table")
     local main = strategy(options.strategy, options.options)
     self.takes = main.takes

@@ -3,8 +3,8 @@
 -- The struct points into Lua strings, which LuaJIT's collector does not see: whatever it points to is held beside it.
 -- Nothing in here makes garbage or leaves compiled code, but for lists of countries and tags, which are joined.
 local ffi = require "ffi"
-local C = require "gyre.clib"
 
+local C = require "gyre.clib"
 local unknown_field = require("gyre.fields").unknown
 
 local find, format, zero = string.find, string.format, ffi.fill
@@ -17,17 +17,20 @@ local tostring, type = tostring, type
 ---@field country? string|string[] ISO codes, in order of preference: the first with an eligible proxy counts
 ---@field region? string
 ---@field tags? string|string[] the proxy has all of them
----@field state? "closed"|"half_open" closed: it must not be the probe of a benched proxy; half_open: only as a probe
 ---@field exclude? number[] ids of proxies not to choose
 ---@field key? string of consistent-hash [host, then session]
 ---@field choices? integer of performance, 1 to 64: how many random proxies are compared
 ---@field random_ties? boolean least-used and least-active: break ties at random, not by slot
 ---@field min_success? number 0 to 1: leaves out whose success_rate is lower
 ---@field max_ms? number leaves out whose ema_ms is higher; who has none yet may serve
+---@field state? gyre.EligibleState|gyre.EligibleState[] "closed": certainly no probe; "half_open": certainly one; both:
+--- no matter
 ---@field priority? number for the strategy: tiered begins higher for a higher one
 ---@field attempt? integer which one it is, from 1 on; for the strategy: tiered begins higher after a failure
 ---@field strategy? string|gyre.Strategy|gyre.Composition for this request, instead of the pool's
 ---@field metadata? any for the strategy; gyre does not read it
+
+---@alias gyre.EligibleState "closed"|"half_open"
 
 local FIELDS = {
   session = true, host = true, country = true, region = true, tags = true, exclude = true, key = true,
@@ -35,6 +38,7 @@ local FIELDS = {
   priority = true, attempt = true, state = true,
 }
 local STATES = { closed = C.GYRE_CLOSED, half_open = C.GYRE_HALF_OPEN }
+local NEVER = { open = true, draining = true, disabled = true }
 local FIRST_ROOM = 16
 
 --- A request in the core's form.
@@ -45,7 +49,7 @@ local FIRST_ROOM = 16
 ---@field filtered boolean by country, region, tags or host
 
 ---@class gyre.criteria
-local criteria = {}
+local criteria = { STATES = STATES }
 
 --- An empty one.
 ---@return gyre.Criteria
@@ -87,6 +91,51 @@ function criteria.list_text(value, name)
     return nil, name .. " must be text or a list of texts"
   end
   return value, text_fault(value, name)
+end
+
+local function state_fault(value)
+  if type(value) ~= "string" then
+    return format("state must be text or a list of texts, not a %s", type(value))
+  elseif NEVER[value] then
+    return format("state cannot be '%s': such a proxy is never eligible; it is 'closed' or 'half_open'", value)
+  end
+  return format("state cannot be '%s': it is 'closed' or 'half_open'", value)
+end
+
+--- The state that a text or a list of texts names; both states are no filter.
+---@param value any
+---@return gyre.EligibleState? state
+---@return string? fault
+function criteria.one_state(value)
+  if type(value) ~= "table" then
+    if STATES[value] then
+      return value
+    end
+    return nil, state_fault(value)
+  elseif value[1] == nil then
+    return nil, "state names none: it is 'closed' or 'half_open'"
+  end
+  local one = value[1]
+  for i = 1, #value do
+    if not STATES[value[i]] then
+      return nil, state_fault(value[i])
+    elseif value[i] ~= one then
+      one = nil
+    end
+  end
+  return one
+end
+
+local function set_state(cell, request)
+  local state, fault = request.state, nil
+  cell.state = 0
+  if state ~= nil then
+    state, fault = criteria.one_state(state)
+    if state then
+      cell.state = STATES[state]
+    end
+  end
+  return fault
 end
 
 local function make_room(self, count)
@@ -162,27 +211,6 @@ local function set_labels(self, cell, request)
   return fault
 end
 
---- The core's number of a state that can be asked for.
----@param value any
----@return integer? state
----@return string? fault
-function criteria.state(value)
-  local state = STATES[value]
-  if state then
-    return state
-  end
-  return nil, format("state must be closed or half_open, not %s: others are never chosen", tostring(value))
-end
-
-local function set_state(cell, state)
-  local number, fault = 0, nil
-  if state ~= nil then
-    number, fault = criteria.state(state)
-  end
-  cell.state = number or 0
-  return fault
-end
-
 local function set_picking(cell, request)
   local choices, random_ties = request.choices, request.random_ties
   cell.choices, cell.random_ties = 0, 0
@@ -248,7 +276,7 @@ function criteria.fill(self, request)
   local cell = self.cell
   self.filtered = false
   local fault = set_names(self, cell, request) or set_labels(self, cell, request) or set_picking(cell, request)
-    or set_limits(cell, request) or set_state(cell, request.state)
+    or set_limits(cell, request) or set_state(cell, request)
   if request.exclude ~= nil then
     return fault or set_exclude(self, request.exclude)
   end

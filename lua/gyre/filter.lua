@@ -9,6 +9,7 @@ local tostring, type = tostring, type
 
 local FIELDS = { country = true, region = true, tags = true, state = true }
 local SIZE = ffi.sizeof "struct gyre_request"
+local STATES = criteria.STATES
 
 ---@class gyre.filter
 local filter = {}
@@ -39,12 +40,25 @@ function filter.list(handle, cell, country, slots, room)
   return n
 end
 
+---@class gyre.Filter
+---@field country? string|string[]
+---@field region? string
+---@field tags? string|string[] all of them
+---@field state? gyre.EligibleState|gyre.EligibleState[]
+
+--- The same without lists.
+---@class gyre.filter.Wanted
+---@field country? string
+---@field region? string
+---@field tags? string
+---@field state? gyre.EligibleState
+
 --- The parts of a filter, or what is wrong with it.
 ---@param wanted any
 ---@return string? country
 ---@return string? region
 ---@return string? tags
----@return integer? state the core's number
+---@return gyre.EligibleState? state
 ---@return string? fault
 function filter.read(wanted)
   if type(wanted) ~= "table" then
@@ -54,7 +68,7 @@ function filter.read(wanted)
   if unknown ~= nil then
     return nil, nil, nil, nil, ("a view cannot be filtered by '%s'"):format(tostring(unknown))
   end
-  local country, region, tags, state, fault = wanted.country, wanted.region, wanted.tags, nil, nil
+  local country, region, tags, state, fault = wanted.country, wanted.region, wanted.tags, wanted.state, nil
   if country ~= nil then
     country, fault = criteria.list_text(country, "country")
   end
@@ -64,8 +78,8 @@ function filter.read(wanted)
   if region ~= nil and type(region) ~= "string" then
     fault = fault or "region must be text"
   end
-  if wanted.state ~= nil and not fault then
-    state, fault = criteria.state(wanted.state)
+  if state ~= nil and not fault then
+    state, fault = criteria.one_state(state)
   end
   return country, region, tags, state, fault
 end
@@ -91,11 +105,11 @@ local common = filter.common
 --- Makes `asked` ask for what passes both a request and a filter.
 ---@param asked gyre.Criteria
 ---@param request gyre.Criteria
----@param wanted { country?: string, region?: string, tags?: string, state?: integer }
+---@param wanted gyre.filter.Wanted
 ---@param drop? { country?: boolean, region?: boolean } of the request's filter
 ---@return boolean none nothing can pass both
 function filter.narrow(asked, request, wanted, drop)
-  local cell, country, region, tags = asked.cell, wanted.country, wanted.region, wanted.tags
+  local cell, country, region, tags, state = asked.cell, wanted.country, wanted.region, wanted.tags, wanted.state
   local none = false
   ffi.copy(cell, request.cell, SIZE)
   if drop and drop.country then
@@ -127,10 +141,10 @@ function filter.narrow(asked, request, wanted, drop)
   else
     asked.tags = request.tags
   end
-  local state = wanted.state
   if state then
-    none = none or (cell.state ~= 0 and cell.state ~= state)
-    cell.state = state
+    local number = STATES[state]
+    none = none or (cell.state ~= 0 and cell.state ~= number)
+    cell.state = number
   end
   return none
 end

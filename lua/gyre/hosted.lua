@@ -29,7 +29,6 @@ local LEASE_SIZE = ffi.sizeof "struct gyre_lease"
 local LOCAL = 2 ^ 31 -- lease.strategy of a fallback with `record`: LOCAL + owner * 2^20 + tag; else the generation
 local TAGS = 2 ^ 20
 local OWNERS = 2 ^ 11
-local STATES = { [C.GYRE_CLOSED] = "closed", [C.GYRE_HALF_OPEN] = "half_open" }
 local VERDICTS = { "ok", "banned", "throttled", "proxy_bad", "target_bad", "aborted" } -- enum gyre_verdict
 local CODES = {
   no_proxy = C.GYRE_ENO_PROXY, busy = C.GYRE_EBUSY, full = C.GYRE_EFULL, closed = C.GYRE_ECLOSED,
@@ -55,6 +54,8 @@ local function exclude_of(asked)
   return list
 end
 
+local STATES = { [C.GYRE_CLOSED] = "closed", [C.GYRE_HALF_OPEN] = "half_open" }
+
 local function maybe(field)
   return field ~= nil and text_of(field) or nil
 end
@@ -67,9 +68,9 @@ local function request_of(asked)
     exclude = asked.exclude_count > 0 and exclude_of(asked) or nil,
     choices = asked.choices > 0 and asked.choices or nil,
     random_ties = asked.random_ties ~= 0 or nil,
-    state = STATES[asked.state],
     min_success = asked.min_success > 0 and asked.min_success or nil,
     max_ms = asked.max_ms > 0 and asked.max_ms or nil,
+    state = STATES[asked.state],
   }
 end
 

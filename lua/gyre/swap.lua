@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local C = require "gyre.clib"
 local active = require "gyre.active"
+local criteria = require "gyre.criteria"
 local errors = require "gyre.error"
 local options_text = require "gyre.strategy.text"
 local registry = require "gyre.registry"
@@ -61,7 +62,7 @@ function swap.install(self, at_work)
   end
   request.picker, request.choices, request.random_ties = leaf.picker, leaf.choices, leaf.random_ties
   request.country, request.region, request.tags = leaf.where.country, leaf.where.region, leaf.where.tags
-  request.state = leaf.where.state or 0
+  request.state = criteria.STATES[leaf.where.state] or 0
 end
 
 -- Does the word of the segment say all that this strategy does?

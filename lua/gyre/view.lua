@@ -222,7 +222,7 @@ end
 
 --- Those of the view that pass a filter too: another view, valid as long as this one. The same filter gives the same
 --- view.
----@param wanted { country?: string|string[], region?: string, tags?: string|string[], state?: "closed"|"half_open" }
+---@param wanted gyre.Filter
 ---@return gyre.View
 function View.where(self, wanted)
   local face = enter(self)

@@ -48,6 +48,88 @@ describe("gyre.acquire", function()
     assert.equal(ids[5], pool:acquire({ exclude = many }).id)
   end)
 
+  describe("with a state", function()
+    local BUILT_IN = { "round-robin", "random", "least-used", "least-active", "weighted", "performance", "proportional",
+      "consistent-hash", by(function(_, view) return view:random() end) }
+
+    before_each(function()
+      pool:update(ids[3], { country = "de" })
+      pool:update(ids[4], { country = "de" })
+      pools.half_open(pool, ids[2])
+      pools.half_open(pool, ids[3])
+    end)
+
+    local function seen_with(request, n)
+      local seen = {}
+      for _ = 1, n or 40 do
+        local lease = assert(pool:acquire(request))
+        for i = 1, #ids do
+          if ids[i] == lease.id then
+            seen[i] = pool:get(lease.id).state
+          end
+        end
+        lease:complete { verdict = "aborted" }
+      end
+      return seen
+    end
+
+    it("has closed proxies only, or probes only, with every strategy", function()
+      for _, strategy in ipairs(BUILT_IN) do
+        for state, wanted in pairs { closed = { true, false, false, true, true }, half_open = { false, true, true } } do
+          local request = { strategy = strategy, state = state, key = "k" }
+          for i, is in pairs(seen_with(request)) do
+            assert.is_true(wanted[i])
+            assert.equal(state, is)
+          end
+          request.country = "DE"
+          assert.same({ [state == "closed" and 4 or 3] = state }, seen_with(request, 5))
+        end
+      end
+    end)
+
+    it("means nothing for the next request, and nothing when both are named", function()
+      assert.same({ [2] = "half_open", [3] = "half_open" }, seen_with { state = "half_open" })
+      local all = { "closed", "half_open", "half_open", "closed", "closed" }
+      assert.same(all, seen_with {})
+      assert.same(all, seen_with(nil))
+      assert.same(all, seen_with { state = { "closed", "half_open" } })
+      assert.same(all, seen_with { state = { "half_open", "closed", "half_open" } })
+      assert.same({ [2] = "half_open", [3] = "half_open" }, seen_with { state = { "half_open" } })
+    end)
+
+    it("moves a session whose proxy is in another, as with a country", function()
+      local lease = assert(pool:acquire { session = "a", state = "half_open" })
+      assert(lease:ok(5)) -- which closes it
+      assert.equal("closed", pool:get(lease.id).state)
+      assert.equal(lease.id, assert(pool:acquire { session = "a", state = "closed" }).id)
+      local moved = assert(pool:acquire { session = "a", state = "half_open" })
+      assert.not_equal(lease.id, moved.id)
+      assert(moved:complete { verdict = "aborted" })
+      assert.equal(moved.id, assert(pool:acquire { session = "a" }).id)
+    end)
+
+    it("says how many are in another one", function()
+      local _, err = pool:acquire { state = "half_open", exclude = { ids[2], ids[3] } }
+      assert.equal("no_proxy", err.kind)
+      assert.matches("3 not half_open, 0 benched, .* 2 excluded", err.message)
+    end)
+
+    it("refuses those that nobody eligible is in, and says which", function()
+      for state, why in pairs {
+        open = "state cannot be 'open': such a proxy is never eligible; it is 'closed' or 'half_open'",
+        draining = "'draining': such", disabled = "'disabled': such", closd = "state cannot be 'closd': it is 'closed'",
+        [7] = "not a number", [{}] = "names none", [{ "closed", "open" }] = "'open': such", [{ 1 }] = "not a number",
+      } do
+        for _, strategy in ipairs { "random", by(first) } do
+          local ran, message = pcall(function() assert(pool:acquire { state = state, strategy = strategy }) end)
+          assert.is_false(ran)
+          assert.matches("acquire_spec.lua:%d+: .*" .. why:gsub("[%[%]]", "%%%0"), message)
+        end
+      end
+      assert(pool:acquire { state = "closed" }) -- nothing of it stays
+    end)
+  end)
+
   it("hands the request to the strategy", function()
     local seen
     local strategy = by(function(_, view, request)

@@ -206,7 +206,7 @@ describe("gyre.view", function()
       assert.equal(benched, view:where({ state = "half_open" })[1].id)
       assert.is_true(view:where({ state = "half_open" }):where({ state = "closed" }):is_empty())
       assert.has_error(function() view:where { state = "open" } end,
-        "state must be closed or half_open, not open: others are never chosen")
+        "state cannot be 'open': such a proxy is never eligible; it is 'closed' or 'half_open'")
     end)
     with_view(tested, { state = "half_open" }, function(view)
       assert.equal(1, #view)
@@ -214,7 +214,7 @@ describe("gyre.view", function()
     end)
     assert.equal(benched, take { state = "half_open" })
     assert.has_error(function() tested:acquire { state = "draining" } end,
-      "state must be closed or half_open, not draining: others are never chosen")
+      "state cannot be 'draining': such a proxy is never eligible; it is 'closed' or 'half_open'")
     assert(tested:use(gyre.compose { where = { state = "closed" }, "random" }))
     for _ = 1, 20 do
       assert.not_equal(benched, take())
@@ -250,6 +250,48 @@ describe("gyre.view", function()
       assert.equal(ids[6], view:where({ country = "de" }):where({ region = "Bayern" })[1].id)
       assert.has_error(function() view:where { colour = "red" } end)
       assert.has_error(function() view:where "de" end)
+    end)
+  end)
+
+  it("where narrows to a state, with labels or without", function()
+    pools.half_open(pool, ids[2])
+    pools.half_open(pool, ids[5])
+    pool:update(ids[5], { country = "de" })
+    pool:update(ids[6], { country = "de" })
+    local function where(request, ...)
+      local filters = { ... }
+      return with_view(pool, request, function(view)
+        for i = 1, #filters do
+          assert.equal(view:where(filters[i]), view:where(filters[i]))
+          view = view:where(filters[i])
+        end
+        local found, is_found = ids_of(view), {}
+        for _, id in ipairs(found) do
+          is_found[id] = true
+        end
+        for _, method in ipairs { "round_robin", "random", "least_used", "least_active", "best", "weighted" } do
+          local picked = view[method](view)
+          assert.equal(#found == 0, picked == nil)
+          assert.is_true(picked == nil or is_found[picked.id], method)
+        end
+        assert.equal(#found, #view:sample(6))
+        assert.equal(#found == 0, view:is_empty())
+        return found
+      end)
+    end
+    assert.same({ ids[2], ids[5] }, where({}, { state = "half_open" }))
+    assert.same({ ids[2], ids[5] }, where({ state = "half_open" }, { state = { "half_open", "closed" } }))
+    assert.same({ ids[5] }, where({}, { state = "half_open", country = { "fr", "de" } }))
+    assert.same({ ids[6] }, where({ country = "de" }, { state = { "closed" } }))
+    assert.same({ ids[6] }, where({ state = "closed" }, { country = "de" }))
+    assert.same({ ids[5] }, where({}, { country = "de" }, { state = "half_open" }))
+    assert.same({}, where({ state = "closed" }, { state = "half_open" }))
+    assert.same({}, where({}, { state = "closed" }, { state = "half_open" }))
+    with_view(pool, {}, function(view)
+      assert.equal(4, #view:where { state = "closed" })
+      assert.equal(2, #view:where { state = "half_open" })
+      local _, message = pcall(function() assert(view:where { state = "open" }) end)
+      assert.matches("view_spec%.lua:%d+: state cannot be 'open': such a proxy is never eligible", message)
     end)
   end)
 

@@ -54,6 +54,39 @@ describe("gyre.compose", function()
       assert.equal("no_proxy", hosts { tags = "fast" })
     end)
 
+    it("picks from those in a state, and falls back to all: " .. kind, function()
+      local one = pool:find "http://h2:1".id
+      pools.half_open(pool, one)
+      local function used(request)
+        local lease, err = pool:acquire(request)
+        if not lease then
+          return err.kind
+        end
+        lease:complete { verdict = "aborted" }
+        return lease.proxy.host
+      end
+      assert(pool:use(gyre.compose { where = { state = "half_open" }, name }))
+      assert.equal("h2", used())
+      assert.equal("h2", used { country = "us" })
+      assert.equal("no_proxy", used { country = "de" })
+      assert.equal("no_proxy", used { state = "closed" })
+      assert.matches("where state=half_open", tostring(pool))
+      assert(pool:use(gyre.compose { where = { state = { "closed" }, country = "us", tags = "home" }, name }))
+      assert.equal("h1", hosts {})
+      assert(pool:use(gyre.compose { where = { state = "half_open" }, name, fallback = { where = { state = "closed",
+        country = "de" }, name } }))
+      assert.equal("h2", used())
+      pool:disable(one)
+      assert.equal("h4 h5", hosts {})
+      assert(pool:use(gyre.compose { where = { state = "closed" }, { where = { state = "half_open" }, name } }))
+      assert.equal("no_proxy", hosts {})
+      assert(pool:use(gyre.compose { where = { state = { "closed", "half_open" } }, name }))
+      assert.equal("h1 h3 h4 h5", hosts(nil))
+      assert(pool:use "random")
+      pool:enable(one)
+      assert.equal("h1 h2 h3 h4 h5", hosts(nil))
+    end)
+
     it("nests: " .. kind, function()
       assert(pool:use { "session", over = { "composite", where = { tags = "home" },
         strategy = nil, options = { strategy = { where = { country = "us" }, name } } } })
@@ -100,6 +133,7 @@ describe("gyre.compose", function()
       [{ "nobody" }] = "no strategy 'nobody'",
       [{ "random", where = { colour = "red" } }] = "cannot be filtered by 'colour'",
       [{ "random", where = "us" }] = "where is a table",
+      [{ "random", where = { state = "disabled" } }] = "state cannot be 'disabled': such a proxy is never eligible",
       [{ "random", fallback = "nobody" }] = "no strategy 'nobody'",
     } do
       assert.matches(message, select(2, pool:use(spec)).message)

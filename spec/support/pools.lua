@@ -30,4 +30,15 @@ function pools.ids(pool)
   return ids
 end
 
+--- Makes a proxy half-open: it fails until it is benched, then time passes. Others may be acquired meanwhile.
+function pools.half_open(pool, id)
+  local proxy = assert(pool:get(id))
+  while proxy.state == "closed" do
+    assert(assert(pool:probe(id)):fail "proxy_bad")
+  end
+  pool:set_time(pool:time() + 4000)
+  assert(pool:acquire { exclude = { id } }):complete { verdict = "aborted" } -- on its way the time is noticed
+  assert(proxy.state == "half_open", proxy.state)
+end
+
 return pools

@@ -72,6 +72,35 @@ static void test_decides(void **state)
     gyre_pool_close(pool);
 }
 
+/* A request that asks for a state: the view is narrowed, and the strategy can read what was asked. */
+static void test_state(void **state)
+{
+    static const char text[] = "return { name = 'asked', select = function(self, view, request)\n"
+                               "  view.pool:counter(('%s %d'):format(request.state, #view)):add(1)\n"
+                               "  return view[1] end }\n";
+    struct gyre_request closed = {.size = sizeof closed, .state = GYRE_CLOSED};
+    struct gyre_request half = {.size = sizeof half, .state = GYRE_HALF_OPEN};
+    struct gyre_books books = {.size = sizeof books};
+    struct gyre_lease lease;
+    uint64_t ids[N];
+    struct gyre_pool *pool = pool_of(N, ids, NULL);
+
+    (void)state;
+    OK(gyre_host_use(pool, script("asked", text), NULL));
+    OK(gyre_books_get(pool, ids[0], &books));
+    books.bench_left = 0;
+    OK(gyre_books_set(pool, ids[0], &books));
+    EXPECT_COUNT(visit(pool, &closed), ids[1], "the first closed one");
+    EXPECT_COUNT(visit(pool, &half), ids[0], "the half-open one");
+    EXPECT_COUNT(proxy_of(pool, ids[0]).state, GYRE_CLOSED, "that was its probe");
+    EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &half, &lease));
+    assert_non_null(strstr(gyre_detail(), "10 not half_open"));
+    visit(pool, NULL);
+    EXPECT_COUNT((uint64_t)counter(pool, "closed 9"), 1, "closed");
+    EXPECT_COUNT((uint64_t)counter(pool, "half_open 1"), 1, "half_open");
+    gyre_pool_close(pool);
+}
+
 static void test_refuses(void **state)
 {
     uint64_t ids[N];
@@ -309,6 +338,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decides),
+        cmocka_unit_test(test_state),
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_records),
         cmocka_unit_test(test_records_in_another_thread),

@@ -178,6 +178,19 @@ test_no_usable_proxy_is_exit_3() {
     exits 3
     gyre get --proxies "$PEERS_DIR/good.txt" --country xx "$ORIGIN/"
     exits 3
+    gyre get --proxies "$PEERS_DIR/good.txt" --state half_open "$ORIGIN/"
+    exits 3
+    contains "$ERR" "not half_open"
+}
+
+test_state() {
+    gyre get --proxies "$PEERS_DIR/good.txt" --state closed -o /dev/null "$ORIGIN/"
+    exits 0
+    gyre get --proxies "$PEERS_DIR/good.txt" --state open "$ORIGIN/"
+    exits 2
+    gyre get --direct --state closed "$ORIGIN/"
+    exits 2
+    contains "$ERR" "option '--state' needs a pool"
 }
 
 # In a shared pool: sessions stick from one command to the next, and its strategy stays what it is.

@@ -47,6 +47,8 @@ function common.request(parser)
   parser:option("--country", "ISO code; several by comma, in order of preference."):argname "CODE"
   parser:option("--region", "Only proxies of this region.")
   parser:option("--tags", "Only proxies that have all of these, comma separated.")
+  parser:option("--state", "Only proxies in this state: a closed one is nobody's probe, a half_open one always is.")
+    :choices { "closed", "half_open" }
   number(parser, "--tries", "Proxies to try [3].", 1, true)
   number(parser, "--timeout", "Seconds for one try [30].", 0.001)
   number(parser, "--connect-timeout", "Seconds of it until the request can be sent [10].", 0.001)
@@ -115,6 +117,7 @@ function common.get_options(args)
     country = args.country,
     region = args.region,
     tags = args.tags,
+    state = args.state,
     tries = args.tries,
     timeout = args.timeout,
     connect_timeout = args.connect_timeout,

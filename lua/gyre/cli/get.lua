@@ -195,7 +195,7 @@ local function fields_for(pool, strategy, options)
     return options
   end
   options.proxy = "direct"
-  for _, name in ipairs { "session", "country", "region", "tags", "tries" } do
+  for _, name in ipairs { "session", "country", "region", "tags", "state", "tries" } do
     if options[name] then
       exit.usage(("option '--%s' needs a pool"):format(name))
     end

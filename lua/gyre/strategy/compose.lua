@@ -8,7 +8,7 @@ local FIELDS = { strategy = true, where = true, fallback = true, options = true 
 ---@class gyre.Composition
 ---@field strategy string|gyre.Strategy|gyre.Composition
 ---@field options table<string, any> of it
----@field where? { country?: string|string[], region?: string, tags?: string|string[], state?: string } only from these
+---@field where? gyre.Filter only from these
 ---@field fallback? string|gyre.Strategy|gyre.Composition picks from all where those are out
 
 ---@class gyre.strategy.compose

@@ -7,7 +7,7 @@ local ipairs, next, type = ipairs, next, type
 
 ---@class gyre.strategy.Step
 ---@field [1] gyre.Strategy from strategy(source) in configure
----@field where? { country?: string|string[], region?: string, tags?: string|string[], state?: string } only from these
+---@field where? gyre.Filter only from these
 ---@field asked? true|table narrowed by what the request says of the fields that the strategy takes; a table says what
 --- counts where the request says nothing
 
@@ -70,7 +70,7 @@ end
 
 -- ---- checking ----
 
--- A filter as texts, which cost nothing when they are used.
+-- A filter in the form that costs nothing when it is used.
 local function normal(where)
   local country, region, tags, state, fault = filter.read(where)
   if fault then
@@ -132,11 +132,10 @@ local function merge(outer, inner)
     none = country == ""
   end
   none = none or (outer.region and inner.region and outer.region ~= inner.region)
-    or (outer.state and inner.state and outer.state ~= inner.state)
+  none = none or (outer.state and inner.state and outer.state ~= inner.state)
   local tags = outer.tags and inner.tags and outer.tags .. "," .. inner.tags or outer.tags or inner.tags
-  return not none and {
-    country = country, region = outer.region or inner.region, tags = tags, state = outer.state or inner.state,
-  } or nil
+  local state = outer.state or inner.state
+  return not none and { country = country, region = outer.region or inner.region, tags = tags, state = state } or nil
 end
 
 local function with(drop, takes, asked)
@@ -195,11 +194,10 @@ end
 
 ---@class gyre.strategy.Leaf one call of the library
 ---@field picker integer
----@field where { country?: string, region?: string, tags?: string, state?: integer }
+---@field where gyre.filter.Wanted
 ---@field drop { country?: boolean, region?: boolean } fields of the request that do not narrow this step
 ---@field default? { country?: string, region?: string } what counts where the request says nothing
----@field keep? { country?: string, region?: string, tags?: string, state?: integer } a session keeps its proxy while
---- that passes this
+---@field keep? gyre.filter.Wanted a session keeps its proxy while that passes this
 
 ---@class gyre.strategy.Plan
 ---@field [integer] gyre.strategy.Leaf
