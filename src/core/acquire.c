@@ -13,9 +13,7 @@ static const struct commit always;
 /* Does it say nothing but a session, and how to pick for a new one? */
 static inline bool is_sticky(const struct gyre_request *request)
 {
-    uint64_t said = (uintptr_t)request->host | (request->exclude_count | request->state) | double_bits(request->min_success) |
-                    double_bits(request->max_ms);
-    return request->session && request_is_unfiltered(request) && !said;
+    return request->session && request_is_unfiltered(request) && !request_wishes(request);
 }
 
 static int check_state(uint32_t state)

@@ -11,16 +11,13 @@
 /* Does the request leave out nobody but by its labels? */
 static inline bool request_is_easy(const struct gyre_request *request)
 {
-    uint64_t said = (uintptr_t)request->session | (uintptr_t)request->host | (request->exclude_count | request->state) |
-                    double_bits(request->min_success) | double_bits(request->max_ms);
-    return likely(!said);
+    return likely(!((uintptr_t)request->session | request_wishes(request)));
 }
 
 /* Is it of this size and without labels? */
 static inline bool request_is_unfiltered(const struct gyre_request *request)
 {
-    uintptr_t said = (uintptr_t)request->country | (uintptr_t)request->region | (uintptr_t)request->tags;
-    return likely(request->size == sizeof *request && request->choices <= MAX_CHOICES && !said);
+    return likely(request->size == sizeof *request && request->choices <= MAX_CHOICES && !request_labels(request));
 }
 
 /* Does the request say nothing but how to pick? */

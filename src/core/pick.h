@@ -49,6 +49,16 @@ static inline const char *pick_key(const struct gyre_request *request)
     if (!request) return NULL;
     return request->key ? request->key : request->host ? request->host : request->session;
 }
+/* What a request says beside its labels, its session and how to pick: 0 when that is nothing. */
+static inline uint64_t request_wishes(const struct gyre_request *request)
+{
+    return (uintptr_t)request->host | (request->exclude_count | request->state) | double_bits(request->min_success) |
+           double_bits(request->max_ms);
+}
+static inline uintptr_t request_labels(const struct gyre_request *request)
+{
+    return (uintptr_t)request->country | (uintptr_t)request->region | (uintptr_t)request->tags;
+}
 /* Does the request, its host aside, leave out some of a view? Then each candidate is looked at. */
 static inline bool request_is_choosy(const struct gyre_request *request)
 {

@@ -161,13 +161,6 @@ static bool was_quiet(struct gyre_pool *pool, uint32_t slot)
     return true;
 }
 
-static inline bool has_wishes(const struct gyre_request *request)
-{
-    uint64_t said = (uintptr_t)request->host | (uintptr_t)request->country | (uintptr_t)request->region | (uintptr_t)request->tags |
-                    (request->exclude_count | request->state) | double_bits(request->min_success) | double_bits(request->max_ms);
-    return said;
-}
-
 /* Leases the proxy of a session. GYRE_ENO_PROXY when it has to be another. */
 static int lease_present(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                          uint64_t proxy, uint32_t stamp, struct gyre_lease *lease)
@@ -175,7 +168,7 @@ static int lease_present(struct gyre_pool *pool, struct thread *thread, const st
     for (uint32_t tries = 0; tries < 8; tries++) {
         uint32_t slot = slot_of_id(pool, proxy);
         if (unlikely(slot == NO_BIT)) return GYRE_ENO_PROXY;
-        if (unlikely(has_wishes(request)) && !gyre__acquire_allows(pool, thread, request, slot)) return GYRE_ENO_PROXY;
+        if (unlikely(request_labels(request) | request_wishes(request)) && !gyre__acquire_allows(pool, thread, request, slot)) return GYRE_ENO_PROXY;
         int result = lease_start(pool, thread, slot, stamp, (struct commit){.state = request->state}, lease);
         if (likely(result == 0)) return 0;
         if (result == GYRE_EBUSY) return gyre__fail(GYRE_EBUSY, "the session's proxy is at its limit");
