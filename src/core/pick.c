@@ -86,6 +86,11 @@ static uint32_t next_from(struct gyre_pool *pool, struct pick *pick, uint32_t fr
  * of benched slots is stepped over once and its neighbour gets no more than its share; the upper half counts turns, so
  * that a thread that slept through a whole round cannot skip slots that came back meanwhile. The very first pick
  * starts anywhere: of many pools made from one list, not all begin with the same proxy (ingress-nginx#4023).
+ *
+ * A state is part of the filter, and so of the cursor's key (view.c): only requests for the same labels and state move this
+ * cursor, each over nobody it could have had. So between two picks of a proxy by them, every other that was eligible and in that
+ * state all the while, and that no host or exclude of theirs left out, is picked once. One that leaves the state, as a half-open
+ * one does whose probe is out, is stepped over like a benched one and has its turn when the cursor comes by again.
  */
 static uint32_t round_robin(struct gyre_pool *pool, struct pick *pick)
 {
