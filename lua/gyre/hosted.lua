@@ -6,6 +6,7 @@ local active = require "gyre.active"
 local errors = require "gyre.error"
 local lease = require "gyre.lease"
 local pools = require "gyre.pool"
+local proxy = require "gyre.proxy"
 local registry = require "gyre.registry"
 local swap = require "gyre.swap"
 local text = require "gyre.strategy.text"
@@ -54,8 +55,6 @@ local function exclude_of(asked)
   return list
 end
 
-local STATES = { [C.GYRE_CLOSED] = "closed", [C.GYRE_HALF_OPEN] = "half_open" }
-
 local function maybe(field)
   return field ~= nil and text_of(field) or nil
 end
@@ -70,7 +69,7 @@ local function request_of(asked)
     random_ties = asked.random_ties ~= 0 or nil,
     min_success = asked.min_success > 0 and asked.min_success or nil,
     max_ms = asked.max_ms > 0 and asked.max_ms or nil,
-    state = STATES[asked.state],
+    state = proxy.STATES[asked.state],
   }
 end
 

@@ -268,7 +268,7 @@ local Proxy = ffi.metatype(
 )
 
 ---@class gyre.proxy
-local proxy = { ID_SLOTS = ID_SLOTS, URL_SIZE = URL_SIZE }
+local proxy = { ID_SLOTS = ID_SLOTS, URL_SIZE = URL_SIZE, STATES = STATES }
 
 local function new(state, slot, generation, record)
   return Proxy(record, slot, generation, state.number, 0, shl(u64(generation), 20) + slot)

@@ -1,6 +1,7 @@
 -- luajit in_turn.lua: do picks stay compiled when many strategies come one after the other? One process each, see
 -- compiled.lua. Prints how many times as fast the slowest strategy's picks are as in the interpreter alone.
 local gyre = require "gyre"
+local pools = require "pools"
 
 local RULES = {
   function(_, view) return view:random() end,
@@ -17,11 +18,7 @@ local RULES = {
 local SIZES = { 100, 10000 }
 
 local function open(n, rule)
-  local list = {}
-  for i = 1, n do
-    list[i] = ("http://u%d:p@10.0.%d.%d:3128"):format(i, math.floor(i / 256), i % 256)
-  end
-  return assert(gyre.open { proxies = list, max_proxies = n, seed = 7, strategy = { name = "rule", select = rule } })
+  return pools.open(n, { max_proxies = n, strategy = { name = "rule", select = rule } })
 end
 
 -- Seconds of the processor, of the quickest of a few tries.
