@@ -25,6 +25,13 @@ static void release_entry(struct gyre_pool *pool, struct thread *thread, uint32_
     if (unlikely(thread->entries > pool->keep)) gyre__entry_spill(pool, thread);
 }
 
+/* Takes a start back. Whoever has the place now may have been looked at, with its limit, in between. */
+void gyre__lease_undo(struct gyre_pool *pool, uint32_t slot)
+{
+    fetch_sub(&pool->slots[slot].use, USE_START);
+    gyre__health_refresh(pool, slot);
+}
+
 /* Counts a start that has conditions: GYRE_EBUSY at the limit, GYRE_ENO_PROXY when `use` is not what the picker saw. */
 static int start_checked(struct gyre_pool *pool, uint32_t slot, bool limited, struct commit commit)
 {
@@ -38,9 +45,13 @@ static int start_checked(struct gyre_pool *pool, uint32_t slot, bool limited, st
             return GYRE_EBUSY;
         }
     } while (!compare_swap(&hot->use, &use, use + USE_START));
-    if (!limited) return 0;
+    if (!limited) {
+        if (load_acquire(&hot->flags) & SLOT_LIMITED) gyre__health_refresh(pool, slot); /* set meanwhile */
+        return 0;
+    }
     enum rate_result rate = gyre__limit_take(pool, slot); /* after `use`: what settle.c undoes is one add */
     if (rate == RATE_EMPTY) fetch_sub(&hot->use, USE_START);
+    limit = load_relaxed(&pool->labels[slot].max_active); /* lowered meanwhile? */
     if (rate != RATE_TAKEN || (limit && use_active(use) + 1 >= limit)) gyre__health_refresh(pool, slot);
     return rate != RATE_EMPTY ? 0 : GYRE_EBUSY;
 }
@@ -91,7 +102,7 @@ int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t sl
         return refused;
     }
     if (unlikely(load_acquire(&hot->generation) != generation)) { /* removed, perhaps used again, in between */
-        fetch_sub(&hot->use, USE_START);
+        gyre__lease_undo(pool, slot);
         release_entry(pool, thread, index, load_relaxed(&entry->word));
         return GYRE_ENO_PROXY;
     }

@@ -90,8 +90,9 @@ static inline __attribute__((always_inline)) bool lease_start_simple(struct gyre
     } else {
         fetch_add(&hot->use, USE_START);
     }
-    if (unlikely(load_acquire(&hot->generation) != generation)) { /* removed, perhaps used again, in between */
-        fetch_sub(&hot->use, USE_START);
+    /* Removed, perhaps used again, or given a limit, in between? Looked at after the addition: who changes it looks at `use`. */
+    if (unlikely(load_acquire(&hot->generation) != generation || load_acquire(&hot->flags) != SLOT_LIVE)) {
+        gyre__lease_undo(pool, slot);
         store_release(&entry->word, lease_word(serial + 1, 0, 0, LEASE_FREE));
         return false;
     }

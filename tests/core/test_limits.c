@@ -1,5 +1,7 @@
-/* Limits: max_active of a proxy (BUSY), max_leases of a segment (FULL), exact with many threads at the edge. */
+/* Limits: max_active of a proxy (BUSY), max_leases of a segment (FULL), exact with many threads at the edge, and whatever happens in between. */
 #include "support.h"
+
+#include "step.h"
 
 #include <stdatomic.h>
 
@@ -186,6 +188,115 @@ static void test_full_across_threads(void **state)
     }
 }
 
+/* ---- between two instructions of a start or an end ---- */
+
+struct moment {
+    struct gyre_pool *pool;
+    uint64_t id;
+    struct gyre_lease lease;
+    int result;
+};
+
+static void start(void *argument)
+{
+    struct moment *moment = argument;
+
+    moment->result = gyre_acquire(moment->pool, NULL, &moment->lease);
+}
+
+static void end(void *argument)
+{
+    struct moment *moment = argument;
+
+    moment->result = gyre_complete_ms(moment->pool, &moment->lease, GYRE_OK, 1.0);
+}
+
+/* Another proxy in the same place, which bears one lease. */
+static void replace(void *argument)
+{
+    struct moment *moment = argument;
+    struct gyre_proxy_spec spec = {.size = sizeof spec, .url = "http://other:1", .max_active = 1, .has_max_active = 1};
+
+    OK(gyre_pool_remove(moment->pool, moment->id));
+    OK(gyre_pool_add(moment->pool, &spec, &moment->id));
+}
+
+static void limit(void *argument)
+{
+    struct moment *moment = argument;
+
+    set_limit(moment->pool, moment->id, 1);
+}
+
+static void unlimit(void *argument)
+{
+    struct moment *moment = argument;
+
+    set_limit(moment->pool, moment->id, 0);
+}
+
+static void expect_sound(struct gyre_pool *pool, const char *when, uint64_t at)
+{
+    struct gyre_check report = {.size = sizeof report};
+
+    if (gyre_pool_check(pool, &report)) fail_msg("%s after instruction %llu: %s", when, (unsigned long long)at, report.first);
+}
+
+/* After one instruction of `act` on a pool of one proxy something is done to that; then it is eligible or not by what is in flight. */
+static uint64_t disturb_at(struct gyre_pool *pool, const char *name, void (*act)(void *), uint64_t at, uint32_t before, void (*disturb)(void *))
+{
+    struct moment moment = {.pool = pool};
+    uint64_t steps = 0;
+
+    moment.id = add_url(pool, "http://one:1");
+    set_limit(pool, moment.id, before);
+    start(&moment);
+    if (act == start) end(&moment); /* what is made at a first call is there */
+    OK(moment.result);
+    if (at == 0) steps = step_through(act, &moment, 0);
+    else step_and_disturb(act, &moment, at, disturb, &moment);
+    expect_sound(pool, name, at);
+    if (act == start && moment.result == 0) OK(gyre_complete_ms(pool, &moment.lease, GYRE_OK, 1.0));
+    expect_sound(pool, name, at);
+    OK(gyre_acquire(pool, NULL, &moment.lease));
+    OK(gyre_complete_ms(pool, &moment.lease, GYRE_OK, 1.0));
+    OK(gyre_pool_remove(pool, moment.id));
+    return steps;
+}
+
+/* After each third instruction of it; under GYRE_LONG after each. */
+static void disturb_each(const char *name, void (*act)(void *), uint32_t before, void (*disturb)(void *))
+{
+    struct gyre_options options = manual_options();
+    uint64_t stride = getenv("GYRE_LONG") ? 1 : 3, steps;
+    struct gyre_pool *pool;
+
+    options.max_proxies = 64;
+    options.max_leases = 256;
+    pool = open_pool(&options);
+    disturb_at(pool, name, act, 0, before, disturb);
+    steps = disturb_at(pool, name, act, 0, before, disturb);
+    for (uint64_t at = 1 + stride / 2; at <= steps; at += stride) disturb_at(pool, name, act, at, before, disturb);
+    gyre_pool_close(pool);
+}
+
+static void test_changed_meanwhile(void **state)
+{
+    static const struct {
+        const char *name;
+        uint32_t before;
+        void (*disturb)(void *);
+    } changes[] = {{"replaced, of no limit", 0, replace}, {"replaced, of limit 1", 1, replace}, {"replaced, of limit 2", 2, replace},
+                   {"given a limit", 0, limit}, {"given a lower limit", 2, limit}, {"its limit taken away", 1, unlimit}};
+
+    (void)state;
+    if (under_valgrind()) skip();
+    for (size_t i = 0; i < COUNT(changes); i++) {
+        disturb_each(changes[i].name, start, changes[i].before, changes[i].disturb);
+        disturb_each(changes[i].name, end, changes[i].before, changes[i].disturb);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_full_of_leases),
         cmocka_unit_test(test_limit_under_threads),
         cmocka_unit_test(test_full_across_threads),
+        cmocka_unit_test(test_changed_meanwhile),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
