@@ -112,16 +112,27 @@ uint32_t gyre__bits_count(const struct bits *b)
     return n;
 }
 
-/* As in bits_clear: who writes a summary bit looks again at the word below, so the last to look leaves it right. */
+/* A clear is written in any case: were it left out where the bit is seen clear, a set could come after the look. */
+static void agree(const uint64_t *below, uint64_t *above, uint64_t bit)
+{
+    bool any = load_acquire(below) != 0, seen;
+    do {
+        seen = any;
+        if (!seen) fetch_and(above, ~bit);
+        else if (!(load_acquire(above) & bit)) fetch_or(above, bit);
+        any = load_acquire(below) != 0;
+    } while (any != seen);
+}
+
+void gyre__bits_agree(const struct bits *b, uint32_t i)
+{
+    agree(&b->word[i / 64], &b->summary[i / 4096], UINT64_C(1) << (i / 64 % 64));
+    agree(&b->summary[i / 4096], &b->top[i / 262144], UINT64_C(1) << (i / 4096 % 64));
+}
+
 static void mend_level(const uint64_t *below, uint32_t count, uint64_t *above)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t bit = UINT64_C(1) << (i % 64), *word = &above[i / 64];
-        for (bool want = load_acquire(&below[i]) != 0; want != !!(load_acquire(word) & bit); want = load_acquire(&below[i]) != 0) {
-            if (want) fetch_or(word, bit);
-            else fetch_and(word, ~bit);
-        }
-    }
+    for (uint32_t i = 0; i < count; i++) agree(&below[i], &above[i / 64], UINT64_C(1) << (i % 64));
     if (count % 64) fetch_and(&above[count / 64], (UINT64_C(1) << (count % 64)) - 1);
 }
 

@@ -2,9 +2,9 @@
  * A bitmap over slots with two levels of summary, so that the next set bit among a million is found in a few word
  * reads. Bit k of a summary word says that word k below it may have bits set.
  *
- * Readers are lock-free. Writers may race: a clear that empties a word clears its summary bit and then looks at the word
- * again, so whichever of a racing set and clear comes last leaves the summary right; in between a reader may miss a
- * bit that is just being set.
+ * Readers are lock-free. Writers may race: whoever writes a summary bit looks at the word below again, and whoever changes a
+ * word looks at its summary bit afterwards; so the last of them leaves it right. In between a reader may miss a bit that is
+ * just being set.
  */
 #ifndef GYRE_BITS_H
 #define GYRE_BITS_H
@@ -38,31 +38,22 @@ static inline bool bits_test(const struct bits *b, uint32_t i)
     return load_relaxed(&b->word[i / 64]) >> (i % 64) & 1;
 }
 
+/* Bit i has been set, or its word emptied: makes the summaries what is below them. Lock-free. */
+void gyre__bits_agree(const struct bits *b, uint32_t i);
+
 static inline void bits_set(const struct bits *b, uint32_t i)
 {
-    uint64_t *summary = &b->summary[i / 4096], *top = &b->top[i / 262144];
     uint64_t summary_bit = UINT64_C(1) << (i / 64 % 64), top_bit = UINT64_C(1) << (i / 4096 % 64);
     fetch_or(&b->word[i / 64], UINT64_C(1) << (i % 64));
-    /* A summary bit seen set here may be cleared right after; but then the clear looks at the word after us. */
-    if (!(load_acquire(summary) & summary_bit)) fetch_or(summary, summary_bit);
-    if (!(load_acquire(top) & top_bit)) fetch_or(top, top_bit);
+    /* Seen set here they may be cleared right after; but then the clear looks at the word after us. */
+    if (unlikely(!(load_acquire(&b->summary[i / 4096]) & summary_bit && load_acquire(&b->top[i / 262144]) & top_bit)))
+        gyre__bits_agree(b, i);
 }
 
 static inline void bits_clear(const struct bits *b, uint32_t i)
 {
     uint64_t bit = UINT64_C(1) << (i % 64);
-    if (fetch_and(&b->word[i / 64], ~bit) & ~bit) return;
-    bit = UINT64_C(1) << (i / 64 % 64);
-    uint64_t left = fetch_and(&b->summary[i / 4096], ~bit) & ~bit;
-    if (load_acquire(&b->word[i / 64])) {
-        fetch_or(&b->summary[i / 4096], bit);
-        fetch_or(&b->top[i / 262144], UINT64_C(1) << (i / 4096 % 64));
-        return;
-    }
-    if (left) return;
-    bit = UINT64_C(1) << (i / 4096 % 64);
-    fetch_and(&b->top[i / 262144], ~bit);
-    if (load_acquire(&b->summary[i / 4096])) fetch_or(&b->top[i / 262144], bit);
+    if (unlikely(!(fetch_and(&b->word[i / 64], ~bit) & ~bit))) gyre__bits_agree(b, i);
 }
 
 /* First set bit at or after i, or NO_BIT. Lock-free. */

@@ -290,8 +290,9 @@ static void check_control(struct audit *audit)
 {
     const struct gyre_pool *pool = audit->pool;
     const struct segment_control *control = pool->control;
-    if (control->high > pool->max_proxies || control->chunks > pool->max_leases / LEASE_CHUNK)
-        gyre__finding(audit->report, "the highest slot, %u, or lease chunk, %u, is beyond the end", control->high, control->chunks);
+    uint32_t chunks = load_relaxed(&control->chunks); /* raised without the lock */
+    if (control->high > pool->max_proxies || chunks > pool->max_leases / LEASE_CHUNK)
+        gyre__finding(audit->report, "the highest slot, %u, or lease chunk, %u, is beyond the end", control->high, chunks);
     for (uint32_t i = 0; i < MAX_PROCESSES; i++)
         if (load_relaxed(&pool->processes[i].state) > PROCESS_LEAVING)
             gyre__finding(audit->report, "process %u has no known state", i);
