@@ -281,6 +281,18 @@ function active.is_out(handle, state, at_work, request)
   return "missing"
 end
 
+-- A function of its own: LuaJIT does not compile one that may make a closure of its locals.
+local function judge_of(state, at_work, made)
+  return function(...)
+    local ran, verdict, wait = pcall(trouble.call, state, at_work, made.judge, made, ...)
+    if not ran then
+      at_work.counts.judge = at_work.counts.judge + 1
+      error(verdict, 0)
+    end
+    return verdict, wait
+  end
+end
+
 --- The judge of the strategy that picks for a request, as gyre.judge takes it; nil: it has none.
 ---@param pool gyre.Pool
 ---@param source? string|gyre.Strategy what the request names
@@ -289,14 +301,7 @@ function active.judge(pool, source)
   local state = states[pool.number]
   local at_work = state and (source ~= nil and state.named[source] or state.strategy)
   local made = at_work and at_work.strategy
-  return made and made.judge and function(...)
-    local ran, verdict, wait = pcall(trouble.call, state, at_work, made.judge, made, ...)
-    if not ran then
-      at_work.counts.judge = at_work.counts.judge + 1
-      error(verdict, 0)
-    end
-    return verdict, wait
-  end
+  return made and made.judge and judge_of(state, at_work, made)
 end
 
 return active

@@ -104,6 +104,20 @@ local function judged(judges, plan, number, proxy, got, err)
   return decide(judges, 3, asked_of(plan, number, proxy), got, err)
 end
 
+-- The same for the end of a lease, which ends as aborted when a judge raises. Without judges nothing raises, and LuaJIT
+-- compiles what comes after: a trace that began in a pcall does not leave it.
+local function judged_or_aborted(lease, judges, plan, number, proxy, got, err)
+  if not judges then
+    return judged(nil, plan, number, proxy, got, err)
+  end
+  local called, verdict, retry_after = pcall(judged, judges, plan, number, proxy, got, err)
+  if not called then
+    complete(lease, "aborted")
+    error(verdict, 0)
+  end
+  return verdict, retry_after
+end
+
 local function rejected(got, verdict)
   local text = ("%s (%s): the judge refused the response, status %d"):format(verdict, tostring(got.proxy), got.status)
   local err = errors.new(verdict, text, { where = "target", response = got, status = got.status })
@@ -134,13 +148,9 @@ local function answering(plan, got)
   return got and got.url ~= plan.url and request.host(got.url) or plan.host
 end
 
--- Ends the lease by the verdict; as aborted when a judge raises. Returns the verdict and whether the host is blamed.
+-- Ends the lease by the verdict. Returns that and whether the host is blamed.
 local function settle(lease, pool, plan, judges, number, proxy, got, err, ms, bytes)
-  local called, verdict, retry_after = pcall(judged, judges, plan, number, proxy, got, err)
-  if not called then
-    complete(lease, "aborted")
-    error(verdict, 0)
-  end
+  local verdict, retry_after = judged_or_aborted(lease, judges, plan, number, proxy, got, err)
   local host = answering(plan, got)
   complete(lease, verdict, ms, bytes, retry_after, host ~= plan.host and host or nil)
   local is_blamed = verdict == "banned" and host and (pool:host_blamed(host) or 0) > 0

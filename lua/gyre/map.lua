@@ -65,30 +65,40 @@ local function wake_consumer(state)
   end
 end
 
--- One request of a worker's. Its result goes where it belongs: by the order of the input, or of the ends.
-local function work_once(state, worker)
-  local ran, response, err = pcall(perform, state.pool, worker.prepared, worker.url)
+-- The result of a worker goes where it belongs: by the order of the input, or of the ends.
+local function hand_in(state, worker, response, err, raised)
+  local item = worker.item
+  worker.item = nil
   state.in_flight = state.in_flight - 1
   if state.closed then
     return
   end
   state.ended = state.ended + 1
   state.waiting = state.waiting + 1
-  state.done[state.ordered and worker.number or state.ended] = {
-    item = worker.item, response = ran and response or nil, err = err, raised = not ran and response,
-  }
-  worker.item = nil
+  local at = state.ordered and worker.number or state.ended
+  state.done[at] = { item = item, response = response, err = err, raised = raised }
   state.idle[#state.idle + 1] = worker
   wake_consumer(state)
 end
 
+local function work_on(state, worker)
+  while not state.closed do
+    if worker.item ~= nil then
+      local response, err = perform(state.pool, worker.prepared, worker.url)
+      hand_in(state, worker, response, err, nil)
+    else
+      net.park()
+    end
+  end
+end
+
+-- The pcall is around the loop: LuaJIT does not compile what returns through one that it did not see called.
 local function work(state, worker)
   worker.task = net.current()
   while not state.closed do
-    if worker.item ~= nil then
-      work_once(state, worker)
-    else
-      net.park()
+    local ran, why = pcall(work_on, state, worker)
+    if not ran then
+      hand_in(state, worker, nil, nil, why)
     end
   end
 end
@@ -109,15 +119,25 @@ function State:assign(item, url, prepared)
   end
 end
 
--- Pulls input and starts requests while there is room.
+local function pull(state)
+  local item = state.pull()
+  if item ~= nil then
+    return item, read_item(state, item)
+  end
+end
+
+-- Pulls input and starts requests while there is room. What the iterator raises ends the map, and is raised here.
 function State:fill()
   while not self.exhausted and not net.stopping() and self.in_flight + self.waiting < self.concurrency do
-    local item = self.pull()
-    if item == nil then
+    local ran, item, url, prepared = pcall(pull, self)
+    if not ran then
+      self:close()
+      error(item, 0)
+    elseif item == nil then
       self.exhausted = true
       return
     end
-    self:assign(item, read_item(self, item))
+    self:assign(item, url, prepared)
   end
 end
 
@@ -126,11 +146,7 @@ function State:next()
   if self.closed then
     return nil
   end
-  local filled, why = pcall(self.fill, self)
-  if not filled then
-    self:close()
-    error(why, 0)
-  end
+  self:fill()
   local at = self.taken + 1
   while self.done[at] == nil do
     if self.in_flight == 0 then

@@ -226,7 +226,9 @@ function request.plan(prepared, url, level)
   if host == nil then
     host = request.host(url)
   end
-  return setmetatable({ url = url, host = host, exclude = prepared.own_exclude }, prepared.plan)
+  local plan = { url = url, host = host, exclude = prepared.own_exclude }
+  setmetatable(plan, prepared.plan)
+  return plan
 end
 
 --- Leaves one proxy more out of the next attempts.

@@ -58,7 +58,8 @@ local response = {}
 ---@param fields table
 ---@return gyre.Response
 function response.new(fields)
-  return setmetatable(fields, Response)
+  setmetatable(fields, Response)
+  return fields
 end
 
 return response
