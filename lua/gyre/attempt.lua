@@ -7,7 +7,7 @@ local response = require "gyre.response"
 local end_lease = require("gyre.lease").finish
 local strategy_judge = require("gyre.active").judge
 
-local error, io, pairs, pcall, tostring = error, io, pairs, pcall, tostring
+local error, io, pcall, tostring = error, io, pcall, tostring
 local send, result = net.request, net.result
 local decide = judge.decide
 
@@ -22,20 +22,39 @@ local NOBODY = {} -- to judge but the default
 -- Hosts whose blame has been told, by pool.
 local blamed = {}
 
--- Leases of attempts under way: what is left here when the job is cut short is ended as aborted.
-local open = {}
+-- Leases of attempts under way: what is left here when the job is cut short is ended as aborted. By place, and false
+-- where a place is vacant: as keys of a table, new ones all the time, they would have it laid out anew every few requests.
+local open, places = {}, 0
+local vacant, vacancies = {}, 0
 
 net.on_close(function()
-  for lease in pairs(open) do
-    open[lease] = nil
-    lease:complete { verdict = "aborted" }
+  for place = 1, places do
+    local lease = open[place]
+    open[place] = false
+    if lease then
+      lease:complete { verdict = "aborted" }
+    end
   end
 end)
 
+local function open_place(lease)
+  local place
+  if vacancies > 0 then
+    place, vacancies = vacant[vacancies], vacancies - 1
+  else
+    places = places + 1
+    place = places
+  end
+  open[place] = lease
+  return place
+end
+
 -- Ends the attempt's lease. A lease that has ended already (its deadline passed, its pool was closed) is no concern of
 -- the request's. Of a redirect to another host it is that host who refuses the proxy or asks for patience.
-local function complete(lease, verdict, ms, bytes, retry_after, host)
-  open[lease] = nil
+local function complete(place, verdict, ms, bytes, retry_after, host)
+  local lease = open[place]
+  vacancies = vacancies + 1
+  open[place], vacant[vacancies] = false, place
   end_lease(lease, verdict, verdict ~= "aborted" and ms or nil, bytes, retry_after, host)
 end
 
@@ -64,12 +83,12 @@ local function transfer(plan, proxy_url, proxy)
   if not good then
     return nil, failure(proxy, a, b, message, ms, sent, connect_code, VERDICTS[c]), ms, bytes
   end
-  -- The same places hold status, content, ms, bytes, url and version of HTTP.
+  -- The same places hold status, head, body, ms, bytes, url and version of HTTP.
   local made = response.new {
-    status = a, content = b, ms = c, bytes = ms, url = bytes, http = message, proxy = proxy,
+    status = a, head = b, body = c, ms = ms, bytes = bytes, url = message, http = sent, proxy = proxy,
     verdict = false, attempts = 1, -- until they are known: all places at once
   }
-  return made, nil, c, ms
+  return made, nil, ms, bytes
 end
 
 -- The judges of an attempt, in order, with holes for those that are not there; nil: only the default. The strategy's is
@@ -106,13 +125,13 @@ end
 
 -- The same for the end of a lease, which ends as aborted when a judge raises. Without judges nothing raises, and LuaJIT
 -- compiles what comes after: a trace that began in a pcall does not leave it.
-local function judged_or_aborted(lease, judges, plan, number, proxy, got, err)
+local function judged_or_aborted(place, judges, plan, number, proxy, got, err)
   if not judges then
     return judged(nil, plan, number, proxy, got, err)
   end
   local called, verdict, retry_after = pcall(judged, judges, plan, number, proxy, got, err)
   if not called then
-    complete(lease, "aborted")
+    complete(place, "aborted")
     error(verdict, 0)
   end
   return verdict, retry_after
@@ -149,10 +168,10 @@ local function answering(plan, got)
 end
 
 -- Ends the lease by the verdict. Returns that and whether the host is blamed.
-local function settle(lease, pool, plan, judges, number, proxy, got, err, ms, bytes)
-  local verdict, retry_after = judged_or_aborted(lease, judges, plan, number, proxy, got, err)
+local function settle(place, pool, plan, judges, number, proxy, got, err, ms, bytes)
+  local verdict, retry_after = judged_or_aborted(place, judges, plan, number, proxy, got, err)
   local host = answering(plan, got)
-  complete(lease, verdict, ms, bytes, retry_after, host ~= plan.host and host or nil)
+  complete(place, verdict, ms, bytes, retry_after, host ~= plan.host and host or nil)
   local is_blamed = verdict == "banned" and host and (pool:host_blamed(host) or 0) > 0
   if is_blamed then
     warn(pool, plan, host)
@@ -171,15 +190,15 @@ local attempt = {}
 ---@return gyre.Error? err
 ---@return boolean? again whether another proxy should try
 function attempt.through(lease, pool, plan, number)
-  open[lease] = true
+  local place = open_place(lease)
   local judges = judges_of(pool, plan)
   local proxy_url, proxy = lease.url, lease.proxy
   if not proxy_url then -- removed between acquire and here
-    complete(lease, "aborted")
+    complete(place, "aborted")
     return nil, failure(nil, "no_proxy", "local", "the proxy was removed from the pool", 0, false, 0, "aborted"), true
   end
   local got, err, ms, bytes = transfer(plan, proxy_url, proxy)
-  local verdict, blame = settle(lease, pool, plan, judges, number, proxy, got, err, ms, bytes)
+  local verdict, blame = settle(place, pool, plan, judges, number, proxy, got, err, ms, bytes)
   if err then
     err.verdict = verdict
     return nil, err, may_try_again(plan, err)

@@ -3,6 +3,7 @@ local found, net = pcall(require, "gyre.net")
 if not found then
   error("requests need the gyre program: run the script with `gyre run`", 0)
 end
+local ffi = require "ffi"
 local attempt = require "gyre.attempt"
 local errors = require "gyre.error"
 local map = require "gyre.map"
@@ -12,6 +13,8 @@ local session = require "gyre.session"
 local task = require "gyre.task"
 
 local error, math, pairs, pcall, tostring, type, unpack = error, math, pairs, pcall, tostring, type, unpack
+
+local is_stopping = ffi.cast("const int *", net.is_stopping) -- read without leaving compiled code
 
 -- At a limit one looks again after this long, seconds.
 local BUSY_WAIT = 0.02
@@ -110,7 +113,7 @@ local function run(pool, plan)
   local get_lease, try = limited and acquire_admitted or acquire, limited and attempt_admitted or attempt.through
   local last
   for number = 1, plan.tries do
-    if net.stopping() then
+    if is_stopping[0] ~= 0 then
       net.sleep(0) -- lets the loop turn: a script that asks again and again must not keep a second Ctrl-C out
       return nil, last or task.aborted()
     end

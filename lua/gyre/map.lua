@@ -1,6 +1,7 @@
 -- pool:map(): many requests at once, in a for loop. The input is pulled only as fast as the loop body takes results:
 -- in flight and waiting to be taken are never more than `concurrency` together. Workers, tasks that are used again,
 -- make the requests; the loop's own task pulls the input, so that what an iterator raises is raised there.
+local ffi = require "ffi"
 local net = require "gyre.net"
 local request = require "gyre.request"
 
@@ -9,6 +10,8 @@ local error, getmetatable, ipairs, pairs, pcall, setmetatable, type = error, get
 local newproxy = newproxy
 
 local DEFAULT_CONCURRENCY = 16
+
+local is_stopping = ffi.cast("const int *", net.is_stopping)
 
 local map = {}
 
@@ -128,7 +131,7 @@ end
 
 -- Pulls input and starts requests while there is room. What the iterator raises ends the map, and is raised here.
 function State:fill()
-  while not self.exhausted and not net.stopping() and self.in_flight + self.waiting < self.concurrency do
+  while not self.exhausted and is_stopping[0] == 0 and self.in_flight + self.waiting < self.concurrency do
     local ran, item, url, prepared = pcall(pull, self)
     if not ran then
       self:close()

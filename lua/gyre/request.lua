@@ -3,7 +3,7 @@ local judge = require "gyre.judge"
 local net = require "gyre.net"
 
 local error, pairs, setmetatable, tostring, type = error, pairs, setmetatable, tostring, type
-local lower, match = string.lower, string.match
+local find, lower, match, sub = string.find, string.lower, string.match, string.sub
 
 local DEFAULT_TRIES = 3
 local MAX_REDIRECTS = 10
@@ -146,30 +146,38 @@ local function compiled(value, level)
   return made or error("option 'judge': " .. fault, level + 1)
 end
 
-local hosts, host_count = {}, 0 -- of authorities seen of late
+local hosts, host_count = {}, 0 -- of what URLs seen of late begin with; false: none
 
-local function host_of(authority)
+local function host_of(url)
+  local authority = match(url, "^%a[%w+.-]*://([^/?#]*)")
+  if not authority then
+    return false
+  end
   local rest = match(authority, "@([^@]*)$") or authority
   local host = lower(match(rest, "^%[([^%]]*)%]") or match(rest, "^[^:]*"))
+  return #host > 0 and #host <= MAX_HOST and host
+end
+
+local function learn(beginning)
   if host_count >= MAX_HOSTS then
     hosts, host_count = {}, 0
   end
   host_count = host_count + 1
-  hosts[authority] = #host > 0 and #host <= MAX_HOST and host
-  return hosts[authority] or nil
+  hosts[beginning] = host_of(beginning)
+  return hosts[beginning]
 end
 
 --- The host of a URL, in lower case and without brackets; nil when it has none that the pool could take.
 ---@param url string
 ---@return string?
 function request.host(url)
-  local authority = match(url, "^%a[%w+.-]*://([^/?#]*)")
-  if not authority then
-    return nil
-  end
-  local known = hosts[authority]
+  -- Up to the first slash after "http://x" or further on: the authority is in it whole. LuaJIT compiles this, and no
+  -- pattern.
+  local slash = find(url, "/", 9, true)
+  local beginning = slash and sub(url, 1, slash) or url
+  local known = hosts[beginning]
   if known == nil then
-    return host_of(authority)
+    known = learn(beginning)
   end
   return known or nil
 end

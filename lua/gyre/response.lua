@@ -1,13 +1,10 @@
--- Responses: what a request brought. Headers and body become Lua values when they are first read: a job that looks at
--- the status alone copies nothing.
-local net = require "gyre.net"
-
+-- Responses: what a request brought. Headers become a table when they are first read.
 local rawset, setmetatable = rawset, setmetatable
-local read_head, read_body = net.head, net.body
 
 --- A response of a target.
 ---@class gyre.Response
 ---@field status integer
+---@field head string the last response's status line and headers as they came
 ---@field headers table<string, string> by lower-case name; a repeated one joined by ", ", set-cookie by "\n"
 ---@field body string decompressed
 ---@field url string after redirects
@@ -32,29 +29,20 @@ local function parse_head(head)
   return headers
 end
 
-local readers = {}
-
-function readers.headers(content)
-  return parse_head(read_head(content))
-end
-
-readers.body = read_body
-
 local Response = {}
 
 function Response.__index(self, key)
-  local read = readers[key]
-  if not read then
+  if key ~= "headers" then
     return nil
   end
-  local value = read(self.content)
-  rawset(self, key, value)
-  return value
+  local headers = parse_head(self.head)
+  rawset(self, "headers", headers)
+  return headers
 end
 
 local response = {}
 
---- Makes a response; `fields` becomes it. `fields.content` holds the bytes.
+--- Makes a response; `fields` becomes it. `fields.head` is what its headers are read from.
 ---@param fields table
 ---@return gyre.Response
 function response.new(fields)

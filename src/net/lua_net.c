@@ -2,21 +2,19 @@
  * lua_net.c: require "gyre.net", what Lua sees of tasks and transfers. lua/gyre/http.lua is written on top of it and
  * is what scripts use.
  *
- * Owns two kinds of userdata: "gyre.transfer", a transfer under way, which its finaliser cancels, and "gyre.content",
- * the bytes of a response. Everything that allocates Lua memory runs inside a call from Lua, so that running out of
- * it is an error of the task's and no panic: a transfer's end wakes its task, which then fetches the result.
+ * Everything that allocates Lua memory runs inside a call from Lua, so that running out of it is an error of the task's
+ * and no panic: a transfer's end wakes its task, which then fetches the result.
  *
  *   spawn(background, f, ...) -> task     wake(task)   cancel(task)
  *   park([seconds]) -> bool    sleep(seconds) -> bool  false: cut short by cancel, or (with seconds) by an interrupt
  *   readable(fd, seconds) -> bool                      true: there is input
  *   current() -> task    check(what)                   raises where a wait could not work
  *   terms(options) -> terms                            read once, for many requests: see lua_terms.c
- *   start(url, proxy | nil, options | terms) -> transfer | nil, why      wait(transfer)
- *   finish(transfer) -> true, status, content, ms, bytes, url, http
- *                     | false, kind, where, verdict, ms, bytes, message, sent, connect_code
- *   request(url, proxy | nil, options | terms) -> bool | nil, why      result() -> as finish
- *                                                      start, wait and finish of a task's own transfer, for less
- *   head(content), body(content) -> string     now() -> seconds     stopping() -> bool     on_close(f)
+ *   request(url, proxy | nil, options | terms) -> bool | nil, why      later: result() must follow
+ *   result() -> true, status, head, body, ms, bytes, url, http
+ *             | false, kind, where, verdict, ms, bytes, message, sent, connect_code
+ *   now() -> seconds     stopping() -> bool     on_close(f)
+ *   is_stopping                                        an address: the int there is not 0 when stopping() is true
  *   forget(session)                                    its connections, TLS sessions and cookies
  */
 #include <math.h>
@@ -30,17 +28,6 @@ static struct gyre__net *net_of(lua_State *L)
 {
     return lua_touserdata(L, lua_upvalueindex(1));
 }
-
-struct ticket {
-    struct gyre__transfer *transfer; /* NULL once finished */
-    struct gyre__task *waiter;
-    int done;
-};
-
-struct content {
-    size_t head_size, body_size;
-    char bytes[];
-};
 
 /* stack: background function args... -> task */
 static int net_spawn(lua_State *L)
@@ -112,74 +99,19 @@ static int net_readable(lua_State *L)
     return gyre__task_readable(gyre__task_current(net_of(L), L, "readable"), fd, seconds);
 }
 
-static void on_done(struct gyre__transfer *transfer)
-{
-    struct ticket *ticket = transfer->owner;
-    ticket->done = 1;
-    if (ticket->waiter) gyre__task_ready(ticket->waiter);
-}
-
-/* stack: url proxy options | terms -> transfer | nil why */
-static int net_start(lua_State *L)
-{
-    struct gyre__net *net = net_of(L);
-    const char *url = luaL_checkstring(L, 1);
-    const char *proxy = luaL_optstring(L, 2, NULL);
-    struct gyre__fetch fetch = {.url = url, .proxy = proxy, .terms = gyre__terms_check(L, 3)}; /* stack: url proxy terms */
-
-    struct ticket *ticket = lua_newuserdata(L, sizeof *ticket); /* stack: url proxy terms transfer */
-    memset(ticket, 0, sizeof *ticket);
-    luaL_getmetatable(L, "gyre.transfer");
-    lua_setmetatable(L, -2);
-    if (!(ticket->transfer = gyre__transfer_new(&net->http))) return luaL_error(L, "not enough memory");
-    ticket->transfer->owner = ticket;
-    ticket->transfer->done = on_done;
-
-    const char *why = gyre__transfer_start(ticket->transfer, &fetch);
-    if (!why) return 1;
-    lua_pushnil(L);
-    lua_pushstring(L, why);
-    return 2;
-}
-
-/* stack: transfer -> bool, later */
-static int net_wait(lua_State *L)
-{
-    struct ticket *ticket = luaL_checkudata(L, 1, "gyre.transfer");
-    struct gyre__task *task = gyre__task_current(net_of(L), L, "a request");
-
-    if (!ticket->transfer || ticket->done) return 0;
-    if (task->cancelled) gyre__transfer_cancel(ticket->transfer);
-    ticket->waiter = task;
-    task->transfer = ticket->transfer;
-    return gyre__task_wait(task, GYRE__WAIT_TRANSFER);
-}
-
-static void push_content(lua_State *L, const struct gyre__transfer *transfer)
-{
-    size_t size = transfer->head_size + transfer->body_size;
-    struct content *content = lua_newuserdata(L, sizeof *content + size); /* stack: ... content */
-
-    luaL_getmetatable(L, "gyre.content");
-    lua_setmetatable(L, -2);
-    content->head_size = transfer->head_size;
-    content->body_size = transfer->body_size;
-    if (content->head_size) memcpy(content->bytes, transfer->head, transfer->head_size);
-    if (content->body_size) memcpy(content->bytes + content->head_size, transfer->body, transfer->body_size);
-}
-
-/* stack: ... -> ... true status content ms bytes url http */
+/* stack: ... -> ... true status head body ms bytes url http. A copy of the bytes each, and the only one. */
 static int push_response(lua_State *L, const struct gyre__transfer *transfer)
 {
     const struct gyre__result *result = &transfer->result;
     lua_pushboolean(L, 1);
     lua_pushinteger(L, result->status);
-    push_content(L, transfer);
+    lua_pushlstring(L, transfer->head ? transfer->head : "", transfer->head_size);
+    lua_pushlstring(L, transfer->body ? transfer->body : "", transfer->body_size);
     lua_pushnumber(L, result->ms);
     lua_pushnumber(L, (double)result->bytes);
     lua_pushstring(L, result->url);
     lua_pushstring(L, result->http);
-    return 7;
+    return 8;
 }
 
 /* stack: ... -> ... false kind where verdict ms bytes message sent connect_code */
@@ -202,33 +134,13 @@ static int push_result(lua_State *L, const struct gyre__transfer *transfer)
     return transfer->result.failed ? push_failure(L, &transfer->result) : push_response(L, transfer);
 }
 
-static void release(struct ticket *ticket)
-{
-    struct gyre__transfer *transfer = ticket->transfer;
-    ticket->transfer = NULL;
-    if (transfer) gyre__transfer_delete(transfer);
-}
-
-/* stack: transfer -> see above. Cancels a transfer that is still under way. */
-static int net_finish(lua_State *L)
-{
-    struct ticket *ticket = luaL_checkudata(L, 1, "gyre.transfer");
-    struct gyre__transfer *transfer = ticket->transfer;
-    if (!transfer) return luaL_error(L, "the transfer has been finished already");
-
-    gyre__transfer_cancel(transfer);
-    int count = push_result(L, transfer);
-    release(ticket);
-    return count;
-}
-
-static void on_own_done(struct gyre__transfer *transfer)
+static void on_done(struct gyre__transfer *transfer)
 {
     gyre__task_ready(transfer->owner);
 }
 
-/* stack: url proxy options | terms -> bool, later | nil why. As start and wait, with the transfer in the task itself: a
- * userdata with a finaliser costs more than all else that is done in Lua for a request. */
+/* stack: url proxy options | terms -> bool, later | nil why. The transfer is the task's own: a userdata with a finaliser
+ * would cost more than all else that is done in Lua for a request. */
 static int net_request(lua_State *L)
 {
     struct gyre__task *task = gyre__task_current(net_of(L), L, "a request");
@@ -240,7 +152,7 @@ static int net_request(lua_State *L)
     if (task->own) return luaL_error(L, "the result of the last request has not been taken");
     if (!(task->own = gyre__transfer_new(&net->http))) return luaL_error(L, "not enough memory");
     task->own->owner = task;
-    task->own->done = on_own_done;
+    task->own->done = on_done;
     const char *why = gyre__transfer_start(task->own, &fetch);
     if (why) {
         gyre__transfer_delete(task->own);
@@ -254,7 +166,7 @@ static int net_request(lua_State *L)
     return gyre__task_wait(task, GYRE__WAIT_TRANSFER);
 }
 
-/* stack: - -> see finish. The result of the task's request. */
+/* stack: - -> see above. The result of the task's request. */
 static int net_result(lua_State *L)
 {
     struct gyre__task *task = gyre__task_current(net_of(L), L, "a request");
@@ -265,29 +177,6 @@ static int net_result(lua_State *L)
     gyre__transfer_delete(task->own);
     task->own = NULL;
     return count;
-}
-
-/* __gc. stack: transfer -> - */
-static int transfer_gc(lua_State *L)
-{
-    release(lua_touserdata(L, 1));
-    return 0;
-}
-
-/* stack: content -> head */
-static int net_head(lua_State *L)
-{
-    const struct content *content = luaL_checkudata(L, 1, "gyre.content");
-    lua_pushlstring(L, content->bytes, content->head_size);
-    return 1;
-}
-
-/* stack: content -> body */
-static int net_body(lua_State *L)
-{
-    const struct content *content = luaL_checkudata(L, 1, "gyre.content");
-    lua_pushlstring(L, content->bytes + content->head_size, content->body_size);
-    return 1;
 }
 
 /* stack: - -> seconds, on a clock that only goes forward */
@@ -327,23 +216,20 @@ int gyre__net_luaopen(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"spawn", net_spawn},   {"park", net_park}, {"wake", net_wake}, {"cancel", net_cancel},
-        {"sleep", net_sleep},   {"start", net_start}, {"wait", net_wait}, {"finish", net_finish},
-        {"head", net_head},     {"body", net_body}, {"now", net_now},   {"stopping", net_stopping},
+        {"sleep", net_sleep},   {"now", net_now},   {"stopping", net_stopping},
         {"readable", net_readable}, {"current", net_current}, {"check", net_check}, {"on_close", net_on_close},
         {"forget", net_forget}, {"terms", gyre__terms_make}, {"request", net_request}, {"result", net_result},
         {NULL, NULL},
     };
 
     gyre__terms_open(L);
-    luaL_newmetatable(L, "gyre.content");
-    luaL_newmetatable(L, "gyre.transfer");
-    lua_pushcfunction(L, transfer_gc);
-    lua_setfield(L, -2, "__gc");
     lua_newtable(L);
     for (const luaL_Reg *entry = functions; entry->name; entry++) {
         lua_pushlightuserdata(L, gyre__net_of(L));
         lua_pushcclosure(L, entry->func, 1);
         lua_setfield(L, -2, entry->name);
     }
+    lua_pushlightuserdata(L, &gyre__net_of(L)->draining);
+    lua_setfield(L, -2, "is_stopping");
     return 1;
 }

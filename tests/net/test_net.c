@@ -6,7 +6,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -88,8 +93,8 @@ static void test_cancel(void **state)
     check("local t = net.spawn(false, function() say(net.sleep(60)) say(net.sleep(60)) say(net.park()) end) "
           "net.sleep(0) net.cancel(t) net.cancel(t)",
           0, "false false false ");
-    check("local t = net.spawn(false, function() local t = net.start('http://127.0.0.1:1/', 'socks5h://127.0.0.1:1', {}) "
-          "net.wait(t) say(select(2, net.finish(t))) end) net.cancel(t)",
+    check("local t = net.spawn(false, function() net.request('http://127.0.0.1:1/', 'socks5h://127.0.0.1:1', {}) "
+          "say(select(2, net.result())) end) net.cancel(t)",
           0, "aborted ");
 }
 
@@ -111,27 +116,47 @@ static void test_errors(void **state)
     check_error("coroutine.wrap(function() net.sleep(1) end)()", "use gyre.spawn");
     check_error("net.park()", "waits for another");
     check_error("net.sleep(-1)", "not negative");
-    check_error("net.finish(net.current())", "gyre.transfer expected");
+    check_error("net.wake(net)", "gyre.task expected");
+    check_error("net.request('http://x/', nil, net.current())", "gyre.terms expected");
+    check_error("net.result()", "no request has been made");
 }
 
 static void test_transfers(void **state)
 {
     (void)state;
-    check("say(select(2, net.start('ftp://x/', nil, {})))", 0,
+    check("say(select(2, net.request('ftp://x/', nil, {})))", 0,
           "the URL must begin with http:// or https:// and hold no spaces ");
-    check("say(select(2, net.start('http://x/', 'nonsense', {})))", 0, "the proxy's URL cannot be parsed ");
-    check("say(select(2, net.start('http://x/', nil, { method = 'G T' })))", 0, "the method is not a token ");
-    check("local t = net.start('http://127.0.0.1:1/', 'http://127.0.0.1:1', {}) net.wait(t) "
-          "local good, kind, where, verdict = net.finish(t) say(good) say(kind) say(where) say(verdict) "
-          "say(pcall(net.finish, t))",
-          0, "false connect proxy 4 false ");
-    /* Dropped under way, and collected under way: nothing is left behind. */
-    check("net.start('http://127.0.0.1:1/', 'http://127.0.0.1:1', {}) collectgarbage() collectgarbage() say 'gone'", 0,
-          "gone ");
+    check("say(select(2, net.request('http://x/', 'nonsense', {})))", 0, "the proxy's URL cannot be parsed ");
+    check("say(select(2, net.request('http://x/', nil, { method = 'G T' })))", 0, "the method is not a token ");
+    check("net.request('http://127.0.0.1:1/', 'http://127.0.0.1:1', {}) "
+          "local good, kind, where, verdict = net.result() say(good) say(kind) say(where) say(verdict) say(select(2, pcall(net.result)))",
+          0, "false connect proxy 4 no request has been made ");
     /* More than may run at once (10) wait their turn; the last ones are cancelled in the queue. */
-    check("local list = {} for i = 1, 40 do list[i] = net.start('http://127.0.0.1:1/', 'http://127.0.0.1:1', {}) end "
-          "local n = 0 for i = 1, 30 do net.wait(list[i]) if not net.finish(list[i]) then n = n + 1 end end say(n)",
-          0, "30 ");
+    check("local n, list = 0, {} for i = 1, 40 do list[i] = net.spawn(false, function() "
+          "net.request('http://127.0.0.1:1/', 'http://127.0.0.1:1', {}) "
+          "local good, kind = net.result() if kind == (i <= 30 and 'connect' or 'aborted') then n = n + 1 end end) end "
+          "net.sleep(0) for i = 31, 40 do net.cancel(list[i]) end net.sleep(0.2) say(n)",
+          0, "40 ");
+}
+
+/* A request to somebody who never answers is dropped with its task; the sanitizers say whether anything is left behind. */
+static void test_dropped_under_way(void **state)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char code[256];
+
+    (void)state;
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    snprintf(code, sizeof code,
+             "net.spawn(true, function() say 'in' net.request('http://x/', 'http://127.0.0.1:%d', {}) say 'never' end) net.sleep(0.05) "
+             "say 'gone'",
+             ntohs(address.sin_port));
+    check(code, 0, "in gone ");
+    close(fd);
 }
 
 static void test_result(void **state)
@@ -198,7 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),      cmocka_unit_test(test_park_and_wake), cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_background), cmocka_unit_test(test_errors),        cmocka_unit_test(test_transfers),
-        cmocka_unit_test(test_result),     cmocka_unit_test(test_interrupts),
+        cmocka_unit_test(test_dropped_under_way), cmocka_unit_test(test_result), cmocka_unit_test(test_interrupts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

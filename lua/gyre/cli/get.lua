@@ -84,7 +84,7 @@ local function narrator(request, response, err)
   local who = request.proxy and tostring(request.proxy) or "direct"
   if response then
     output.say(("* try %d by %s: %d, %.0f ms"):format(request.attempt, who, response.status, response.ms))
-    say_head(net.head(response.content))
+    say_head(response.head)
   else
     output.say(("* try %d by %s: %s"):format(request.attempt, who, tostring(err)))
   end
@@ -156,7 +156,7 @@ local function write_file(path, ...)
 end
 
 local function show(args, response, path)
-  local head = (args.include or args.head) and net.head(response.content) or ""
+  local head = (args.include or args.head) and response.head or ""
   if path == nil or path == "-" then
     output.write(head, response.body)
   else
