@@ -23,7 +23,7 @@ local NOBODY = {} -- to judge but the default
 local blamed = {}
 
 -- Leases of attempts under way: what is left here when the job is cut short is ended as aborted. By place, and false
--- where a place is vacant: as keys of a table, new ones all the time, they would have it laid out anew every few requests.
+-- where a place is vacant: as keys of a table, always new ones, they would have it laid out anew every few requests.
 local open, places = {}, 0
 local vacant, vacancies = {}, 0
 
