@@ -36,18 +36,17 @@ local function pause_of(pool, plan)
   return delay > BUSY_WAIT and delay or BUSY_WAIT, delay > 0 and delay or nil
 end
 
--- A lease, after waiting when all proxies are at their limits or the host asks for patience: `plan.wait` seconds at
--- most, and not at all when the host is known to ask for more.
-local function acquire(pool, plan)
-  local patience
-  while true do
-    local fields = plan.fields
-    fields.host, fields.exclude = plan.host, plan.exclude
-    local lease, err = pool:acquire(fields)
-    if lease or err.kind ~= "busy" then
-      return lease, err
-    end
-    patience = patience or net.now() + plan.wait
+local function acquire_now(pool, plan)
+  local fields = plan.fields
+  fields.host, fields.exclude = plan.host, plan.exclude
+  return pool:acquire(fields)
+end
+
+-- When all proxies are at their limits or the host asks for patience: waits for `plan.wait` seconds at most, and not at
+-- all when the host is known to ask for more.
+local function acquire_later(pool, plan, err)
+  local patience, lease = net.now() + plan.wait, nil
+  while not lease and err.kind == "busy" do
     local pause, asked_for = pause_of(pool, plan)
     if net.now() + pause > patience then
       err.retry_after = asked_for
@@ -56,7 +55,18 @@ local function acquire(pool, plan)
     if not net.sleep(pause) then
       return nil, task.aborted()
     end
+    lease, err = acquire_now(pool, plan)
   end
+  return lease, err
+end
+
+-- A lease. What repeats is kept out of the usual way, here and in run(): a trace that meets a loop is given up.
+local function acquire(pool, plan)
+  local lease, err = acquire_now(pool, plan)
+  if lease or err.kind ~= "busy" then
+    return lease, err
+  end
+  return acquire_later(pool, plan, err)
 end
 
 -- A lease on a proxy that the request's limits admit. One that they do not is given back, and another is looked for;
@@ -108,33 +118,46 @@ local function attempt_admitted(lease, pool, plan, number)
   return got, err, again
 end
 
-local function run(pool, plan)
-  local limited = plan.polite and plan.polite:limits_proxies()
-  local get_lease, try = limited and acquire_admitted or acquire, limited and attempt_admitted or attempt.through
-  local last
-  for number = 1, plan.tries do
-    if is_stopping[0] ~= 0 then
-      net.sleep(0) -- lets the loop turn: a script that asks again and again must not keep a second Ctrl-C out
-      return nil, last or task.aborted()
-    end
-    local lease, err = get_lease(pool, plan)
-    if not lease then
-      return nil, none_left(last, err)
-    end
+-- One try; `last` is why the one before failed. Returns response | nil, error, whether to try again.
+local function try(pool, plan, number, limited, last)
+  if is_stopping[0] ~= 0 then
+    net.sleep(0) -- lets the loop turn: a script that asks again and again must not keep a second Ctrl-C out
+    return nil, last or task.aborted()
+  end
+  local get_lease, through = limited and acquire_admitted or acquire, limited and attempt_admitted or attempt.through
+  local lease, err = get_lease(pool, plan)
+  if not lease then
+    return nil, none_left(last, err)
+  end
+  local got, why, again = through(lease, pool, plan, number)
+  if got then
+    return got
+  end
+  why.attempts = number
+  if again and not plan.session then -- which stays with its proxy until that is benched, or banned by the host
+    request.exclude(plan, lease.id)
+  end
+  return nil, why, again
+end
+
+local function try_again(pool, plan, limited, last)
+  for number = 2, plan.tries do
     local got, again
-    got, last, again = try(lease, pool, plan, number)
-    if got then
-      return got
-    end
-    last.attempts = number
+    got, last, again = try(pool, plan, number, limited, last)
     if not again then
-      return nil, last
-    end
-    if not plan.session then -- which stays with its proxy until that is benched, or banned by the host
-      request.exclude(plan, lease.id)
+      return got, last
     end
   end
   return nil, last
+end
+
+local function run(pool, plan)
+  local limited = plan.polite and plan.polite:limits_proxies()
+  local got, err, again = try(pool, plan, 1, limited, nil)
+  if again then
+    return try_again(pool, plan, limited, err)
+  end
+  return got, err
 end
 
 -- The same after waiting for the host's turn.

@@ -8,8 +8,10 @@ local request = require "gyre.request"
 local error, getmetatable, ipairs, pairs, pcall, setmetatable, type = error, getmetatable, ipairs, pairs, pcall,
   setmetatable, type
 local newproxy = newproxy
+local floor, min = math.floor, math.min
 
 local DEFAULT_CONCURRENCY = 16
+local MOST = 2 ^ 30
 
 local is_stopping = ffi.cast("const int *", net.is_stopping)
 
@@ -68,25 +70,29 @@ local function wake_consumer(state)
   end
 end
 
--- The result of a worker goes where it belongs: by the order of the input, or of the ends.
+-- Where a result waits: a ring, since no more wait than may be in flight.
+local function place_of(state, number)
+  return (number - 1) % state.concurrency + 1
+end
+
+-- The result of a worker goes where it belongs, by the order of the input or of the ends, with the worker, who is not
+-- idle before it is taken.
 local function hand_in(state, worker, response, err, raised)
-  local item = worker.item
-  worker.item = nil
+  worker.url = nil
   state.in_flight = state.in_flight - 1
   if state.closed then
     return
   end
+  worker.response, worker.err, worker.raised = response, err, raised
   state.ended = state.ended + 1
   state.waiting = state.waiting + 1
-  local at = state.ordered and worker.number or state.ended
-  state.done[at] = { item = item, response = response, err = err, raised = raised }
-  state.idle[#state.idle + 1] = worker
+  state.done[place_of(state, state.ordered and worker.number or state.ended)] = worker
   wake_consumer(state)
 end
 
 local function work_on(state, worker)
   while not state.closed do
-    if worker.item ~= nil then
+    if worker.url then
       local response, err = perform(state.pool, worker.prepared, worker.url)
       hand_in(state, worker, response, err, nil)
     else
@@ -106,19 +112,26 @@ local function work(state, worker)
   end
 end
 
+local function new_worker(state)
+  local worker = {
+    item = false, url = false, prepared = false, number = 0, task = false, -- all places at once
+    response = false, err = false, raised = false,
+  }
+  worker.task = net.spawn(true, work, state, worker)
+  state.workers[#state.workers + 1] = worker
+  return worker
+end
+
 -- Hands an item to a worker that is idle, or to a new one.
-function State:assign(item, url, prepared)
-  self.pulled = self.pulled + 1
-  self.in_flight = self.in_flight + 1
-  local count = #self.idle
-  local worker = self.idle[count] or {}
-  worker.item, worker.url, worker.prepared, worker.number = item, url, prepared, self.pulled
+local function assign(state, item, url, prepared)
+  local count = state.idle_count
+  local worker = count > 0 and state.idle[count] or new_worker(state)
+  state.pulled = state.pulled + 1
+  state.in_flight = state.in_flight + 1
+  worker.item, worker.url, worker.prepared, worker.number = item, url, prepared, state.pulled
   if count > 0 then
-    self.idle[count] = nil
+    state.idle_count = count - 1
     net.wake(worker.task)
-  else
-    worker.task = net.spawn(true, work, self, worker)
-    self.workers[#self.workers + 1] = worker
   end
 end
 
@@ -129,19 +142,42 @@ local function pull(state)
   end
 end
 
--- Pulls input and starts requests while there is room. What the iterator raises ends the map, and is raised here.
-function State:fill()
-  while not self.exhausted and is_stopping[0] == 0 and self.in_flight + self.waiting < self.concurrency do
-    local ran, item, url, prepared = pcall(pull, self)
-    if not ran then
-      self:close()
-      error(item, 0)
-    elseif item == nil then
-      self.exhausted = true
-      return
-    end
-    self:assign(item, url, prepared)
+local function has_room(state)
+  return not state.exhausted and state.in_flight + state.waiting < state.concurrency
+end
+
+-- Pulls an item and starts its request. What the iterator raises ends the map, and is raised here.
+local function start(state)
+  local ran, item, url, prepared = pcall(pull, state)
+  if not ran then
+    state:close()
+    error(item, 0)
+  elseif item == nil then
+    state.exhausted = true
+  else
+    assign(state, item, url, prepared)
   end
+end
+
+local function fill(state)
+  while has_room(state) and is_stopping[0] == 0 do
+    start(state)
+  end
+end
+
+-- Takes the result that waits at a place. Its worker is idle from now on.
+local function take(state, at)
+  local worker = state.done[at]
+  local item, response, err, raised = worker.item, worker.response, worker.err, worker.raised
+  worker.item, worker.response, worker.err, worker.raised = nil, nil, nil, nil
+  state.done[at] = false
+  state.taken, state.waiting, state.idle_count = state.taken + 1, state.waiting - 1, state.idle_count + 1
+  state.idle[state.idle_count] = worker
+  if raised then
+    state:close()
+    error(raised, 0)
+  end
+  return item, response, err
 end
 
 -- The next result; nil when all are through.
@@ -149,9 +185,14 @@ function State:next()
   if self.closed then
     return nil
   end
-  self:fill()
-  local at = self.taken + 1
-  while self.done[at] == nil do
+  if has_room(self) and is_stopping[0] == 0 then
+    start(self)
+    if has_room(self) then -- the first time; then there is room for one: a loop here would end a trace
+      fill(self)
+    end
+  end
+  local at = place_of(self, self.taken + 1)
+  while not self.done[at] do
     if self.in_flight == 0 then
       self:close() -- the workers have nothing to wait for
       return nil
@@ -163,14 +204,7 @@ function State:next()
       return nil
     end
   end
-  local result = self.done[at]
-  self.done[at] = nil
-  self.taken, self.waiting = at, self.waiting - 1
-  if result.raised then
-    self:close()
-    error(result.raised, 0)
-  end
-  return result.item, result.response, result.err
+  return take(self, at)
 end
 
 function State:close()
@@ -206,6 +240,7 @@ local function take_concurrency(options, level)
   if type(concurrency) ~= "number" or concurrency < 1 or concurrency ~= concurrency then
     error("concurrency must be a number from 1 on", level + 1)
   end
+  concurrency = floor(min(concurrency, MOST))
   if options.ordered ~= nil and type(options.ordered) ~= "boolean" then
     error("ordered must be true or false", level + 1)
   end
@@ -239,9 +274,10 @@ function map.new(pool, input, options)
     ended = 0,
     taken = 0,
     waiting = 0, -- ended and not taken
-    done = {}, -- results taken + 1 and on
+    done = {}, -- workers whose results wait, by place_of(); false: none
     workers = {},
     idle = {},
+    idle_count = 0,
   }, State))
 end
 
