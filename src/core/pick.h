@@ -20,6 +20,7 @@ struct pick {
     bool choosy;   /* the request leaves out some of the view: by host, excludes, success or latency */
     bool marked;   /* excludes are in thread->excluded */
     uint32_t glances; /* candidates compared with the excludes one by one */
+    uint32_t lost;    /* proxies that another thread took between pick and start */
 };
 
 /* pick.c. A slot, or NO_BIT. Lock-free. */

@@ -187,11 +187,19 @@ static enum entry_is examine(struct gyre_pool *pool, struct pick *pick, const st
     return ENTRY_HERE;
 }
 
+#define IN_STEP 2 /* proxies lost to others */
+
+/* Are ties broken at random? As was asked; and by one who has lost a few: two threads in step would want the same on and on. */
+static bool breaks_ties_at_random(const struct gyre_pool *pool, const struct pick *pick)
+{
+    return unlikely(pick->lost > IN_STEP) || pick_random_ties(pool, pick->request);
+}
+
 /* One of the list that is still at its count; those that are not fall out, those left out stay. */
 static uint32_t work_off(struct gyre_pool *pool, struct pick *pick)
 {
     struct level *level = &pick->view->level;
-    bool random = pick_random_ties(pool, pick->request);
+    bool random = breaks_ties_at_random(pool, pick);
     for (uint32_t i = level->first; i < level->count; i++) {
         if (i >= level->next && random) shuffle(level, i, pick->thread->random);
         uint32_t slot = level->list[i].slot;
@@ -300,7 +308,7 @@ uint32_t gyre__pick_least_active(struct gyre_pool *pool, struct pick *pick)
 {
     uint32_t start = 0, slot = NO_BIT;
     if (unlikely(!load_acquire(&pool->control->levels_on))) switch_on(pool);
-    if (pick_random_ties(pool, pick->request))
+    if (breaks_ties_at_random(pool, pick))
         start = random_below(pick->thread->random, load_relaxed(&pool->control->high));
     for (uint32_t level = 0; level < ACTIVE_LEVELS && slot == NO_BIT; level++) {
         slot = at_level(pool, pick, level, start, NO_BIT);

@@ -397,6 +397,45 @@ static void test_least_active_in_threads(void **state)
     gyre_pool_close(pool);
 }
 
+struct greedy {
+    struct gyre_pool *pool;
+    uint32_t picker;
+    unsigned long picks;
+};
+
+static void *pick_greedily(void *argument)
+{
+    struct greedy *greedy = argument;
+    struct gyre_request request = asks(greedy->picker);
+    struct gyre_lease lease;
+
+    while (greedy->picks--) {
+        REQUIRE(gyre_acquire(greedy->pool, &request, &lease) == 0);
+        REQUIRE(gyre_complete_ms(greedy->pool, &lease, GYRE_OK, -1.0) == 0);
+    }
+    return NULL;
+}
+
+/* Two threads in step want the same proxy again and again; who loses each time is not told that there is none. */
+static void test_nobody_starves(void **state)
+{
+    static const uint32_t pickers[] = {GYRE_PICK_LEAST_USED, GYRE_PICK_LEAST_ACTIVE};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(pickers); i++) {
+        struct gyre_options options = manual_options();
+        struct greedy greedy[2];
+        struct gyre_pool *pool;
+        uint64_t ids[64];
+
+        options.max_proxies = COUNT(ids);
+        pool = pool_of(COUNT(ids), ids, &options);
+        for (size_t k = 0; k < COUNT(greedy); k++) greedy[k] = (struct greedy){pool, pickers[i], rounds(5000000)};
+        run_threads(COUNT(greedy), pick_greedily, greedy, sizeof *greedy);
+        gyre_pool_close(pool);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_random_ties_of_the_idle),
         cmocka_unit_test(test_many_in_flight),
         cmocka_unit_test(test_least_active_in_threads),
+        cmocka_unit_test(test_nobody_starves),
     };
 
     return cmocka_run_group_tests(tests, NULL, remove_temp);
