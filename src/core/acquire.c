@@ -59,21 +59,19 @@ uint32_t gyre__request_picker(const struct gyre_pool *pool, const struct gyre_re
 #define MOST_LOST (1u << 20)
 
 /* Was the start refused because another one came first? He got the proxy, so this says nothing of there being none. */
-static bool is_lost(struct gyre_pool *pool, struct pick *pick, uint32_t slot)
+static bool is_lost(struct gyre_pool *pool, const struct pick *pick, uint32_t slot)
 {
-    return pick->commit.mask && view_has(pool, pick->view, slot) && pick->lost++ < MOST_LOST;
+    return pick->commit.mask && view_has(pool, pick->view, slot) && pick->lost < MOST_LOST;
 }
 
-/* Picks and starts until one start succeeds. */
+/* Picks and starts until one start succeeds. Those that were lost are not among the tries. */
 static int start_in_view(struct gyre_pool *pool, struct pick *pick, uint32_t picker, uint32_t stamp,
                          struct gyre_lease *lease)
 {
     int result = GYRE_ENO_PROXY;
     uint32_t empty = 0;
-    uint32_t tries = 0;
-    while (tries < 2 * pool->max_proxies) {
+    for (uint32_t tries = 0; tries < 2 * pool->max_proxies + pick->lost; tries++) {
         uint32_t slot = gyre__pick(pool, pick, picker);
-        tries++;
         if (unlikely(slot == NO_BIT) && gyre__limit_recheck(pool)) continue;
         if (unlikely(slot == NO_BIT)) {
             if (++empty < EMPTY_LOOKS && view_next(pool, pick->view, 0) != NO_BIT) continue;
@@ -82,7 +80,7 @@ static int start_in_view(struct gyre_pool *pool, struct pick *pick, uint32_t pic
         int last = lease_start(pool, pick->thread, slot, stamp, pick->commit, lease);
         if (likely(last == 0) || last == GYRE_EFULL) return last;
         if (last == GYRE_EBUSY) result = last;
-        else if (is_lost(pool, pick, slot)) tries--;
+        else if (is_lost(pool, pick, slot)) pick->lost++;
     }
     return result;
 }

@@ -50,10 +50,13 @@ static int start_checked(struct gyre_pool *pool, uint32_t slot, bool limited, st
         return 0;
     }
     enum rate_result rate = gyre__limit_take(pool, slot); /* after `use`: what settle.c undoes is one add */
-    if (rate == RATE_EMPTY) fetch_sub(&hot->use, USE_START);
+    if (rate == RATE_EMPTY) {
+        gyre__lease_undo(pool, slot);
+        return GYRE_EBUSY;
+    }
     limit = load_relaxed(&pool->labels[slot].max_active); /* lowered meanwhile? */
     if (rate != RATE_TAKEN || (limit && use_active(use) + 1 >= limit)) gyre__health_refresh(pool, slot);
-    return rate != RATE_EMPTY ? 0 : GYRE_EBUSY;
+    return 0;
 }
 
 /* Of a lease that did not begin. The lock is for one that may have to go back on the bench. */

@@ -345,6 +345,7 @@ int gyre__acquire_sessionless(struct gyre_pool *pool, struct thread *thread, con
 /* A lease of this proxy if the request lets it through; sets the detail on failure. acquire.c */
 int gyre__acquire_chosen(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
                          uint32_t stamp, struct gyre_lease *lease);
+/* Takes a start back that came too late, or over a rate. Lock-free. */
 void gyre__lease_undo(struct gyre_pool *pool, uint32_t slot);
 int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp, struct commit commit,
                       struct gyre_lease *lease);
