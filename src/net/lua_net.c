@@ -18,7 +18,6 @@
  *   forget(session)                                    its connections, TLS sessions and cookies
  */
 #include <math.h>
-#include <string.h>
 
 #include "lua_terms.h"
 #include "net.h"
@@ -162,7 +161,6 @@ static int net_request(lua_State *L)
         return 2;
     }
     if (task->cancelled) gyre__transfer_cancel(task->own);
-    task->transfer = task->own;
     return gyre__task_wait(task, GYRE__WAIT_TRANSFER);
 }
 

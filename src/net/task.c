@@ -133,7 +133,7 @@ void gyre__task_cancel(struct gyre__task *task)
 {
     if (!task->co || task->cancelled) return;
     if (task->state == GYRE__TASK_WAITING) {
-        if (task->wait == GYRE__WAIT_TRANSFER) gyre__transfer_cancel(task->transfer);
+        if (task->wait == GYRE__WAIT_TRANSFER) gyre__transfer_cancel(task->own);
         gyre__task_ready(task);
     }
     task->cancelled = 1;

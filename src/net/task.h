@@ -20,7 +20,6 @@ struct gyre__task {
     int anchor, co_anchor;    /* registry references of this userdata and of the coroutine */
     enum { GYRE__TASK_READY, GYRE__TASK_RUNNING, GYRE__TASK_WAITING } state;
     enum { GYRE__WAIT_NONE, GYRE__WAIT_TRANSFER, GYRE__WAIT_TIME, GYRE__WAIT_WAKE } wait;
-    struct gyre__transfer *transfer; /* it waits for */
     struct gyre__transfer *own; /* its request's, until the result is taken or the task ends; NULL: none */
     uv_timer_t *timer;        /* made for its first sleep */
     uv_poll_t *poll;          /* of a sleep that input ends: readable.c */
