@@ -142,8 +142,8 @@ local function pull(state)
   end
 end
 
-local function has_room(state)
-  return not state.exhausted and state.in_flight + state.waiting < state.concurrency
+local function may_start(state)
+  return not state.exhausted and is_stopping[0] == 0 and state.in_flight + state.waiting < state.concurrency
 end
 
 -- Pulls an item and starts its request. What the iterator raises ends the map, and is raised here.
@@ -160,7 +160,7 @@ local function start(state)
 end
 
 local function fill(state)
-  while has_room(state) and is_stopping[0] == 0 do
+  while may_start(state) do
     start(state)
   end
 end
@@ -185,9 +185,9 @@ function State:next()
   if self.closed then
     return nil
   end
-  if has_room(self) and is_stopping[0] == 0 then
+  if may_start(self) then
     start(self)
-    if has_room(self) then -- the first time; then there is room for one: a loop here would end a trace
+    if may_start(self) then -- the first time; then there is room for one: a loop here would end a trace
       fill(self)
     end
   end
