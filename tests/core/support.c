@@ -38,6 +38,20 @@ void expect_count(uint64_t got, uint64_t wanted, const char *expression, const c
     _fail(file, line);
 }
 
+void expect_nothing_found(struct gyre_pool *pool, const char *when, ...)
+{
+    struct gyre_check report = {.size = sizeof report};
+    int found = gyre_pool_check(pool, &report);
+    char text[256];
+    va_list arguments;
+
+    va_start(arguments, when);
+    vsnprintf(text, sizeof text, when, arguments);
+    va_end(arguments);
+    if (found) fail_msg("%s: %d findings, first: %s", text, found, report.first);
+    assert_string_equal(report.first, "");
+}
+
 void require_failed(const char *condition, const char *file, int line)
 {
     fprintf(stderr, "%s:%d: process %d requires %s; last detail: %s\n", file, line, (int)getpid(), condition,

@@ -33,6 +33,9 @@ void expect_result(int got, int wanted, const char *call, const char *file, int 
 void expect_count(uint64_t got, uint64_t wanted, const char *expression, const char *file, int line,
                   const char *what, ...) __attribute__((format(printf, 6, 7)));
 
+/* gyre_pool_check() finds nothing; `when` is a printf format. */
+void expect_nothing_found(struct gyre_pool *pool, const char *when, ...) __attribute__((format(printf, 2, 3)));
+
 /* For threads and children: ends the process with a message, which fails the test as a crash would. */
 #define REQUIRE(condition)                                                                                         \
     do {                                                                                                           \

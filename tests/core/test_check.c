@@ -233,15 +233,6 @@ static const struct damage {
     D(host_bans), D(host_judged), D(host_count), D(throttle_endless),
 };
 
-static void expect_sound(struct gyre_pool *pool, const char *when)
-{
-    struct gyre_check report = {.size = sizeof report};
-    int found = gyre_pool_check(pool, &report);
-
-    if (found) fail_msg("%s: %d findings, first: %s", when, found, report.first);
-    assert_string_equal(report.first, "");
-}
-
 /* It works: proxies are served, added, removed and found; those in flight may end. */
 static void expect_works(struct gyre_pool *pool, const struct damage *damage)
 {
@@ -273,16 +264,16 @@ static void test_damage(void **state)
         struct gyre_check report = {.size = sizeof report};
         int found;
 
-        expect_sound(pool, "before");
+        expect_nothing_found(pool, "before");
         damages[i].plant(pool);
         found = gyre_pool_check(pool, &report);
         if (found <= 0) fail_msg("%s is not found", damages[i].name);
         assert_true(*report.first && (int)report.findings == found);
         if (getenv("GYRE_LONG")) print_message("%s: %s\n", damages[i].name, report.first);
         OK(gyre_pool_repair(pool));
-        expect_sound(pool, damages[i].name);
+        expect_nothing_found(pool, "%s", damages[i].name);
         expect_works(pool, &damages[i]);
-        expect_sound(pool, damages[i].name);
+        expect_nothing_found(pool, "%s", damages[i].name);
         gyre_pool_close(pool);
     }
 }
@@ -303,7 +294,7 @@ static void test_damages_together(void **state)
             if (strncmp(damage->name, "ban_", 4) && strncmp(damage->name, "host_", 5) && strncmp(damage->name, "throttle", 8)) damage->plant(pool);
         }
         OK(gyre_pool_repair(pool));
-        expect_sound(pool, "together");
+        expect_nothing_found(pool, "together");
         expect_works(pool, &any);
         gyre_pool_close(pool);
     }
@@ -324,7 +315,7 @@ static void test_on_open(void **state)
     pool->slots[slot_at(HELD)].success_rate = NAN;
     gyre_pool_close(pool);
     pool = open_pool(&options);
-    expect_sound(pool, "after open");
+    expect_nothing_found(pool, "after open");
     assert_int_equal(gyre_pool_count(pool), PROXIES);
     gyre_pool_close(pool);
     free((char *)options.path);
@@ -418,7 +409,7 @@ static void test_threads(void **state)
     (void)state;
     for (int i = 0; i < 4; i++) workers[i] = (struct worker){pool, seed + (uint64_t)i, rounds(10000)};
     run_threads(4, work, workers, sizeof *workers);
-    expect_sound(pool, "after four threads");
+    expect_nothing_found(pool, "after four threads");
     gyre_pool_close(pool);
 }
 
@@ -449,7 +440,7 @@ static void test_killed(void **state)
             assert_true(WIFSIGNALED(status)); /* not by a finding of its own */
         }
         OK(gyre_pool_repair(pool));
-        expect_sound(pool, "after two kills");
+        expect_nothing_found(pool, "after two kills");
         EXPECT_COUNT(stats_of(pool).active, 0, "round %lu", round);
     }
     gyre_pool_close(pool);

@@ -62,13 +62,6 @@ static void check_states(struct gyre_pool *pool, const uint64_t *ids, uint32_t n
     EXPECT_COUNT(stats.disabled, disabled, "disabled");
 }
 
-static void check_sound(struct gyre_pool *pool)
-{
-    struct gyre_check report = {.size = sizeof report};
-
-    if (gyre_pool_check(pool, &report)) fail_msg("check: %s", report.first);
-}
-
 /*
  * Every closed proxy comes up: once among as many leases as there are eligible proxies by round-robin and, while they
  * are held, by least-active; at all, in many picks, by least-used, random and weighted.
@@ -165,7 +158,7 @@ static void check_world(struct world *world, uint32_t way, uint64_t started)
         fail_msg("%" PRIu64 " leases started, at most %" PRIu64 " can have", stats.started, started + 26);
     EXPECT_COUNT(stats_of(world->pool).active, 0, "nothing is in flight");
     check_states(world->pool, ids, n);
-    check_sound(world->pool);
+    expect_nothing_found(world->pool, "check");
     for (uint32_t picker = GYRE_PICK_ROUND_ROBIN; picker <= GYRE_PICK_HASH; picker++) {
         struct gyre_request request = {.size = sizeof request, .picker = picker, .key = "k"};
         struct gyre_lease lease;

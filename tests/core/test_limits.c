@@ -235,13 +235,6 @@ static void unlimit(void *argument)
     set_limit(moment->pool, moment->id, 0);
 }
 
-static void expect_sound(struct gyre_pool *pool, const char *when, uint64_t at)
-{
-    struct gyre_check report = {.size = sizeof report};
-
-    if (gyre_pool_check(pool, &report)) fail_msg("%s after instruction %llu: %s", when, (unsigned long long)at, report.first);
-}
-
 /* After one instruction of `act` on a pool of one proxy something is done to that; then it is eligible or not by what is in flight. */
 static uint64_t disturb_at(struct gyre_pool *pool, const char *name, void (*act)(void *), uint64_t at, uint32_t before, void (*disturb)(void *))
 {
@@ -255,9 +248,9 @@ static uint64_t disturb_at(struct gyre_pool *pool, const char *name, void (*act)
     OK(moment.result);
     if (at == 0) steps = step_through(act, &moment, 0);
     else step_and_disturb(act, &moment, at, disturb, &moment);
-    expect_sound(pool, name, at);
+    expect_nothing_found(pool, "%s after instruction %llu", name, (unsigned long long)at);
     if (act == start && moment.result == 0) OK(gyre_complete_ms(pool, &moment.lease, GYRE_OK, 1.0));
-    expect_sound(pool, name, at);
+    expect_nothing_found(pool, "%s after instruction %llu", name, (unsigned long long)at);
     OK(gyre_acquire(pool, NULL, &moment.lease));
     OK(gyre_complete_ms(pool, &moment.lease, GYRE_OK, 1.0));
     OK(gyre_pool_remove(pool, moment.id));

@@ -11,13 +11,6 @@ static void bench(struct gyre_pool *pool, uint64_t id)
     EXPECT_COUNT(proxy_of(pool, id).state, GYRE_OPEN, "state");
 }
 
-static void check_sound(struct gyre_pool *pool)
-{
-    struct gyre_check report = {.size = sizeof report};
-
-    if (gyre_pool_check(pool, &report)) fail_msg("check: %s", report.first);
-}
-
 static struct gyre_pool *benched_pool(uint64_t *ids)
 {
     struct gyre_pool *pool = pool_of(PROXIES, ids, NULL);
@@ -37,11 +30,11 @@ static void test_ok_ends_the_bench(void **state)
     OK(gyre_probe(pool, ids[0], &lease));
     EXPECT_COUNT(proxy_of(pool, ids[0]).state, GYRE_HALF_OPEN, "state while it is probed");
     EXPECT_COUNT(proxy_of(pool, ids[0]).active, 1, "active");
-    check_sound(pool);
+    expect_nothing_found(pool, "check");
     OK(gyre_complete_ms(pool, &lease, GYRE_OK, 10));
     EXPECT_COUNT(proxy_of(pool, ids[0]).state, GYRE_CLOSED, "state");
     EXPECT_COUNT(stats_of(pool).eligible, PROXIES, "eligible");
-    check_sound(pool);
+    expect_nothing_found(pool, "check");
     gyre_pool_close(pool);
 }
 
@@ -89,7 +82,7 @@ static void test_failure_makes_it_longer(void **state)
     }
     assert_true(longest > 2 && longest <= 1024.1); /* the seed is fixed; ranges double from (0, 2] to (0, 1024] */
     EXPECT_COUNT(stats_of(pool).benched, 1, "benched");
-    check_sound(pool);
+    expect_nothing_found(pool, "check");
     gyre_pool_close(pool);
 }
 
@@ -107,7 +100,7 @@ static void test_nothing_said(void **state)
         OK(gyre_complete_ms(pool, &lease, verdict, -1));
         EXPECT_COUNT(proxy_of(pool, ids[0]).state, GYRE_OPEN, "state after verdict %d", verdict);
         assert_true(proxy_of(pool, ids[0]).benched_until == until);
-        check_sound(pool);
+        expect_nothing_found(pool, "check");
     }
     pass_time(pool, until - gyre_pool_time(pool) + 1);
     EXPECT_COUNT(proxy_of(pool, ids[0]).state, GYRE_HALF_OPEN, "state when its time has come");
@@ -131,7 +124,7 @@ static void test_deadline(void **state)
     for (int i = 0; i < 20; i++) pass_time(pool, 4);
     EXPECT(GYRE_ECLOSED, gyre_complete_ms(pool, &lease, GYRE_OK, 10));
     EXPECT_COUNT(proxy_of(pool, ids[0]).active, 0, "active");
-    check_sound(pool);
+    expect_nothing_found(pool, "check");
     OK(gyre_probe(pool, ids[0], &lease));
     OK(gyre_complete_ms(pool, &lease, GYRE_OK, 10));
     EXPECT_COUNT(proxy_of(pool, ids[0]).state, GYRE_CLOSED, "state");
@@ -166,7 +159,7 @@ static void test_others(void **state)
     assert_true(proxy_of(pool, ids[3]).benched_until == until);
     EXPECT(GYRE_ENOT_FOUND, gyre_probe(pool, 77, &lease));
     EXPECT(GYRE_EINVALID, gyre_probe(pool, ids[3], NULL));
-    check_sound(pool);
+    expect_nothing_found(pool, "check");
     gyre_pool_close(pool);
 }
 
@@ -206,7 +199,7 @@ static void test_threads(void **state)
     for (unsigned i = 0; i < COUNT(probers); i++) probers[i] = (struct prober){pool, ids, i + 1};
     run_threads(COUNT(probers), probe_and_use, probers, sizeof *probers);
     EXPECT_COUNT(stats_of(pool).active, 0, "active");
-    check_sound(pool);
+    expect_nothing_found(pool, "check");
     for (int i = 0; i < PROXIES; i++) {
         struct gyre_lease lease;
         OK(gyre_probe(pool, ids[i], &lease)); /* no probe's place is lost */

@@ -37,13 +37,6 @@ static void make_half_open(struct gyre_pool *pool, uint64_t id)
     EXPECT_COUNT(proxy_of(pool, id).state, GYRE_HALF_OPEN, "state");
 }
 
-static void check_sound(struct gyre_pool *pool)
-{
-    struct gyre_check report = {.size = sizeof report};
-
-    if (gyre_pool_check(pool, &report)) fail_msg("check: %s", report.first);
-}
-
 /* Every other one is in DE; closed, half-open, benched, disabled and draining, closed. */
 static struct gyre_pool *mixed_pool(uint64_t *ids)
 {
@@ -115,7 +108,7 @@ static void test_every_picker(void **unused)
             try_picker(pool, ids, picker, states[s], "DE");
             try_picker(pool, ids, picker, states[s], "FR,DE");
         }
-    check_sound(pool);
+    expect_nothing_found(pool, "check");
     gyre_pool_close(pool);
 }
 
@@ -315,7 +308,7 @@ static void test_sessions(void **unused)
     }
     OK(gyre_session_stats(pool, &stats));
     EXPECT_COUNT(stats.moved, 3 * (GYRE_PICK_HASH + 1), "moves");
-    check_sound(pool);
+    expect_nothing_found(pool, "check");
     gyre_pool_close(pool);
 }
 
@@ -655,10 +648,10 @@ static void test_against_a_model(void **unused)
     for (unsigned long round = 0; round < rounds(4000); round++) {
         change(&w);
         lease_one(&w, rng_below(&w.rng, HELD));
-        if (round % 50 == 0) end_all(&w), check_sound(w.pool);
+        if (round % 50 == 0) end_all(&w), expect_nothing_found(w.pool, "check");
     }
     end_all(&w);
-    check_sound(w.pool);
+    expect_nothing_found(w.pool, "check");
     gyre_pool_close(w.pool);
 }
 
@@ -796,7 +789,7 @@ static void run_five(void *(*asking)(void *), void *(*other)(void *), uint64_t s
         roles[i].worker = (struct worker){pool, seed + (uint64_t)i, &running, 0};
     }
     run_threads(ASKING + 2, play, roles, sizeof *roles);
-    check_sound(pool);
+    expect_nothing_found(pool, "check");
     gyre_pool_close(pool);
 }
 
