@@ -47,7 +47,12 @@ local function open(n, strategy)
   return assert(gyre.open { proxies = urls(n), strategy = strategy, max_proxies = math.max(n, 1024), seed = 7 })
 end
 
--- Each row has a function, and so a trace, of its own.
+-- Each row has a function of its own, made for one pool, as a program's is: a second closure of one function would run
+-- through the traces of the first.
+local function of_its_own(make, pool)
+  return loadstring(string.dump(make))(pool)
+end
+
 local function plain(pool)
   return function(count)
     for _ = 1, count do
@@ -84,6 +89,13 @@ local function into(pool)
   end
 end
 
+-- Built in, as strategies/performance.lua is when it stands in a composition, and as one would write it.
+local best_of_view = {
+  name = "best-of-view",
+  select = function(_, view)
+    return view:best(3)
+  end,
+}
 local best_of_two = {
   name = "best-of-two",
   requires = { "latency" },
@@ -99,16 +111,25 @@ for _, n in ipairs(quick and { 100, 1000 } or { 10, 100, 1000, 10000 }) do
   local function c_cycle(count)
     assert(native.bench_cycle(handle, count) == 0, "a cycle failed")
   end
-  row("lua acquire+ok", "round-robin", n, plain(pool), c_cycle)
-  local ratio = row("lua tables", "round-robin", n, with_table(pool), c_cycle)
-  promise(("pool:acquire{} + lease:complete{}, %d proxies, against C"):format(n), ratio, 5)
-  ratio = row("lua acquire_into", "round-robin", n, into(pool), c_cycle)
-  promise(("pool:acquire_into(lease), %d proxies, against C"):format(n), ratio, 1.5)
-  row("lua country", "round-robin", n, by_country(pool), c_cycle)
-  pool:close()
-  pool = open(n, best_of_two)
-  handle = pool.handle
-  row("lua strategy", "best-of-two", n, plain(pool), c_cycle)
+  local function measured(what, variant, make, of)
+    return row(what, variant, n, of_its_own(make, of or pool), c_cycle)
+  end
+
+  measured("lua acquire+ok", "round-robin", plain)
+  promise(("pool:acquire{} + lease:complete{}, %d proxies, against C"):format(n),
+    measured("lua tables", "round-robin", with_table), 5)
+  local owned = measured("lua acquire_into", "round-robin", into)
+  promise(("pool:acquire_into(lease), %d proxies, against C"):format(n), owned, 1.5)
+  measured("lua country", "round-robin", by_country)
+  for _, strategy in ipairs { "performance", best_of_view, best_of_two } do
+    local other = open(n, strategy)
+    local name = strategy.name or strategy
+    local ratio = measured("lua strategy", name, into, other)
+    if strategy == "performance" then
+      promise(("strategies/%s.lua, %d proxies, against acquire_into"):format(name, n), ratio / owned, 3)
+    end
+    other:close()
+  end
   pool:close()
 end
 
