@@ -15,7 +15,7 @@ local trouble = require "gyre.trouble"
 -- Functions are known to compiled code, fields of a module are looked up again in each call.
 local is_out, choose_proxy, clear, fill_criteria = active.is_out, choose.acquire, criteria.clear, criteria.fill
 local narrow, drop, keep_memo = filter.narrow, filter.drop, memo.keep
-local error, next, pairs, tostring, type = error, next, pairs, tostring, type
+local error, next, pairs, tostring = error, next, pairs, tostring
 
 ---@class gyre.acquire
 local acquire = {}
@@ -164,10 +164,11 @@ local function by_lua(state, at_work, lease, request)
   return leased, err
 end
 
--- The request in the core's form, where the strategy will look for it. A misuse comes back as text.
-local function fill(at_work, request)
+-- The request in the core's form, where the strategy will look for it. A misuse comes back as text. `empty`: it is
+-- NOTHING, told by a flag, since a table that is compared with another has to be built.
+local function fill(at_work, request, empty)
   local into = at_work.plan and asked or at_work.face.asked
-  if request == NOTHING then
+  if empty then
     clear(into)
     return nil
   elseif at_work.plan then
@@ -193,13 +194,13 @@ local function note_fallback(state, at_work, leased, why)
   log.write(state.handle, at_work.name, at_work.generation, leased.id, 0, "fallback: " .. why)
 end
 
-local function serve_instead(state, at_work, lease, request, depth, kind)
+local function serve_instead(state, at_work, lease, request, empty, depth, kind)
   if kind then
     trouble.count(state, state.handle, at_work, kind)
   end
   local handle = state.handle
   local instead = depth < MOST_FALLBACKS and active.instead(handle, state, at_work) or active.last_resort(handle, state)
-  local leased, err, fault = serve(state, instead, lease, request, depth + 1)
+  local leased, err, fault = serve(state, instead, lease, request, empty, depth + 1)
   if leased and state.slots ~= nil and C.gyre_log_sample(handle) == 1 then
     note_fallback(state, at_work, leased, kind or at_work.failure)
   end
@@ -207,17 +208,17 @@ local function serve_instead(state, at_work, lease, request, depth, kind)
 end
 
 -- By this strategy, or its fallback. Returns lease | nil, error | nil, nil, misuse.
-function serve(state, at_work, lease, request, depth)
+function serve(state, at_work, lease, request, empty, depth)
   if at_work.wary then
     local kind, err = is_out(state.handle, state, at_work, request)
     if err then
       trouble.count(state, state.handle, at_work, kind)
       return nil, err
     elseif kind then
-      return serve_instead(state, at_work, lease, request, depth, kind)
+      return serve_instead(state, at_work, lease, request, empty, depth, kind)
     end
   end
-  local fault = fill(at_work, request)
+  local fault = fill(at_work, request, empty)
   if fault then
     return nil, nil, fault
   end
@@ -226,10 +227,10 @@ function serve(state, at_work, lease, request, depth)
   if leased or err.kind ~= "strategy" then
     return leased, err
   end
-  return serve_instead(state, at_work, lease, request, depth)
+  return serve_instead(state, at_work, lease, request, empty, depth)
 end
 
-local function empty(request)
+local function wipe(request)
   for name in pairs(request) do
     request[name] = nil
   end
@@ -243,14 +244,12 @@ end
 ---@return gyre.Lease? lease
 ---@return gyre.Error? err
 function acquire.by_request(state, lease, request)
-  local at_work = state.strategy
-  if request == nil then
+  local at_work, empty = state.strategy, request == nil
+  if empty then
     request = NOTHING
     if next(request) ~= nil then
-      empty(request)
+      wipe(request)
     end
-  elseif type(request) ~= "table" then
-    error("a request is a table, not a " .. type(request), 2)
   elseif request.strategy ~= nil then
     local err
     at_work, err = active.named(state.handle, state, request.strategy)
@@ -261,7 +260,7 @@ function acquire.by_request(state, lease, request)
   if at_work.picking then
     return choose.strategy_error(at_work, "select acquires from its own pool, or yielded and never came back")
   end
-  local leased, err, fault = serve(state, at_work, lease, request, 0)
+  local leased, err, fault = serve(state, at_work, lease, request, empty, 0)
   if fault then
     error(fault, 2)
   end

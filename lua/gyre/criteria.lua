@@ -10,7 +10,8 @@ local unknown_field = require("gyre.fields").unknown
 local find, format, zero = string.find, string.format, ffi.fill
 local tostring, type = tostring, type
 
---- What the caller knows of the request to come.
+--- What the caller knows of the request to come. A field of another name is a misuse; names are looked at in each of a
+--- pool's first 1,000 requests and outcomes, then in 15 of 100.
 ---@class gyre.Request
 ---@field session? string sticky: the same proxy for the same id; 1 to 128 bytes of [A-Za-z0-9._:@-]
 ---@field host? string the target's host name: proxies that it banned are left out, and it may ask for patience
@@ -264,15 +265,30 @@ function criteria.clear(self)
   self.filtered = false
 end
 
+--- What is wrong with the names of a request's fields: a misuse, to be raised.
+---@param request table
+---@return string? fault
+function criteria.names_fault(request)
+  local unknown = unknown_field(request, FIELDS)
+  return unknown ~= nil and format("unknown request field '%s'", tostring(unknown)) or nil
+end
+
+--- Whether a request asks for nothing. Written out: where the request is written, compiled code knows its fields and
+--- leaves all of this out.
+---@param request table
+---@return boolean
+function criteria.is_empty(request)
+  return request.session == nil and request.host == nil and request.country == nil and request.region == nil
+    and request.tags == nil and request.exclude == nil and request.strategy == nil and request.key == nil
+    and request.choices == nil and request.random_ties == nil and request.min_success == nil and request.max_ms == nil
+    and request.state == nil and request.priority == nil and request.attempt == nil and request.metadata == nil
+end
+
 --- Takes over the fields of a request.
 ---@param self gyre.Criteria
 ---@param request table
----@return string? fault what is wrong with the request: a misuse, to be raised
+---@return string? fault what is wrong with what they hold: a misuse, to be raised
 function criteria.fill(self, request)
-  local unknown = unknown_field(request, FIELDS)
-  if unknown ~= nil then
-    return format("unknown request field '%s'", tostring(unknown))
-  end
   local cell = self.cell
   self.filtered = false
   local fault = set_names(self, cell, request) or set_labels(self, cell, request) or set_picking(cell, request)

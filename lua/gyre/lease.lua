@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local C = require "gyre.clib"
 local errors = require "gyre.error"
+local fields = require "gyre.fields"
 local memo = require "gyre.memo"
 local proxy = require "gyre.proxy"
 local registry = require "gyre.registry"
@@ -12,7 +13,7 @@ local template = require "gyre.template"
 
 local error, pcall, tostring, type = error, pcall, tostring, type
 local find = string.find
-local unknown_field = require("gyre.fields").unknown
+local due, unknown_field, SHARE = fields.due, fields.unknown, fields.SHARE
 local pools, states = registry.pools, registry.states
 
 local buffer = ffi.new("char[?]", proxy.URL_SIZE)
@@ -32,7 +33,7 @@ local outcome = ffi.new("struct gyre_outcome", { size = ffi.sizeof "struct gyre_
 ---| "target_bad" the target failed; nobody's fault here
 ---| "aborted" given up; says nothing
 
---- How a request ended.
+--- How a request ended. A field of another name is a misuse, noticed as in a request.
 ---@class gyre.Outcome
 ---@field verdict gyre.Verdict
 ---@field ms? number latency, milliseconds
@@ -118,13 +119,16 @@ function methods.fail(self, verdict, ms)
   return finish(self, verdict, number, ms)
 end
 
-local function check_outcome(ended)
-  if not VERDICTS[ended.verdict] then
-    error(("'%s' is no verdict"):format(tostring(ended.verdict)), 3)
-  end
+local function check_names(ended)
   local unknown = unknown_field(ended, OUTCOME_FIELDS)
   if unknown ~= nil then
     error(("unknown outcome field '%s'"):format(tostring(unknown)), 3)
+  end
+end
+
+local function check_values(ended)
+  if not VERDICTS[ended.verdict] then
+    error(("'%s' is no verdict"):format(tostring(ended.verdict)), 3)
   end
   local ms, bytes, retry_after, host = ended.ms, ended.bytes, ended.retry_after, ended.host
   if ms ~= nil and type(ms) ~= "number" then
@@ -173,7 +177,11 @@ function methods.complete(self, ended)
   if type(ended) ~= "table" then
     error("an outcome is a table { verdict = ..., ms = ..., bytes = ... }", 2)
   end
-  check_outcome(ended)
+  check_values(ended)
+  local pool = pools[self.pool]
+  if pool and due(pool) then
+    check_names(ended)
+  end
   return end_with(self, ended.verdict, ended.ms, ended.bytes, ended.retry_after, ended.host)
 end
 
@@ -218,6 +226,10 @@ end
 local function index(self, key)
   local method = methods[key]
   if method then
+    local pool = key == "complete" and pools[self.pool]
+    if pool and pool.phase < SHARE then -- as in pool.lua
+      return method
+    end
     return method
   end
   local read = readers[key]

@@ -3,6 +3,8 @@
 local ffi = require "ffi"
 local C = require "gyre.clib"
 local acquire = require "gyre.acquire"
+local criteria = require "gyre.criteria"
+local field_names = require "gyre.fields"
 local lease = require "gyre.lease"
 local member = require "gyre.member"
 local proxy = require "gyre.proxy"
@@ -12,10 +14,10 @@ local status = require "gyre.status"
 local swap = require "gyre.swap"
 local base = require "gyre.pool.base"
 
-local error, getmetatable, ipairs, next, pairs = error, getmetatable, ipairs, next, pairs
-local tonumber, tostring, type = tonumber, tostring, type
+local error, ipairs, pairs, tonumber, tostring, type = error, ipairs, pairs, tonumber, tostring, type
 local new_lease, is_lease, by_request = lease.new, lease.is, acquire.by_request
-local notice = swap.notice
+local due, names_fault, is_empty, notice = field_names.due, criteria.names_fault, criteria.is_empty, swap.notice
+local SHARE = field_names.SHARE
 local pools, states = registry.pools, registry.states
 local closed, result, check_id = base.closed, base.result, base.check_id
 
@@ -48,11 +50,6 @@ for _, part in ipairs(PARTS) do
   end
 end
 
--- An empty request asks for nothing; one with a metatable may have its fields there.
-local function is_plain(request)
-  return request == nil or (type(request) == "table" and next(request) == nil and getmetatable(request) == nil)
-end
-
 --- Leases a proxy. It counts as started until the lease ends.
 ---@param request? gyre.Request
 ---@return gyre.Lease? lease
@@ -78,7 +75,18 @@ function Pool.acquire_into(self, into, request)
   if self.generation[0] ~= self.seen then
     notice(self)
   end
-  if self.plain ~= 0 and is_plain(request) then
+  local plain = self.plain ~= 0
+  if request ~= nil then
+    if type(request) ~= "table" then
+      error("a request is a table, not a " .. type(request), 2)
+    end
+    local fault = due(self) and names_fault(request)
+    if fault then
+      error(fault, 2)
+    end
+    plain = plain and is_empty(request)
+  end
+  if plain then
     local code = C.gyre_acquire(handle, self.request, into.raw)
     if code == 0 then
       into.tag = self.tag
@@ -263,6 +271,10 @@ end
 local function index(self, key)
   local method = Pool[key]
   if method then
+    -- Here compiled code parts, before the caller writes a table that only a look at its names would need in memory.
+    if key == "acquire" and self.phase < SHARE then
+      return method
+    end
     return method
   end
   local read = readers[key]
@@ -286,10 +298,10 @@ end
 
 local Handle = ffi.metatype(
   -- `request` is what a plain acquire() asks of the core, where `plain` says that it can; `generation` is where the
-  -- segment's strategy stands, `seen` what this handle has seen of it.
+  -- segment's strategy stands, `seen` what this handle has seen of it; `phase`: see fields.lua.
   ffi.typeof [[struct {
     struct gyre_pool *handle; const uint32_t *generation; uint32_t seen, plain; struct gyre_request request;
-    uint32_t number, tag;
+    uint32_t number, tag; double phase;
   }]],
   { __index = index, __len = length, __tostring = to_text, __gc = Pool.close }
 )
@@ -318,7 +330,7 @@ local pool = {}
 function pool.wrap(handle, settings)
   local number = registry.next_number()
   local self = Handle()
-  self.handle, self.number = handle, number
+  self.handle, self.number, self.phase = handle, number, field_names.START
   self.generation = C.gyre_strategy_generation(handle)
   pools[number] = self
   states[number] = {

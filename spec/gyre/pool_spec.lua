@@ -201,6 +201,29 @@ describe("gyre.pool", function()
     assert.is_nil(registry.states[number])
   end)
 
+  it("sees a misspelt field of a call that comes late, too", function()
+    local seen = {}
+    local function misspelt_request()
+      local lease = pool:acquire { contry = "DE" }
+      lease:ok()
+    end
+    local function misspelt_outcome()
+      local lease = pool:acquire {}
+      lease:complete { verdict = "ok", mss = 1 }
+    end
+    for _ = 1, 2000 do
+      pool:acquire({}):complete { verdict = "ok", ms = 1 }
+    end
+    for _, call in ipairs { misspelt_request, misspelt_outcome } do
+      for _ = 1, 40 do
+        local ran, message = pcall(call)
+        seen[call] = not ran and message or seen[call]
+      end
+    end
+    assert.matches("pool_spec.lua:%d+: unknown request field 'contry'", seen[misspelt_request])
+    assert.matches("pool_spec.lua:%d+: unknown outcome field 'mss'", seen[misspelt_outcome])
+  end)
+
   it("raises on misuse, at the caller", function()
     local misuses = {
       function() pool:remove "x" end,
