@@ -12,6 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 . tests/support/packages.sh
 
 logs=$PWD/build/test-logs
+limit=600 # seconds for one test: a few as a rule, but machines are busy and sanitizers slow
 only=()
 passed=0 failed=0
 
@@ -22,7 +23,7 @@ usage() {
 
 while [ $# -gt 0 ]; do
     case $1 in
-    --long) export GYRE_LONG=1 ;;
+    --long) export GYRE_LONG=1 && limit=3600 ;;
     --only) shift && only+=("${1:?}") ;;
     *) usage ;;
     esac
@@ -41,7 +42,7 @@ wanted() {
 build() {
     local log=$logs/build-$1.log
     [ -e "$logs/built-$1" ] && return 0
-    if cmake --preset "$1" -DBUILD_TESTING=ON >"$log" 2>&1 &&
+    if cmake --preset "$1" -DBUILD_TESTING=ON -DGYRE_TEST_TIMEOUT=$limit >"$log" 2>&1 &&
         cmake --build --preset "$1" --target "${2:-all}" >>"$log" 2>&1; then
         : >"$logs/built-$1"
         return 0
@@ -123,7 +124,7 @@ run_ctest() { build "$1" && ctest --test-dir "build/$1" -V -j "$(nproc)"; }
 
 run_valgrind() {
     build debug || return 1
-    export -f each under_valgrind
+    export limit && export -f each under_valgrind
     # not test_swap: a hundred Lua states under valgrind take minutes to say how long they take
     printf '%s\n' build/debug/test_* | grep -v '/test_swap$' | xargs -P "$(nproc)" -I '{}' bash -c 'under_valgrind {}'
 }
@@ -131,18 +132,18 @@ run_valgrind() {
 # All its output at once: several run at a time.
 under_valgrind() {
     local output
-    output=$(each "$1" timeout --foreground -k 5 600 valgrind -q --error-exitcode=99 --leak-check=full \
+    output=$(each "$1" timeout --foreground -k 5 "$limit" valgrind -q --error-exitcode=99 --leak-check=full \
         --errors-for-leak-kinds=definite,possible --child-silent-after-fork=yes "$1" 2>&1)
     echo "$output"
 }
 
 run_busted() {
     build release && LUA_PATH="lua/?.lua;lua/?/init.lua;;" GYRE_LIB=$PWD/build/release/libgyre.so \
-        timeout --foreground -k 5 300 "$@"
+        timeout --foreground -k 5 "$limit" "$@"
 }
 
 run_integration() {
-    build release && timeout --foreground -k 20 600 "tests/integration/test_$1.sh"
+    build release && timeout --foreground -k 20 "$limit" "tests/integration/test_$1.sh"
 }
 
 # Each target over its corpus from a fixed seed (ctest), then, with --long, a minute of search beyond it.
