@@ -77,7 +77,7 @@ static int start_in_view(struct gyre_pool *pool, struct pick *pick, uint32_t pic
             if (++empty < EMPTY_LOOKS && view_next(pool, pick->view, 0) != NO_BIT) continue;
             break;
         }
-        int last = lease_start(pool, pick->thread, slot, stamp, pick->commit, lease);
+        int last = lease_start(pool, pick->thread, slot, stamp, &pick->commit, lease);
         if (likely(last == 0) || last == GYRE_EFULL) return last;
         if (last == GYRE_EBUSY) result = last;
         else if (is_lost(pool, pick, slot)) pick->lost++;
@@ -176,7 +176,7 @@ bool gyre__acquire_allows(struct gyre_pool *pool, struct thread *thread, const s
 /* ---- the quick way ---- */
 
 static inline __attribute__((always_inline)) bool start(struct gyre_pool *pool, struct thread *thread, uint32_t slot,
-                                                        uint32_t stamp, struct commit commit, struct gyre_lease *lease)
+                                                        uint32_t stamp, const struct commit *commit, struct gyre_lease *lease)
 {
     if (unlikely(slot == NO_BIT)) return false;
     if (likely(lease_start_simple(pool, thread, slot, stamp, commit, lease))) return true;
@@ -188,7 +188,7 @@ static inline bool start_least_active(struct gyre_pool *pool, struct thread *thr
                                       struct view *view, uint32_t stamp, struct gyre_lease *lease)
 {
     struct pick pick = {.request = request, .thread = thread, .view = view};
-    return view && start(pool, thread, gyre__pick_least_active(pool, &pick), stamp, pick.commit, lease);
+    return view && start(pool, thread, gyre__pick_least_active(pool, &pick), stamp, &pick.commit, lease);
 }
 
 /*
@@ -203,17 +203,17 @@ static inline __attribute__((always_inline)) bool start_quickly(struct gyre_pool
     struct view *part = all ? NULL : view;
     struct commit commit = always;
     switch (picker) {
-    case GYRE_PICK_ROUND_ROBIN: return start(pool, thread, quick_round_robin(pool, part), stamp, always, lease);
-    case GYRE_PICK_RANDOM: return start(pool, thread, quick_random(pool, thread, part), stamp, always, lease);
-    case GYRE_PICK_WEIGHTED: return start(pool, thread, quick_weighted(pool, thread, view, all), stamp, always, lease);
+    case GYRE_PICK_ROUND_ROBIN: return start(pool, thread, quick_round_robin(pool, part), stamp, &always, lease);
+    case GYRE_PICK_RANDOM: return start(pool, thread, quick_random(pool, thread, part), stamp, &always, lease);
+    case GYRE_PICK_WEIGHTED: return start(pool, thread, quick_weighted(pool, thread, view, all), stamp, &always, lease);
     case GYRE_PICK_LEAST_USED: {
         if (unlikely(pick_random_ties(pool, request))) return false;
         uint32_t slot = quick_least_used(pool, view, all, &commit);
-        return start(pool, thread, slot, stamp, commit, lease);
+        return start(pool, thread, slot, stamp, &commit, lease);
     }
     case GYRE_PICK_BEST:
         if (unlikely(pick_choices(pool, request) != 3)) return false;
-        return start(pool, thread, quick_best(pool, thread, part, stamp), stamp, always, lease);
+        return start(pool, thread, quick_best(pool, thread, part, stamp), stamp, &always, lease);
     case GYRE_PICK_LEAST_ACTIVE: return start_least_active(pool, thread, request, view, stamp, lease);
     default: return false;
     }
@@ -325,7 +325,7 @@ GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *req
 /* ---- by id ---- */
 
 static int start_id(struct gyre_pool *pool, struct thread *thread, uint64_t id, uint32_t stamp,
-                    struct commit commit, struct gyre_lease *lease)
+                    const struct commit *commit, struct gyre_lease *lease)
 {
     uint32_t slot = slot_of_id(pool, id);
     if (unlikely(slot == NO_BIT)) return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id);
@@ -341,7 +341,7 @@ int gyre__acquire_chosen(struct gyre_pool *pool, struct thread *thread, const st
     uint32_t slot = slot_of_id(pool, id);
     if (slot != NO_BIT && !gyre__acquire_allows(pool, thread, request, slot))
         return gyre__fail(GYRE_ENO_PROXY, "proxy %llu is not one that the request lets through", (unsigned long long)id);
-    return start_id(pool, thread, id, stamp, (struct commit){.state = request->state}, lease);
+    return start_id(pool, thread, id, stamp, &(struct commit){.state = request->state}, lease);
 }
 
 /* What both calls by id begin with: the thread, the time. */
@@ -360,7 +360,7 @@ GYRE_API int gyre_acquire_id(struct gyre_pool *pool, uint64_t id, struct gyre_le
     struct thread *thread;
     uint32_t stamp;
     int bad = begin_by_id(pool, lease, &thread, &stamp);
-    return unlikely(bad) ? bad : start_id(pool, thread, id, stamp, always, lease);
+    return unlikely(bad) ? bad : start_id(pool, thread, id, stamp, &always, lease);
 }
 
 GYRE_API int gyre_probe(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease)
@@ -369,7 +369,7 @@ GYRE_API int gyre_probe(struct gyre_pool *pool, uint64_t id, struct gyre_lease *
     struct thread *thread;
     uint32_t stamp;
     int bad = begin_by_id(pool, lease, &thread, &stamp);
-    return bad ? bad : start_id(pool, thread, id, stamp, even_benched, lease);
+    return bad ? bad : start_id(pool, thread, id, stamp, &even_benched, lease);
 }
 
 GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_request *request, uint64_t id,
@@ -380,7 +380,7 @@ GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_reque
     uint64_t host = 0;
     int result = begin_by_id(pool, lease, &thread, &stamp);
     if (unlikely(result)) return result;
-    if (!request || request_is_plain(request)) return start_id(pool, thread, id, stamp, always, lease);
+    if (!request || request_is_plain(request)) return start_id(pool, thread, id, stamp, &always, lease);
     result = check_wishes(request);
     if (!result && request->host) result = gyre__host_enter(pool, request->host, &host);
     if (result) return result;

@@ -33,13 +33,13 @@ void gyre__lease_undo(struct gyre_pool *pool, uint32_t slot)
 }
 
 /* Counts a start that has conditions: GYRE_EBUSY at the limit, GYRE_ENO_PROXY when `use` is not what the picker saw. */
-static int start_checked(struct gyre_pool *pool, uint32_t slot, bool limited, struct commit commit)
+static int start_checked(struct gyre_pool *pool, uint32_t slot, bool limited, const struct commit *commit)
 {
     struct gyre_slot *hot = &pool->slots[slot];
     uint32_t limit = limited ? load_relaxed(&pool->labels[slot].max_active) : 0;
     uint64_t use = load_relaxed(&hot->use);
     do {
-        if ((use & commit.mask) != commit.value) return GYRE_ENO_PROXY;
+        if ((use & commit->mask) != commit->value) return GYRE_ENO_PROXY;
         if (limit && use_active(use) >= limit) {
             gyre__health_refresh(pool, slot);
             return GYRE_EBUSY;
@@ -70,18 +70,18 @@ static void give_probe_back(struct gyre_pool *pool, uint32_t slot, bool may_be_b
 /*
  * Leases `slot`. 0, or GYRE_EBUSY (at its limit), GYRE_ENO_PROXY (not eligible any more), GYRE_EFULL. Lock-free.
  */
-int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp, struct commit commit,
+int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp, const struct commit *commit,
                       struct gyre_lease *lease)
 {
     struct gyre_slot *hot = &pool->slots[slot];
     uint32_t generation = load_acquire(&hot->generation), flags = load_acquire(&hot->flags), bits = LEASE_STARTING;
-    uint32_t out = commit.benched ? SLOT_OUT & ~(uint32_t)SLOT_OPEN : SLOT_OUT;
+    uint32_t out = commit->benched ? SLOT_OUT & ~(uint32_t)SLOT_OPEN : SLOT_OUT;
     if (unlikely((flags & (SLOT_LIVE | out)) != SLOT_LIVE)) {
         gyre__health_refresh(pool, slot);
         return GYRE_ENO_PROXY;
     }
     /* A probe is taken by a compare-and-swap from these very flags, and without one it stays no probe: so this decides. */
-    if (unlikely(!flags_are_of(flags, commit.state))) return GYRE_ENO_PROXY;
+    if (unlikely(!flags_are_of(flags, commit->state))) return GYRE_ENO_PROXY;
     if (unlikely(!thread->entries) && !gyre__entry_refill(pool, thread)) return GYRE_EFULL;
     uint32_t index = thread->entry[--thread->entries], deadline = stamp + pool->lease_timeout;
     struct lease_entry *entry = &pool->leases[index];
@@ -100,7 +100,7 @@ int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t sl
     window_touch(pool, slot);
     int refused = start_checked(pool, slot, flags & SLOT_LIMITED, commit);
     if (refused) {
-        if (probe) give_probe_back(pool, slot, commit.benched);
+        if (probe) give_probe_back(pool, slot, commit->benched);
         release_entry(pool, thread, index, load_relaxed(&entry->word));
         return refused;
     }

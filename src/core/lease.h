@@ -68,7 +68,7 @@ static inline void lease_fill(struct gyre_lease *lease, uint32_t generation, uin
  * so simple, and nothing has been done. Lock-free.
  */
 static inline __attribute__((always_inline)) bool lease_start_simple(struct gyre_pool *pool, struct thread *thread, uint32_t slot,
-                                                                     uint32_t stamp, struct commit commit,
+                                                                     uint32_t stamp, const struct commit *commit,
                                                                      struct gyre_lease *lease)
 {
     struct gyre_slot *hot = &pool->slots[slot];
@@ -80,10 +80,10 @@ static inline __attribute__((always_inline)) bool lease_start_simple(struct gyre
     store_relaxed(&entry->deadline, stamp + pool->lease_timeout);
     store_release(&entry->word, lease_word(serial, slot, 0, LEASE_STARTING));
     window_touch(pool, slot);
-    if (commit.mask) {
+    if (commit->mask) {
         uint64_t use = load_relaxed(&hot->use);
         do {
-            if (likely((use & commit.mask) == commit.value)) continue;
+            if (likely((use & commit->mask) == commit->value)) continue;
             store_release(&entry->word, lease_word(serial + 1, 0, 0, LEASE_FREE));
             return false;
         } while (!compare_swap(&hot->use, &use, use + USE_START));
@@ -106,9 +106,9 @@ static inline __attribute__((always_inline)) bool lease_start_simple(struct gyre
 
 /* The simple way, which leases closed proxies only, or else the other one: as gyre__lease_start. */
 static inline __attribute__((always_inline)) int lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot,
-                                                             uint32_t stamp, struct commit commit, struct gyre_lease *lease)
+                                                             uint32_t stamp, const struct commit *commit, struct gyre_lease *lease)
 {
-    if (likely(commit.state != GYRE_HALF_OPEN) && likely(lease_start_simple(pool, thread, slot, stamp, commit, lease))) return 0;
+    if (likely(commit->state != GYRE_HALF_OPEN) && likely(lease_start_simple(pool, thread, slot, stamp, commit, lease))) return 0;
     return gyre__lease_start(pool, thread, slot, stamp, commit, lease);
 }
 

@@ -347,7 +347,7 @@ int gyre__acquire_chosen(struct gyre_pool *pool, struct thread *thread, const st
                          uint32_t stamp, struct gyre_lease *lease);
 /* Takes a start back that came too late, or over a rate. Lock-free. */
 void gyre__lease_undo(struct gyre_pool *pool, uint32_t slot);
-int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp, struct commit commit,
+int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp, const struct commit *commit,
                       struct gyre_lease *lease);
 /* Counts an entry that is ENDING and takes it out of `active`; the caller frees the entry. */
 void gyre__lease_finish(struct gyre_pool *pool, struct lease_entry *entry, const struct ending *ending);

@@ -169,7 +169,7 @@ static int lease_present(struct gyre_pool *pool, struct thread *thread, const st
         uint32_t slot = slot_of_id(pool, proxy);
         if (unlikely(slot == NO_BIT)) return GYRE_ENO_PROXY;
         if (unlikely(request_labels(request) | request_wishes(request)) && !gyre__acquire_allows(pool, thread, request, slot)) return GYRE_ENO_PROXY;
-        int result = lease_start(pool, thread, slot, stamp, (struct commit){.state = request->state}, lease);
+        int result = lease_start(pool, thread, slot, stamp, &(struct commit){.state = request->state}, lease);
         if (likely(result == 0)) return 0;
         if (result == GYRE_EBUSY) return gyre__fail(GYRE_EBUSY, "the session's proxy is at its limit");
         if (result == GYRE_EFULL)
