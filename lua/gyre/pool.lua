@@ -21,6 +21,10 @@ local SHARE = field_names.SHARE
 local pools, states = registry.pools, registry.states
 local closed, result, check_id = base.closed, base.result, base.check_id
 
+-- All that an acquire by a strategy in Lua does becomes one trace, whose constants are some 500: that is LuaJIT's usual
+-- limit, and beyond it nothing is compiled.
+jit.opt.start "maxirconst=1000"
+
 local buffer = ffi.new("char[?]", proxy.URL_SIZE)
 local id_cell = ffi.new "uint64_t[1]"
 local DEFAULT_BUDGET = 10 -- milliseconds

@@ -19,11 +19,13 @@ local LOW_WORD = ffi.abi "le" and 0 or 1
 local URL_SIZE = 8192 -- longest URL, every byte of it percent-encoded
 
 local words = ffi.typeof "const uint32_t *"
+local slot_pointer = ffi.typeof "const struct gyre_slot *"
 local u64 = ffi.typeof "uint64_t"
 local info = ffi.new("struct gyre_proxy", { size = ffi.sizeof "struct gyre_proxy" })
 local buffer = ffi.new("char[?]", URL_SIZE)
 -- What the objects of a closed pool read: no generation is 0.
-local nowhere = ffi.new "struct gyre_slot"
+local empty_slot = ffi.new "struct gyre_slot"
+local nowhere = cast(slot_pointer, empty_slot)
 
 --- A proxy of a pool. The fields are nil once it has been removed, except `id` and `state`.
 ---@class gyre.Proxy: ffi.cdata*
@@ -237,7 +239,7 @@ end
 local function index(self, key)
   local read = hot[key]
   if read then
-    local record = self.record
+    local record = cast(slot_pointer, self.record)
     local value = read(record)
     if record.generation == self.generation then
       return value
@@ -261,11 +263,15 @@ local function to_text(self)
 end
 
 -- `place` is where the view that showed the object last lists it: see view.lua. `core_id` is the id as the core has it,
--- which compares in one instruction.
+-- which compares in one instruction. Strategies hold these objects, and so have the struct's fields too: they are
+-- constant, and the pointer leads nowhere without ffi.
 local Proxy = ffi.metatype(
-  ffi.typeof "struct { const struct gyre_slot *record; uint32_t slot, generation, pool, place; uint64_t core_id; }",
+  ffi.typeof [[struct {
+    const void *const record; const uint32_t slot, generation, pool, place; const uint64_t core_id;
+  }]],
   { __index = index, __tostring = to_text }
 )
+local writable = ffi.typeof "struct { const void *record; uint32_t slot, generation, pool, place; } *"
 
 ---@class gyre.proxy
 local proxy = { ID_SLOTS = ID_SLOTS, URL_SIZE = URL_SIZE, STATES = STATES }
@@ -316,7 +322,7 @@ function proxy.at(state, slot, generation)
   if state.slots[slot].generation ~= generation then
     return new(state, slot, generation, nowhere) -- removed meanwhile
   end
-  object.record = nowhere -- another proxy has its slot now, and retire() will not find it any more
+  cast(writable, object).record = nowhere -- another proxy has its slot now, and retire() will not find it any more
   object = new(state, slot, generation, state.slots + slot)
   state.proxies[slot] = object
   return object
@@ -342,6 +348,13 @@ function proxy.by_id(state, id)
   return proxy.at(state, slot, (id - slot) / ID_SLOTS)
 end
 
+--- Where the view that shows a proxy lists it.
+---@param object gyre.Proxy
+---@param place integer
+function proxy.put(object, place)
+  cast(writable, object).place = place
+end
+
 --- Whether a value is a proxy of this pool.
 ---@param state gyre.State
 ---@param value any
@@ -354,7 +367,7 @@ end
 ---@param state gyre.State
 function proxy.retire(state)
   for slot in pairs(state.proxies) do
-    state.proxies[slot].record = nowhere
+    cast(writable, state.proxies[slot]).record = nowhere
   end
   state.proxies = {}
   state.slots, state.handle = nil, nil -- whoever kept a view gets an error, not the unmapped records

@@ -5,7 +5,8 @@
 -- What changes between choosing and leasing is noticed by the core when the pick is leased, and then the strategy
 -- chooses again without it: see choose.lua.
 --
--- The object is a cdata, since a table has no `#` of its own in LuaJIT; what it knows is in its face, by number.
+-- The object is a cdata, since a table has no `#` of its own in LuaJIT, and constant, since strategies hold it; what it
+-- knows is in its face, by number.
 local ffi = require "ffi"
 local C = require "gyre.clib"
 local faces = require "gyre.view.face"
@@ -18,6 +19,7 @@ local enter, count, listed, chosen, pick, new_face = faces.enter, faces.count, f
 local random_of = faces.random
 local by_number, ids = faces.by_number, faces.ids
 local slot_cell = ffi.new "uint32_t[1]"
+local MOST_CHILDREN = 64
 local MAX_SAMPLE, UNLISTED, OVER = faces.MAX_SAMPLE, faces.UNLISTED, faces.OVER
 
 --- The eligible proxies for a request: `#view` of them, `view[1]` to `view[#view]`, in the order of their slots.
@@ -230,21 +232,27 @@ function View.where(self, wanted)
   if fault then
     error(fault, 2)
   end
-  local children, child = face.children, nil
+  local children, child, free = face.children, nil, nil
   for i = 1, #children do
     local has = children[i].wanted
     if has.country == country and has.region == region and has.tags == tags and has.state == state then
       child = children[i]
       break
+    elseif children[i].own.n == OVER then
+      free = children[i]
     end
   end
   if not child then
-    child = new_face(face.state, face.type, face.root)
+    child = #children < MOST_CHILDREN and new_face(face.state, face.type, face.root) or free
+    if not child then
+      error(("a view is narrowed in %d ways at most in one choice"):format(MOST_CHILDREN), 2)
+    elseif child ~= free then
+      children[#children + 1] = child
+    end
     child.wanted = { country = country, region = region, tags = tags, state = state }
-    children[#children + 1] = child
   end
-  if child.view.n == OVER then
-    child.view.n = UNLISTED
+  if child.own.n == OVER then
+    child.own.n = UNLISTED
     child.none = filter.narrow(child.asked, face.asked, child.wanted) or face.none
   end
   return child.view
@@ -281,7 +289,9 @@ local function length(self)
   return self.n
 end
 
-local Handle = ffi.metatype(ffi.typeof "struct { int32_t n; uint32_t number; }", { __index = index, __len = length })
+local Handle = ffi.metatype(
+  ffi.typeof "struct { const int32_t n; const uint32_t number; }", { __index = index, __len = length }
+)
 
 ---@class gyre.view
 local view = {

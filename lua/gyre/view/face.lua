@@ -10,8 +10,9 @@ local status = require "gyre.status"
 
 local error, setmetatable, tostring = error, setmetatable, tostring
 local band = bit.band
-local at, in_cell, belongs = proxy.at, proxy.in_cell, proxy.belongs
+local at, in_cell, belongs, put = proxy.at, proxy.in_cell, proxy.belongs, proxy.put
 
+local writable = ffi.typeof "struct { int32_t n; uint32_t number; } *"
 local MAX_SAMPLE = 64 -- of gyre_sample()
 local FIRST_ROOM = 128
 local ids = ffi.new("uint64_t[?]", MAX_SAMPLE)
@@ -19,6 +20,7 @@ local ids = ffi.new("uint64_t[?]", MAX_SAMPLE)
 -- What a view knows.
 ---@class gyre.view.Face
 ---@field view gyre.View
+---@field own ffi.cdata* the same object, for writing
 ---@field state gyre.State
 ---@field asked gyre.Criteria
 ---@field root gyre.view.Face of where(): the view of the request; otherwise itself
@@ -70,11 +72,11 @@ local function list(face, handle)
 end
 
 local function count(face, handle)
-  local self = face.view
-  if self.n < 0 then
-    self.n = face.none and 0 or list(face, handle)
+  local own = face.own
+  if own.n < 0 then
+    own.n = face.none and 0 or list(face, handle)
   end
-  return self.n
+  return own.n
 end
 
 module.count = count
@@ -83,7 +85,7 @@ module.count = count
 local function listed(state, slots, i)
   local slot = slots[i]
   local object = at(state, slot, state.slots[slot].generation)
-  object.place = i
+  put(object, i)
   return object
 end
 
@@ -123,6 +125,7 @@ function module.new(state, Handle, root)
     view = Handle(OVER, last_number), state = state, asked = criteria.new(),
     slots = ffi.new("uint32_t[?]", FIRST_ROOM), room = FIRST_ROOM, picks = 0, children = {}, listed = -1, none = false,
   }
+  face.own = ffi.cast(writable, face.view)
   face.root = root or face
   if not root then
     face.picked = ffi.new("uint64_t[?]", MAX_SAMPLE)
@@ -147,12 +150,12 @@ end
 ---@param face gyre.view.Face
 function module.open(face)
   face.picks, face.listed = 0, UNLISTED
-  face.view.n = UNLISTED
+  face.own.n = UNLISTED
 end
 
 local function close_children(children)
   for i = 1, #children do
-    children[i].view.n = OVER
+    children[i].own.n = OVER
     close_children(children[i].children)
   end
 end
@@ -160,8 +163,8 @@ end
 --- Ends it: a strategy may keep its view, and what that shows is no longer so.
 ---@param face gyre.view.Face
 function module.close(face)
-  face.listed = face.view.n
-  face.view.n = OVER
+  face.listed = face.own.n
+  face.own.n = OVER
   if face.children[1] then
     close_children(face.children)
   end
@@ -210,7 +213,7 @@ function module.has(face, handle, value)
     return true
   elseif picks > 1 and face.picked[band(picks - 2, MAX_SAMPLE - 1)] == id then
     return true
-  elseif place < face.view.n and face.slots[place] == value.slot then
+  elseif place < face.own.n and face.slots[place] == value.slot then
     return true
   end
   return was_picked(face, id) or lists(face, handle, value.id)
