@@ -11,6 +11,7 @@ local log = require "gyre.pool.log"
 local memo = require "gyre.memo"
 local status = require "gyre.status"
 local trouble = require "gyre.trouble"
+local view = require "gyre.view"
 
 -- Functions are known to compiled code, fields of a module are looked up again in each call.
 local is_out, choose_proxy, clear, fill_criteria = active.is_out, choose.acquire, criteria.clear, criteria.fill
@@ -20,6 +21,10 @@ local error, next, pairs, tostring = error, next, pairs, tostring
 ---@class gyre.acquire
 local acquire = {}
 
+local HOW = {
+  [C.GYRE_PICKED] = "picked", [C.GYRE_SESSION_HIT] = "session hit", [C.GYRE_SESSION_NEW] = "session new",
+  [C.GYRE_SESSION_MOVED] = "session moved",
+}
 local MOST_FALLBACKS = 2 -- of a fallback, before round-robin serves
 
 -- The request of a plain acquire(), for all of them. Strategies only look at it; what one writes into it is taken out
@@ -84,9 +89,9 @@ local function is_final(code)
   return code ~= C.GYRE_ENO_PROXY and code ~= C.GYRE_EBUSY
 end
 
-local function by_steps(handle, at_work, lease, request, from)
+local function by_steps(handle, at_work, lease, request, from, busy)
   local plan = at_work.plan
-  local code, kept, busy = C.GYRE_ENO_PROXY, nil, nil
+  local code, kept = C.GYRE_ENO_PROXY, nil
   for i = from, #plan do
     local leaf = plan[i]
     if request.session ~= nil and leaf.keep and leaf.keep ~= kept then
@@ -146,8 +151,9 @@ local function by_plan(state, at_work, lease, request)
       return by_steps(state.handle, at_work, lease, request, leaf and first or #plan)
     end
     code = take_step(state.handle, leaf, lease, request)
-    if (code == C.GYRE_ENO_PROXY or code == C.GYRE_EBUSY) and plan[first + 1] then
-      return by_steps(state.handle, at_work, lease, request, first)
+    if not is_final(code) and plan[first + 1] then
+      local busy = code == C.GYRE_EBUSY and status.error(code) or nil
+      return by_steps(state.handle, at_work, lease, request, first + 1, busy)
     end
   end
   if code ~= 0 then
@@ -170,8 +176,10 @@ local function fill(at_work, request, empty)
   local into = at_work.plan and asked or at_work.face.asked
   if empty then
     clear(into)
+    asked.cell.unlogged = 1
     return nil
   elseif at_work.plan then
+    asked.cell.unlogged = 1 -- it is by_request that says what came of it
     return fill_criteria(into, request)
   end
   local face = at_work.face
@@ -185,13 +193,29 @@ end
 
 local serve
 
--- In the decision log, beside the entry of the pick itself: whose request it was, and why another one picked.
-local function note_fallback(state, at_work, leased, why)
+-- Who passed a request on, and why, in the decision log: after the entry of the pick itself.
+local function note_passed(state, passed, leased)
+  if passed.by then
+    note_passed(state, passed.by, leased)
+  end
+  local at_work, why = passed.at_work, passed.why
   local missing = at_work.missing
   if why == "missing" and missing and missing.lacking then
     why = ("%s missing on %d of %d"):format(missing.field, missing.lacking, C.gyre_pool_count(state.handle))
   end
   log.write(state.handle, at_work.name, at_work.generation, leased.id, 0, "fallback: " .. why)
+end
+
+-- What became of a request, in the decision log.
+local function note(state, server, session, leased, err, passed)
+  local handle = state.handle
+  local candidates = server.plan and C.gyre_pool_eligible(handle, asked.cell) or view.candidates(server.face, handle)
+  local reason = leased and HOW[leased.raw.how] or err.kind
+  log.write(handle, server.name, server.generation, leased and leased.id, candidates > 0 and candidates or 0, reason,
+    session)
+  if leased and passed then
+    note_passed(state, passed, leased)
+  end
 end
 
 local function serve_instead(state, at_work, lease, request, empty, depth, kind)
@@ -200,20 +224,18 @@ local function serve_instead(state, at_work, lease, request, empty, depth, kind)
   end
   local handle = state.handle
   local instead = depth < MOST_FALLBACKS and active.instead(handle, state, at_work) or active.last_resort(handle, state)
-  local leased, err, fault = serve(state, instead, lease, request, empty, depth + 1)
-  if leased and state.slots ~= nil and C.gyre_log_sample(handle) == 1 then
-    note_fallback(state, at_work, leased, kind or at_work.failure)
-  end
-  return leased, err, fault
+  local leased, err, fault, server, passed = serve(state, instead, lease, request, empty, depth + 1)
+  return leased, err, fault, server, { at_work = at_work, why = kind or at_work.failure, by = passed }
 end
 
--- By this strategy, or its fallback. Returns lease | nil, error | nil, nil, misuse.
+-- By this strategy, or its fallback. Returns lease | nil, error | nil, nil, misuse; and who served, and by whom the
+-- request was passed on before.
 function serve(state, at_work, lease, request, empty, depth)
   if at_work.wary then
     local kind, err = is_out(state.handle, state, at_work, request)
     if err then
       trouble.count(state, state.handle, at_work, kind)
-      return nil, err
+      return nil, err, nil, at_work
     elseif kind then
       return serve_instead(state, at_work, lease, request, empty, depth, kind)
     end
@@ -225,7 +247,7 @@ function serve(state, at_work, lease, request, empty, depth)
   local carry_out = at_work.plan and by_plan or by_lua
   local leased, err = carry_out(state, at_work, lease, request)
   if leased or err.kind ~= "strategy" then
-    return leased, err
+    return leased, err, nil, at_work
   end
   return serve_instead(state, at_work, lease, request, empty, depth)
 end
@@ -260,11 +282,14 @@ function acquire.by_request(state, lease, request)
   if at_work.picking then
     return choose.strategy_error(at_work, "select acquires from its own pool, or yielded and never came back")
   end
-  local leased, err, fault = serve(state, at_work, lease, request, empty, 0)
+  local leased, err, fault, server, passed = serve(state, at_work, lease, request, empty, 0)
   if fault then
     error(fault, 2)
   end
   local session, country = request.session, request.country
+  if state.slots ~= nil and C.gyre_log_sample(state.handle) == 1 then
+    note(state, server, session, leased, err, passed)
+  end
   if leased and (session ~= nil or country ~= nil) then
     lease.memo = keep_memo(session, country)
   end

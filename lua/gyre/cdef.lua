@@ -163,6 +163,8 @@ struct gyre_request {
     uint32_t state;
     double min_success;
     double max_ms;
+    uint32_t unlogged;
+    uint32_t reserved;
 };
 
 struct gyre_strategy {
@@ -177,6 +179,13 @@ struct gyre_strategy {
     char options[3072];
 };
 
+enum gyre_how {
+    GYRE_PICKED = 0,
+    GYRE_SESSION_HIT = 1,
+    GYRE_SESSION_NEW = 2,
+    GYRE_SESSION_MOVED = 3
+};
+
 struct gyre_lease {
     uint64_t id;
     uint32_t slot;
@@ -184,7 +193,7 @@ struct gyre_lease {
     uint32_t entry, serial;
     uint64_t host;
     uint32_t strategy;
-    uint32_t reserved;
+    uint32_t how;
 };
 
 struct gyre_ban {

@@ -5,7 +5,6 @@ local C = require "gyre.clib"
 local confine = require "gyre.strategy.confine"
 local criteria = require "gyre.criteria"
 local errors = require "gyre.error"
-local log = require "gyre.pool.log"
 local status = require "gyre.status"
 local trouble = require "gyre.trouble"
 local view = require "gyre.view"
@@ -145,16 +144,11 @@ local function for_session(state, at_work, lease, request)
   local code = C.gyre_acquire_chosen(state.handle, cell, 0, lease.raw)
   if code == 0 then
     lease.tag = at_work.tag
-    return lease, nil, "session hit"
+    return lease
   elseif code ~= C.GYRE_ENOT_FOUND and code ~= C.GYRE_ENO_PROXY then
     return nil, status.error(code)
   end
-  local leased, err = by_pick(state, at_work, lease, request)
-  return leased, err, leased and (code == C.GYRE_ENOT_FOUND and "session new" or "session moved")
-end
-
-local function note(handle, at_work, id, reason, session)
-  log.write(handle, at_work.name, at_work.generation, id, view.candidates(at_work.face, handle), reason, session)
+  return by_pick(state, at_work, lease, request)
 end
 
 --- Acquires by a strategy in Lua, whose view holds the request already.
@@ -172,16 +166,10 @@ function choose.acquire(state, at_work, lease, request)
       return nil, errors.new("busy", ("%s is throttled for another %.1f seconds"):format(host, wait))
     end
   end
-  local leased, err, how
   if request.session ~= nil then
-    leased, err, how = for_session(state, at_work, lease, request)
-  else
-    leased, err = by_pick(state, at_work, lease, request)
+    return for_session(state, at_work, lease, request)
   end
-  if state.slots ~= nil and C.gyre_log_sample(state.handle) == 1 then
-    note(state.handle, at_work, leased and leased.id, leased and (how or "picked") or err.kind, request.session)
-  end
-  return leased, err
+  return by_pick(state, at_work, lease, request)
 end
 
 return choose

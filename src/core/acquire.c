@@ -239,7 +239,7 @@ int gyre__acquire_sessionless(struct gyre_pool *pool, struct thread *thread, con
 static int acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint32_t stamp,
                    struct gyre_lease *lease)
 {
-    if (unlikely(load_relaxed(&pool->control->log_sample)))
+    if (unlikely(load_relaxed(&pool->control->log_sample)) && !(request && request->unlogged))
         return gyre__decision_acquire(pool, thread, request, stamp, lease);
     if (request && request->session) return gyre__session_acquire(pool, thread, request, stamp, lease);
     return gyre__acquire_sessionless(pool, thread, request, stamp, lease);

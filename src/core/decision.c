@@ -136,17 +136,16 @@ static void copy_text(char *to, size_t size, const char *from)
     memcpy(to, from, n);
 }
 
-static void note(struct gyre_pool *pool, const struct thread *thread, const struct gyre_request *request, int result,
-                 uint64_t proxy)
+static void note(struct gyre_pool *pool, const struct gyre_request *request, int result, const struct gyre_lease *lease)
 {
-    struct gyre_decision decision = {.proxy = proxy};
+    struct gyre_decision decision = {.proxy = result == 0 ? lease->id : 0};
     decision.session = gyre__session_hash(pool, request ? request->session : NULL);
     int candidates = gyre_pool_eligible(pool, request);
     decision.candidates = candidates > 0 ? (uint32_t)candidates : 0;
     if (request && request->picker) copy_text(decision.strategy, sizeof decision.strategy, picker_name(request->picker));
     else decision.generation = gyre__strategy_name(pool, decision.strategy, sizeof decision.strategy);
     if (!*decision.strategy) copy_text(decision.strategy, sizeof decision.strategy, picker_name(strategy_picker(pool)));
-    copy_text(decision.reason, sizeof decision.reason, reason(thread->how, result));
+    copy_text(decision.reason, sizeof decision.reason, reason(result == 0 ? lease->how : 0, result));
     append(pool, &decision);
 }
 
@@ -154,9 +153,8 @@ int gyre__decision_acquire(struct gyre_pool *pool, struct thread *thread, const 
                            uint32_t stamp, struct gyre_lease *lease)
 {
     bool logged = draw(pool, thread);
-    thread->how = DECIDED_PICK;
     int result = request && request->session ? gyre__session_acquire(pool, thread, request, stamp, lease)
                                              : gyre__acquire_sessionless(pool, thread, request, stamp, lease);
-    if (logged) note(pool, thread, request, result, result == 0 ? lease->id : 0);
+    if (logged) note(pool, request, result, lease);
     return result;
 }

@@ -60,7 +60,7 @@ static inline void lease_fill(struct gyre_lease *lease, uint32_t generation, uin
     lease->entry = entry;
     lease->serial = serial;
     lease->host = 0;
-    lease->strategy = lease->reserved = 0;
+    lease->strategy = lease->how = 0;
 }
 
 /*

@@ -24,7 +24,6 @@ struct thread {
     struct view *views, *last_view, *all_view, *last_stated; /* last_stated: the last one that asks for a state */
     uint64_t log_random; /* draws which decisions are logged, so that logging changes no other choice */
     uint32_t session_hits; /* not handed in yet */
-    uint32_t how; /* enum decided_how: how the last acquire came to its proxy */
     uint32_t entries;
     uint32_t entry[THREAD_ENTRIES + 1]; /* free lease entries of this process, last in first out */
 };
@@ -374,7 +373,6 @@ void gyre__session_audit(struct gyre_pool *pool, struct gyre_check *report);
 void gyre__counter_audit(struct gyre_pool *pool, struct gyre_check *report);
 
 /* decision.c. Acquires, and logs what was decided; for when the log is on. */
-enum decided_how { DECIDED_PICK, DECIDED_SESSION_HIT, DECIDED_SESSION_NEW, DECIDED_SESSION_MOVED };
 int gyre__decision_acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                            uint32_t stamp, struct gyre_lease *lease);
 

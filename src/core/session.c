@@ -179,6 +179,12 @@ static int lease_present(struct gyre_pool *pool, struct thread *thread, const st
     return GYRE_ENO_PROXY;
 }
 
+static inline void hit(struct gyre_pool *pool, struct thread *thread, struct gyre_lease *lease)
+{
+    count_hit(pool, thread);
+    lease->how = GYRE_SESSION_HIT;
+}
+
 /* Under the locks: another may have assigned it meanwhile, and then that counts. id 0: whom the request's picker picks. */
 static int acquire_locked(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
                           const struct session_key *key, uint32_t stamp, struct gyre_lease *lease)
@@ -190,16 +196,16 @@ static int acquire_locked(struct gyre_pool *pool, struct thread *thread, const s
         int result = lease_present(pool, thread, request, seen.proxy, stamp, lease);
         if (result != GYRE_ENO_PROXY) {
             session_touch(pool, at, &seen, stamp);
-            if (result == 0) count_hit(pool, thread);
-            thread->how = DECIDED_SESSION_HIT;
+            if (result == 0) hit(pool, thread, lease);
             return result;
         }
     }
     int result = id ? gyre__acquire_chosen(pool, thread, request, id, stamp, lease)
                     : gyre__acquire_plain(pool, thread, request, stamp, lease);
-    if (result == 0) assign(pool, at, key, &seen, lease->id, stamp);
-    thread->how = lives ? DECIDED_SESSION_MOVED : DECIDED_SESSION_NEW;
-    return result;
+    if (result) return result;
+    assign(pool, at, key, &seen, lease->id, stamp);
+    lease->how = lives ? GYRE_SESSION_MOVED : GYRE_SESSION_NEW;
+    return 0;
 }
 
 /* Leases the proxy that the session has: 0, or GYRE_ENOT_FOUND (it has none), GYRE_ENO_PROXY (it must get another), and
@@ -213,8 +219,7 @@ static inline int acquire_present(struct gyre_pool *pool, struct thread *thread,
     int result = lease_present(pool, thread, request, seen.proxy, stamp, lease);
     if (unlikely(result == GYRE_ENO_PROXY)) return result;
     session_touch(pool, at, &seen, stamp);
-    if (likely(result == 0)) count_hit(pool, thread);
-    thread->how = DECIDED_SESSION_HIT;
+    if (likely(result == 0)) hit(pool, thread, lease);
     return result;
 }
 

@@ -25,7 +25,7 @@ local REASON_ROOM = ffi.sizeof(written.reason) - 1
 ---@field candidates? integer how many could have been picked
 ---@field reason string
 ---@field session? string a hash of the session's id, 16 hexadecimal digits
----@field generation integer how often the strategy had been swapped; 0: a native one
+---@field generation integer how often the strategy had been swapped; 0: of this handle or request alone
 
 local Pool = {}
 

@@ -70,6 +70,43 @@ describe("gyre.pool.log", function()
     assert.is_nil(log[4].session)
   end)
 
+  it("has one entry a request, by the name of the strategy in use, for each built-in", function()
+    local options = {
+      composite = { where = { country = "de" }, fallback = "random" }, geo = { any = true },
+      tiered = { tiers = { "cheap", "premium" } },
+    }
+    local list = {}
+    for i = 1, 4 do
+      list[i] = { url = "http://192.0.2." .. i, country = "us", tags = "premium", cost = i }
+    end
+    local many = assert(require("gyre").open { proxies = list })
+    many:log(1)
+    for _, name in ipairs { "composite", "consistent-hash", "cost-aware", "geo", "least-active", "least-used",
+      "performance", "proportional", "random", "round-robin", "session", "tiered", "weighted" } do
+      assert(many:use(name, options[name]))
+      local following, walk = many:decisions "now"
+      assert.is_nil(following(walk))
+      for _, request in ipairs { { key = "k" }, { country = "US", key = "k" }, { session = name, key = "k" } } do
+        local lease = assert(many:acquire(request))
+        local entry = following(walk)
+        assert.same({ name, lease.id, request.session and "session new" or "picked" },
+          { entry.strategy, entry.proxy, entry.reason })
+        assert.equal(4, entry.candidates, name)
+        assert.is_true(entry.generation > 0)
+        assert.is_nil(following(walk), name)
+      end
+    end
+    assert.equal("no_proxy", select(2, many:acquire { exclude = pools.ids(many) }).kind)
+    local last
+    for decision in many:decisions() do
+      last = decision
+    end
+    assert.same({ "weighted", "no_proxy" }, { last.strategy, last.reason })
+    assert.is_nil(last.proxy)
+    assert.equal(3 * 13 + 1, last.sequence + 1)
+    many:close()
+  end)
+
   it("says whose request a fallback served, and why", function()
     local mute = pools.open(3, { logger = function() end, fallback = "random", trip_after = 2 })
     local broken = { name = "broken", select = function() error "x" end }

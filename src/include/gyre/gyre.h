@@ -238,6 +238,8 @@ struct gyre_request {
     uint32_t state;           /* leaves out who is in another one: GYRE_CLOSED or GYRE_HALF_OPEN [0: nobody] */
     double min_success;       /* leaves out whose success_rate is lower, 0 to 1 [0: nobody] */
     double max_ms;            /* leaves out whose ema_ms is higher; who has none yet may serve [0: nobody] */
+    uint32_t unlogged;        /* 1: not for the log of decisions, since the caller does gyre_log_write() [0] */
+    uint32_t reserved;
 };
 
 /*
@@ -256,6 +258,14 @@ struct gyre_strategy {
     char options[3072];       /* of the strategy, JSON ["": none] */
 };
 
+/* How an acquire came to its proxy. */
+enum gyre_how {
+    GYRE_PICKED = 0,
+    GYRE_SESSION_HIT = 1,   /* the session's own */
+    GYRE_SESSION_NEW = 2,   /* picked, and the session's from now on */
+    GYRE_SESSION_MOVED = 3  /* likewise, instead of one that cannot serve */
+};
+
 /*
  * A lease, in memory of the caller's; plain data that may be copied, moved and thrown away. Copies are the
  * same lease: whichever completes first ends it.
@@ -267,7 +277,7 @@ struct gyre_lease {
     uint32_t entry, serial;   /* private */
     uint64_t host;            /* hash of request.host, 0 without one */
     uint32_t strategy;        /* private to the hook that gave it; 0: nobody is to be told how it ends */
-    uint32_t reserved;
+    uint32_t how;             /* enum gyre_how */
 };
 
 /* A proxy banned by a host, as gyre_host_next() shows it. */
