@@ -4,7 +4,7 @@
 -- pick in the next, so even the slowest is used now and then. In Lua, O(n) a pick: sampling by A. J. Walker's table
 -- would be made anew with every sample. For traffic that should favour speed and still reach everybody, with up to some
 -- hundred proxies. Not for the lowest latency: performance is faster and cheaper.
-return { name = "proportional", requires = { "latency" },
+return { name = "proportional",
   options = { floor = 1 },
   configure = function(self, options)
     local least = options.floor

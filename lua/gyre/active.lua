@@ -34,6 +34,7 @@ local MOST_RECORDERS = 1024 -- whose leases still find them
 ---@field needs_session boolean
 ---@field epoch? integer of the pool when it was last looked at
 ---@field missing? gyre.Error metadata that it needs and the pool does not have
+---@field look_again? number pool time when it may have it by use
 ---@field tripped? number pool time until which it rests
 ---@field row integer failures one after the other
 ---@field failure? string the kind of the last
@@ -43,8 +44,13 @@ local MOST_RECORDERS = 1024 -- whose leases still find them
 ---@class gyre.active
 local active = {}
 
--- What a proxy lacks. Latency grows with use and weight has a default: nobody lacks these.
+local LOOK_AGAIN = 1 -- seconds of pool time until what comes with use is looked for again
+
+-- What a proxy lacks. Weight has a default: nobody lacks it. Latency comes with use: it is asked only of those in use.
 local LACKS = {
+  latency = function()
+    return info.state == C.GYRE_CLOSED and info.ema_ms ~= info.ema_ms
+  end,
   country = function()
     return info.country[0] == 0
   end,
@@ -74,7 +80,9 @@ local function missing_metadata(handle, at_work)
     if lacking > 0 then
       local message = "strategy '%s' needs %s: %d of %d proxies have none"
       message = message:format(at_work.name, field, lacking, C.gyre_pool_count(handle))
-      return errors.new("missing_metadata", message, { field = field, lacking = lacking })
+      return errors.new("missing_metadata", message, {
+        field = field, lacking = lacking, comes_with_use = field == "latency",
+      })
     end
   end
 end
@@ -134,7 +142,9 @@ end
 ---@param at_work gyre.strategy.Active
 function active.look(handle, state, at_work)
   at_work.epoch = state.epoch[0]
-  at_work.missing = missing_metadata(handle, at_work) or refresh(at_work, state) or false
+  local missing = missing_metadata(handle, at_work)
+  at_work.look_again = missing and missing.comes_with_use and C.gyre_pool_time(handle) + LOOK_AGAIN or false
+  at_work.missing = missing or refresh(at_work, state) or false
 end
 
 local function give_tag(at_work, state)
@@ -159,12 +169,14 @@ end
 function active.new(handle, state, made, loaded)
   local at_work = {
     strategy = made, loaded = loaded, name = made.name, picking = false, generation = 0, row = 0,
-    needs_session = false, plan = false, tripped = false, missing = false, counts = trouble.new_counts(),
+    needs_session = false, plan = false, tripped = false, missing = false, look_again = false,
+    counts = trouble.new_counts(),
   }
   collect(at_work, made)
   active.look(handle, state, at_work)
   local missing = at_work.missing
-  if missing and (missing.kind ~= "missing_metadata" or not (made.fallback or state.fallback_given)) then
+  if missing and not missing.comes_with_use
+    and (missing.kind ~= "missing_metadata" or not (made.fallback or state.fallback_given)) then
     return nil, missing
   end
   lay_out(at_work, state)
@@ -265,7 +277,7 @@ function active.is_out(handle, state, at_work, request)
     end
     trouble.forgive(at_work)
   end
-  if at_work.epoch ~= state.epoch[0] then
+  if at_work.epoch ~= state.epoch[0] or (at_work.look_again and C.gyre_pool_time(handle) >= at_work.look_again) then
     active.look(handle, state, at_work)
   end
   local missing = at_work.missing
@@ -275,7 +287,7 @@ function active.is_out(handle, state, at_work, request)
   end
   if not missing then
     return nil
-  elseif at_work.strategy.fallback == nil and not state.fallback_given then
+  elseif at_work.strategy.fallback == nil and not state.fallback_given and not missing.comes_with_use then
     return "missing", missing
   end
   return "missing"

@@ -134,7 +134,7 @@ describe("gyre.strategy", function()
     _, err = pool:use(requires "cost")
     assert.same({ "cost", 2 }, { err.field, err.lacking })
     assert.equal("missing_metadata", select(2, pool:acquire { strategy = requires "region" }).kind)
-    assert.is_true(pool:use(requires("latency", "weight")))
+    assert.is_true(pool:use(requires("latency", "weight"))) -- weight has a default, latency comes with use
     assert(pool:update(pool:find("http://h:82").id, { country = "fr" }))
     assert.is_true(pool:use(requires "country"))
     pool:close()

@@ -98,7 +98,6 @@ local best_of_view = {
 }
 local best_of_two = {
   name = "best-of-two",
-  requires = { "latency" },
   select = function(_, view)
     local a, b = view:random(), view:random()
     return (a.ema_ms or 0) * (a.active + 1) <= (b.ema_ms or 0) * (b.active + 1) and a or b

@@ -127,6 +127,32 @@ describe("gyre.pool.log", function()
     mute:close()
   end)
 
+  it("says so while latency is missing: the strategy serves when all in use have one", function()
+    local needy = { name = "needy", requires = { "latency" }, select = function(_, view) return view[1] end }
+    pool:close()
+    pool = pools.open(5, { strategy = needy, logger = function() end })
+    pool:log(1)
+    pool:set_time(1)
+    pool:disable(pools.ids(pool)[1])
+    for i = 1, 4 do
+      pool:acquire():ok(10 * i)
+    end
+    pool:acquire():ok(5) -- looked at again a second later
+    local before = all()
+    assert.equal("fallback: latency missing on 4 of 5", before[2].reason)
+    assert.equal("needy", before[10].strategy)
+    assert.same({ "round-robin", "picked" }, { before[9].strategy, before[9].reason })
+    assert.equal(10, #before)
+    pool:set_time(2)
+    pool:acquire():ok(5)
+    local after = all()
+    assert.same({ "needy", "picked" }, { after[11].strategy, after[11].reason })
+    assert.equal(11, #after)
+    pool:add "http://192.0.2.77"
+    pool:acquire():ok(5)
+    assert.equal("fallback: latency missing on 1 of 6", all()[13].reason)
+  end)
+
   it("is followed from now on", function()
     pool:log(1)
     pool:acquire()
