@@ -152,7 +152,7 @@ int gyre__acquire_plain(struct gyre_pool *pool, struct thread *thread, const str
     int result = gyre__each_view(pool, &pick, start_here, &start);
     gyre__pick_end(pool, &pick);
     if (likely(result == 0) || result == GYRE_ESYSTEM) return result;
-    if (result == GYRE_EFULL) return gyre__fail(GYRE_EFULL, "%u leases are in flight, as many as fit", pool->max_leases);
+    if (result == GYRE_EFULL) return gyre__fail(GYRE_EFULL, "no lease is free: max_leases is %u", pool->max_leases);
     return gyre__pick_failed(pool, request, result);
 }
 

@@ -1,22 +1,20 @@
 /*
  * Free lease entries. The table is dealt in chunks of 64 to processes (so that a dead one's leases are found), and from
  * a process's stock to its threads, which take and give back without any shared write. In a small table no thread keeps
- * any: all of max_leases can be in flight.
+ * any: all of max_leases can be in flight. A chunk that is wholly in stock again goes back to the table, but for a few; one
+ * of which a lease is in flight, or an entry with a thread, stays the process's: at worst 64 of them for each thread.
  */
 #include "lease.h"
 
 #include <stdlib.h>
 
-/* Makes room for every entry the process owns, so that giving back never allocates. Caller holds the guard. */
-static bool grow_spare(struct gyre_pool *pool)
+#define MOST_WHOLE 4u /* chunks that stay in stock, in a table of 64 and more */
+
+_Static_assert(LEASE_CHUNK == 64, "the stock of a chunk is a word");
+
+static uint32_t chunk_count(const struct gyre_pool *pool)
 {
-    uint32_t need = (pool->owned_chunks + 1) * LEASE_CHUNK;
-    if (need <= pool->spare_capacity) return true;
-    uint32_t *grown = realloc(pool->spare, 2 * need * sizeof *grown);
-    if (!grown) return false;
-    pool->spare = grown;
-    pool->spare_capacity = 2 * need;
-    return true;
+    return pool->max_leases / LEASE_CHUNK;
 }
 
 static void raise_chunks(struct gyre_pool *pool, uint32_t chunks)
@@ -25,17 +23,49 @@ static void raise_chunks(struct gyre_pool *pool, uint32_t chunks)
     while (seen < chunks && !compare_swap(&pool->control->chunks, &seen, chunks)) {}
 }
 
+/* Puts an entry in stock. Caller holds the guard. */
+static void put(struct gyre_pool *pool, uint32_t index)
+{
+    uint32_t c = index / LEASE_CHUNK, most = chunk_count(pool) / 16 < MOST_WHOLE ? chunk_count(pool) / 16 : MOST_WHOLE;
+    pool->stock[c] |= UINT64_C(1) << index % LEASE_CHUNK;
+    if (c < pool->stock_from) pool->stock_from = c;
+    if (pool->stock[c] != UINT64_MAX) return;
+    if (pool->whole_chunks < most) {
+        pool->whole_chunks++;
+        return;
+    }
+    pool->stock[c] = 0;
+    store_release(&pool->chunks[c], 0u); /* its entries are FREE, whoever has it next */
+}
+
+/* Takes an entry out of stock, of the first chunk that has one: so that others become whole. False when there is none. Caller
+ * holds the guard. */
+static bool take(struct gyre_pool *pool, uint32_t *index)
+{
+    uint32_t c = pool->stock_from, count = chunk_count(pool);
+    if (!pool->stock) return false;
+    while (c < count && !pool->stock[c]) c++;
+    pool->stock_from = c;
+    if (c == count) return false;
+    if (pool->stock[c] == UINT64_MAX) pool->whole_chunks--;
+    uint32_t i = (uint32_t)__builtin_ctzll(pool->stock[c]);
+    pool->stock[c] &= pool->stock[c] - 1;
+    *index = c * LEASE_CHUNK + i;
+    return true;
+}
+
 /* Claims a chunk nobody owns. Caller holds the guard. */
 static bool claim_chunk(struct gyre_pool *pool)
 {
-    uint32_t count = pool->max_leases / LEASE_CHUNK;
-    if (!grow_spare(pool)) return false;
+    uint32_t count = chunk_count(pool);
+    if (!pool->stock && !(pool->stock = calloc(count, sizeof *pool->stock))) return false;
     for (uint32_t c = 0; c < count; c++) {
         uint32_t nobody = 0;
         if (load_relaxed(&pool->chunks[c]) || !compare_swap(&pool->chunks[c], &nobody, pool->process + 1)) continue;
         raise_chunks(pool, c + 1);
-        pool->owned_chunks++;
-        for (uint32_t i = LEASE_CHUNK; i-- > 0;) pool->spare[pool->spares++] = c * LEASE_CHUNK + i;
+        pool->stock[c] = UINT64_MAX;
+        pool->whole_chunks++;
+        if (c < pool->stock_from) pool->stock_from = c;
         return true;
     }
     return false;
@@ -44,34 +74,48 @@ static bool claim_chunk(struct gyre_pool *pool)
 /* Takes back own entries that somebody else ended. Caller holds the guard. */
 static bool collect_orphans(struct gyre_pool *pool)
 {
-    uint32_t chunks = load_relaxed(&pool->control->chunks), before = pool->spares;
-    for (uint32_t c = 0; c < chunks && c < pool->max_leases / LEASE_CHUNK; c++) {
+    uint32_t chunks = load_relaxed(&pool->control->chunks), found = 0;
+    for (uint32_t c = 0; c < chunks && c < chunk_count(pool) && pool->stock; c++) {
         if (load_relaxed(&pool->chunks[c]) != pool->process + 1) continue;
         for (uint32_t i = c * LEASE_CHUNK; i < (c + 1) * LEASE_CHUNK; i++) {
             uint64_t word = load_acquire(&pool->leases[i].word);
-            if (lease_state(word) != LEASE_ORPHAN || pool->spares >= pool->spare_capacity) continue;
+            if (lease_state(word) != LEASE_ORPHAN) continue;
             store_release(&pool->leases[i].word, lease_word(lease_serial(word) + 1, 0, 0, LEASE_FREE));
-            pool->spare[pool->spares++] = i;
+            put(pool, i);
+            found++;
+            if (!pool->stock[c]) break; /* whole, and given back: no longer ours to look at */
         }
     }
-    return pool->spares > before;
+    return found > 0;
 }
 
-/* The thread has none left: gives it some. False when all are in flight. */
+/* The thread has none left: gives it some. False when there are none for this process. */
 bool gyre__entry_refill(struct gyre_pool *pool, struct thread *thread)
 {
+    uint32_t index;
     gyre__guard_lock(pool);
-    if (pool->spares || claim_chunk(pool) || collect_orphans(pool))
-        while (thread->entries < pool->keep / 4 + 1 && pool->spares) thread->entry[thread->entries++] = pool->spare[--pool->spares];
+    bool found = take(pool, &index) || ((claim_chunk(pool) || collect_orphans(pool)) && take(pool, &index));
+    while (found) {
+        thread->entry[thread->entries++] = index;
+        found = thread->entries < pool->keep / 4 + 1 && take(pool, &index);
+    }
     gyre__guard_unlock(pool);
     return thread->entries > 0;
 }
 
-/* The thread has too many: takes half of them back. */
+/* The thread has too many: takes them back, and gives it half as many, of the first chunks: so that the rest become whole. */
 void gyre__entry_spill(struct gyre_pool *pool, struct thread *thread)
 {
+    uint32_t index;
     gyre__guard_lock(pool);
-    while (thread->entries > pool->keep / 2 && pool->spares < pool->spare_capacity)
-        pool->spare[pool->spares++] = thread->entry[--thread->entries];
+    while (thread->entries) put(pool, thread->entry[--thread->entries]);
+    while (thread->entries < pool->keep / 2 && take(pool, &index)) thread->entry[thread->entries++] = index;
     gyre__guard_unlock(pool);
+}
+
+void gyre__entry_after_fork(struct gyre_pool *pool)
+{
+    free(pool->stock);
+    pool->stock = NULL;
+    pool->stock_from = pool->whole_chunks = 0;
 }

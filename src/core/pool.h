@@ -82,8 +82,8 @@ struct gyre_pool {
     struct mapping *mapping; /* of a file; NULL: the memory is this handle's alone */
     uint32_t guard; /* spin lock over what follows */
     struct thread *threads;
-    uint32_t *spare; /* lease entries no thread keeps */
-    uint32_t spares, spare_capacity, owned_chunks;
+    uint64_t *stock; /* lease entries no thread keeps: a bit each, a word for each chunk of the table; NULL: none ever */
+    uint32_t stock_from, whole_chunks; /* no chunk before has any; how many are there whole */
 };
 
 /* error.c. Sets the thread's detail text and returns `error`. */
@@ -402,6 +402,7 @@ void gyre__strategy_audit(struct gyre_pool *pool, struct gyre_check *report);
 /* entry.c. Free lease entries, dealt in chunks to processes and one by one to threads. */
 bool gyre__entry_refill(struct gyre_pool *pool, struct thread *thread);
 void gyre__entry_spill(struct gyre_pool *pool, struct thread *thread);
+void gyre__entry_after_fork(struct gyre_pool *pool); /* in the child: the parent's are not its own */
 
 /* settle.c. Ends what dead processes, or a dead holder of the lock, had in flight; processes that are settled
  * become free. Caller holds the segment lock. */

@@ -173,7 +173,7 @@ static int lease_present(struct gyre_pool *pool, struct thread *thread, const st
         if (likely(result == 0)) return 0;
         if (result == GYRE_EBUSY) return gyre__fail(GYRE_EBUSY, "the session's proxy is at its limit");
         if (result == GYRE_EFULL)
-            return gyre__fail(GYRE_EFULL, "%u leases are in flight, as many as fit", pool->max_leases);
+            return gyre__fail(GYRE_EFULL, "no lease is free: max_leases is %u", pool->max_leases);
         if (is_out(pool, slot) && !was_quiet(pool, slot)) return GYRE_ENO_PROXY;
     }
     return GYRE_ENO_PROXY;

@@ -54,7 +54,7 @@ static bool begin_after_fork(struct gyre_pool *pool)
 {
     pool->guard = 0;
     for (struct thread *t = pool->threads; t; t = t->next) t->entries = t->session_hits = 0, t->owner = NULL;
-    pool->spares = pool->owned_chunks = 0;
+    gyre__entry_after_fork(pool);
     pool->serial = gyre__thread_serial();
     if (gyre__process_register(pool) < 0) return false;
     *pool->here = pool->serial;
@@ -89,7 +89,7 @@ void gyre__thread_free_all(struct gyre_pool *pool)
         free(thread->excluded);
         free(thread);
     }
-    free(pool->spare);
+    free(pool->stock);
 }
 
 #ifdef GYRE_PREEMPT

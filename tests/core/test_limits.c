@@ -1,6 +1,8 @@
 /* Limits: max_active of a proxy (BUSY), max_leases of a segment (FULL), exact with many threads at the edge, and whatever happens in between. */
 #include "support.h"
 
+#include <unistd.h>
+
 #include "step.h"
 
 #include <stdatomic.h>
@@ -96,6 +98,42 @@ static void test_full_of_leases(void **state)
     EXPECT_COUNT(stats_of(pool).active, 1, "after the deadline of 64");
     EXPECT_COUNT(stats_of(pool).aborted, 64, "after the deadline of 64");
     gyre_pool_close(pool);
+}
+
+/* What one process once had in flight, all or nearly all, another may have when it has ended. */
+static void test_leases_go_around(void **state)
+{
+    struct gyre_options options = manual_options();
+    struct gyre_pool *pool, *other;
+    static struct gyre_lease leases[8192], more[8192];
+    const uint32_t sizes[] = {64, 1024, 8192};
+    uint64_t id;
+
+    (void)state;
+    options.path = temp_path("around");
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        /* A sixteenth of the chunks, 4 at most, may stay with who had them, and in the large one 128 with its thread. */
+        uint32_t n = options.max_leases = sizes[s], kept = n < 4096 ? n / 64 / 16 * 64 : (4 + 3) * 64, step = n < 4096 ? 7 : 1;
+        unlink(options.path);
+        OK(gyre_pool_open(&options, &pool));
+        id = add_url(pool, "http://192.0.2.1:1");
+        OK(gyre_pool_open(&options, &other));
+        for (int round = 0; round < 3; round++) {
+            uint32_t most = round ? n - kept : n;
+            for (uint32_t i = 0; i < most; i++) OK(gyre_acquire(pool, NULL, &leases[i]));
+            if (!round) EXPECT(GYRE_EFULL, gyre_acquire(other, NULL, &more[0]));
+            for (uint32_t i = 0; i < most; i++) OK(gyre_complete_ms(pool, &leases[round ? i : i * step % n], GYRE_OK, 1.0));
+            for (uint32_t i = 0; i < n - kept; i++) OK(gyre_acquire(other, NULL, &more[i]));
+            for (uint32_t i = 0; i < n - kept; i++) OK(gyre_complete_ms(other, &more[i], GYRE_OK, 1.0));
+        }
+        EXPECT_COUNT(stats_of(pool).active, 0, "after all have ended");
+        EXPECT_COUNT(proxy_of(pool, id).started, n + 5 * (uint64_t)(n - kept), "by both");
+        struct gyre_check report = {.size = sizeof report};
+        OK(gyre_pool_check(pool, &report));
+        gyre_pool_close(other);
+        gyre_pool_close(pool);
+    }
+    unlink(options.path);
 }
 
 struct worker {
@@ -295,7 +333,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_busy),
         cmocka_unit_test(test_limit_lowered),
-        cmocka_unit_test(test_full_of_leases),
+        cmocka_unit_test(test_full_of_leases), cmocka_unit_test(test_leases_go_around),
         cmocka_unit_test(test_limit_under_threads),
         cmocka_unit_test(test_full_across_threads),
         cmocka_unit_test(test_changed_meanwhile),

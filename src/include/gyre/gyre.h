@@ -118,8 +118,8 @@ struct gyre_options {
     uint32_t mode;            /* permission bits of a new file [0600] */
     const char *path;         /* segment file, usually on /dev/shm; NULL: private */
     uint32_t max_proxies;     /* capacity, rounded up to a multiple of 64, at most 1048576 [65536] */
-    uint32_t max_leases;      /* capacity for leases in flight, rounded up to a multiple of 64 [65536]; from 4096 on each
-                               * thread keeps up to 128 for itself */
+    uint32_t max_leases;      /* capacity for leases in flight, rounded up to a multiple of 64 [65536]. Processes hold them by
+                               * 64, as long as one of these is in flight; from 4096 on a thread keeps up to 128 for itself */
     uint32_t max_sessions;    /* so many fit for certain, up to a third more may; a new one that finds no place takes that of
                                * one that is over, or else of the least recently used; at most 4194304 [131072] */
     uint32_t max_bans;        /* capacity for proxy x host bans, rounded up to a multiple of 64; a quarter as many hosts may ban
@@ -592,7 +592,7 @@ GYRE_API const uint32_t *gyre_pool_epoch(struct gyre_pool *pool);
 
 /*
  * Picks a proxy and leases it: `started` and `active` are counted before it returns. Errors: NO_PROXY (detail
- * says how many are out for which reason), BUSY, FULL (max_leases in flight), INVALID. No system call, no
+ * says how many are out for which reason), BUSY, FULL (no lease is free), INVALID. No system call, no
  * allocation after a thread's first call; lock-free.
  */
 GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease);
