@@ -30,7 +30,7 @@ struct thread {
 
 struct gyre_pool {
     /* Read on every call. */
-    uint64_t *here; /* serial; on a page that the kernel zeroes in a forked child */
+    uint64_t *here; /* serial, and whether a thread is at setting it; on a page that the kernel zeroes in a forked child */
     uint64_t serial; /* from 1, unique in this process; another one after fork */
     struct segment_header *header;
     struct segment_control *control;
@@ -114,11 +114,11 @@ extern __thread struct thread_cache gyre__thread_cache[THREAD_CACHE]
 
 static inline const struct thread_cache *thread_cache_of(const struct gyre_pool *pool)
 {
-    return &gyre__thread_cache[pool->serial % THREAD_CACHE];
+    return &gyre__thread_cache[load_relaxed(&pool->serial) % THREAD_CACHE];
 }
 static inline bool thread_is_known(const struct gyre_pool *pool, const struct thread_cache *cache)
 {
-    return cache->key == *pool->here + 1;
+    return cache->key == load_relaxed(pool->here) + 1;
 }
 static inline struct thread *thread_get(struct gyre_pool *pool)
 {

@@ -55,15 +55,32 @@ static bool begin_after_fork(struct gyre_pool *pool)
     pool->guard = 0;
     for (struct thread *t = pool->threads; t; t = t->next) t->entries = t->session_hits = 0, t->owner = NULL;
     gyre__entry_after_fork(pool);
-    pool->serial = gyre__thread_serial();
+    store_relaxed(&pool->serial, gyre__thread_serial());
     if (gyre__process_register(pool) < 0) return false;
-    *pool->here = pool->serial;
+    store_release(pool->here, pool->serial); /* pairs with is_here */
+    return true;
+}
+
+/* Has this process begun? If not it does now, in one thread, for which the others wait. The word that says who is at it is on
+ * the page that a fork zeroes too. */
+static bool is_here(struct gyre_pool *pool)
+{
+    while (!load_acquire(pool->here)) {
+        uint64_t nobody = 0;
+        if (!compare_swap(&pool->here[1], &nobody, UINT64_C(1))) {
+            sched_yield();
+            continue;
+        }
+        bool begun = load_acquire(pool->here) || begin_after_fork(pool);
+        store_release(&pool->here[1], UINT64_C(0));
+        if (!begun) return false;
+    }
     return true;
 }
 
 struct thread *gyre__thread_slow(struct gyre_pool *pool)
 {
-    if (!*pool->here && !begin_after_fork(pool)) return NULL;
+    if (!is_here(pool)) return NULL;
     gyre__guard_lock(pool);
     struct thread *thread = pool->threads;
     while (thread && thread->owner != gyre__thread_cache) thread = thread->next;

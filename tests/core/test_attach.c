@@ -6,6 +6,8 @@
 #include "support.h"
 
 #include <grp.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -173,6 +175,58 @@ static void test_children_inherit(void **state)
     gyre_pool_close(from.pool);
 }
 
+enum { USERS = 4, HELD = 8 };
+
+struct user {
+    struct gyre_pool *pool;
+    atomic_int *ready, *leased;
+};
+
+/* All threads do their first acquire at one moment, and end nothing before all have leased. */
+static void *use_at_once(void *argument)
+{
+    struct user *user = argument;
+    struct gyre_lease leases[HELD];
+
+    atomic_fetch_add(user->ready, 1);
+    while (atomic_load(user->ready) < USERS) {}
+    for (int i = 0; i < HELD; i++) REQUIRE(gyre_acquire(user->pool, NULL, &leases[i]) == 0);
+    atomic_fetch_add(user->leased, 1);
+    while (atomic_load(user->leased) < USERS) usleep(100);
+    for (int i = 0; i < HELD; i++) REQUIRE(gyre_complete_ms(user->pool, &leases[i], GYRE_OK, 1.0) == 0);
+    return NULL;
+}
+
+static void use_by_threads(void *argument)
+{
+    pthread_t threads[USERS];
+    struct user users[USERS];
+    atomic_int ready = 0, leased = 0;
+
+    for (int i = 0; i < USERS; i++) {
+        users[i] = (struct user){argument, &ready, &leased};
+        REQUIRE(pthread_create(&threads[i], NULL, use_at_once, &users[i]) == 0);
+    }
+    for (int i = 0; i < USERS; i++) REQUIRE(pthread_join(threads[i], NULL) == 0);
+    gyre_pool_close(argument);
+}
+
+/* Several threads of a child use an inherited handle first at the same time: the child is one process still. */
+static void test_threads_of_a_child(void **state)
+{
+    struct gyre_options options = {.size = sizeof options, .max_proxies = 64, .max_leases = 65536, .max_sessions = 64, .max_bans = 64};
+    struct gyre_pool *pool = open_pool(&options);
+    unsigned long children = rounds(500);
+
+    (void)state;
+    add_url(pool, "http://h:80");
+    for (unsigned long i = 0; i < children; i++) reap(spawn(use_by_threads, pool));
+    EXPECT_COUNT(stats_of(pool).succeeded, children * USERS * HELD, "all leases of %lu children", children);
+    EXPECT_COUNT(stats_of(pool).aborted, 0, "none was lost");
+    expect_nothing_found(pool, "after the children");
+    gyre_pool_close(pool);
+}
+
 static void close_unused(void *argument)
 {
     gyre_pool_close(((struct inheritance *)argument)->pool);
@@ -260,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_twenty_handles_one_mapping), cmocka_unit_test(test_reloads_leave_nothing_behind),
         cmocka_unit_test(test_a_new_file_of_the_same_name), cmocka_unit_test(test_threads_open_and_close),
         cmocka_unit_test(test_children_inherit),           cmocka_unit_test(test_child_closes_unused),
+        cmocka_unit_test(test_threads_of_a_child),
         cmocka_unit_test(test_mode_and_group),             cmocka_unit_test(test_group_names),
     };
 
