@@ -5,6 +5,7 @@
 #include "pool.h"
 
 #include <ctype.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -146,6 +147,16 @@ static int check_number(const char *what, double value)
     return gyre__fail(GYRE_EINVALID, "%s %g is not a number from 0 up", what, value);
 }
 
+/* The slot keeps it as a float, which must not become infinite, nor 0. */
+static int check_weight(double weight)
+{
+    int bad = check_number("weight", weight);
+    if (!bad && weight > FLT_MAX) bad = gyre__fail(GYRE_EINVALID, "weight %g is above %g", weight, FLT_MAX);
+    if (!bad && weight > 0 && (float)weight == 0)
+        bad = gyre__fail(GYRE_EINVALID, "weight %g is below %g and not 0", weight, (double)FLT_TRUE_MIN);
+    return bad;
+}
+
 /* By whole words: others read single fields meanwhile. */
 void gyre__label_store(struct gyre_pool *pool, uint32_t slot, const struct slot_label *label)
 {
@@ -159,7 +170,7 @@ int gyre__label_apply(struct gyre_pool *pool, uint32_t slot, const struct gyre_p
 {
     struct slot_label label = pool->labels[slot];
     int bad = 0;
-    if (spec->has_weight) bad = check_number("weight", label.weight = spec->weight);
+    if (spec->has_weight) bad = check_weight(label.weight = spec->weight);
     if (!bad && spec->has_cost) bad = check_number("cost", label.cost = spec->cost);
     if (!bad && spec->has_max_active && spec->max_active >= ACTIVE_MASK / 2)
         bad = gyre__fail(GYRE_EINVALID, "max_active %u is too large", spec->max_active);

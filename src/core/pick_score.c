@@ -4,6 +4,7 @@
 #include "pick.h"
 #include "score.h"
 
+#include <float.h>
 #include <stdlib.h>
 
 #define MAX_CHOICES 64u
@@ -69,7 +70,7 @@ void gyre__score_prior(struct gyre_pool *pool)
 static double weight_of(const struct gyre_pool *pool, uint32_t slot)
 {
     double weight = load_float(&pool->slots[slot].weight);
-    return weight > 0 && weight <= 3.4e38 ? weight : 0;
+    return weight > 0 && weight <= FLT_MAX ? weight : 0;
 }
 
 static bool reserve(struct alias *alias, uint32_t count)

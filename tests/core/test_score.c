@@ -3,6 +3,7 @@
  */
 #include "support.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 
@@ -96,6 +97,34 @@ static void test_bad_weights(void **state)
     set_weight(pool, ids[0], 0, 0);
     set_weight(pool, ids[1], 0, 0);
     EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &request, &lease));
+    gyre_pool_close(pool);
+}
+
+/* The slot keeps a weight as a float: what would be infinite there, or 0 without having been 0, is refused. What is taken works. */
+static void test_weights_of_a_float(void **state)
+{
+    static const double refused[] = {3.5e38, 1e39, 1e300, 1e-46, 1e-50, 5e-324};
+    static const double taken[] = {3.4e38, 3.402823e38, FLT_MAX, 1e-44, 1e-38};
+    uint64_t ids[2];
+    struct gyre_pool *pool = pool_of(2, ids, NULL);
+    struct gyre_request request = asks(GYRE_PICK_WEIGHTED);
+    struct gyre_proxy_spec spec = {.size = sizeof spec, .url = "http://new", .weight = 1e39, .has_weight = 1};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(refused); i++) {
+        set_weight(pool, ids[0], refused[i], GYRE_EINVALID);
+        assert_non_null(strstr(gyre_detail(), "weight"));
+        assert_true(proxy_of(pool, ids[0]).weight == 1.0);
+    }
+    EXPECT(GYRE_EINVALID, gyre_pool_add(pool, &spec, &ids[1]));
+    assert_int_equal(gyre_pool_count(pool), 2);
+    for (size_t i = 0; i < COUNT(taken); i++) {
+        set_weight(pool, ids[0], taken[i], 0);
+        set_weight(pool, ids[1], 0, 0);
+        assert_true(proxy_of(pool, ids[0]).weight == taken[i]);
+        for (int k = 0; k < 10; k++) assert_int_equal(pick(pool, &request, GYRE_OK, 1.0), ids[0] & 0xfffff);
+        expect_nothing_found(pool, "weight %g", taken[i]);
+    }
     gyre_pool_close(pool);
 }
 
@@ -285,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_weighted),
         cmocka_unit_test(test_weighted_when_most_is_out),
         cmocka_unit_test(test_bad_weights),
+        cmocka_unit_test(test_weights_of_a_float),
         cmocka_unit_test(test_best_is_bounded),
         cmocka_unit_test(test_best_sees_failures),
         cmocka_unit_test(test_best_of_few),

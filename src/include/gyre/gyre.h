@@ -151,7 +151,8 @@ struct gyre_proxy_spec {
                                * "" clears */
     const char *region;       /* free text, up to 63 bytes, case matters; likewise */
     const char *tags;         /* comma separated, at most 12 of up to 63 bytes, any case; likewise */
-    double weight;            /* finite, >= 0; used when has_weight [1] */
+    double weight;            /* 0, or 1e-44 to 3.4e38: kept as a float too; at 0 weighted and best leave it out; used when
+                               * has_weight [1] */
     double cost;              /* finite, >= 0, in the user's unit per request; used when has_cost */
     const char *rate;         /* COUNT/[NUMBER]UNIT, unit ms, s, m, h or d: never more leases in any period so long, e.g.
                                * "40/10s", "2/s", "1/500ms"; count to 100000, period to 31 days; NULL leaves it, "" clears */
