@@ -82,7 +82,7 @@ uint32_t gyre__pick_least_active(struct gyre_pool *pool, struct pick *pick);
 uint32_t gyre__pick_best(struct gyre_pool *pool, struct pick *pick);
 uint32_t gyre__pick_weighted(struct gyre_pool *pool, struct pick *pick);
 uint32_t gyre__pick_hash(struct gyre_pool *pool, struct pick *pick);
-/* Up to `want` different random slots; how many. */
+/* `want` different random slots, any so many as likely, or all where there are no more; how many. */
 uint32_t gyre__pick_distinct(struct gyre_pool *pool, struct pick *pick, uint32_t want, uint32_t *slots);
 
 #endif

@@ -8,21 +8,43 @@
 #include <stdlib.h>
 
 #define MAX_CHOICES 64u
+#define DRAWN_AGAIN 8u
 #define PROBES 8u
 #define LOAD_BOUND 1.25
 
 /* ---- best of a few ---- */
 
+static bool is_among(const uint32_t *slots, uint32_t n, uint32_t slot)
+{
+    uint32_t i = 0;
+    while (i < n && slots[i] != slot) i++;
+    return i < n;
+}
+
+/* Fills up slots[n..want) with any others, each as likely: reservoir sampling, J. S. Vitter 1985, algorithm R. */
+static uint32_t fill_up(struct gyre_pool *pool, struct pick *pick, uint32_t n, uint32_t want, uint32_t *slots)
+{
+    uint32_t seen = 0, room = want - n;
+    for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1)) {
+        if (is_among(slots, n, slot) || !pick_takes(pool, pick, slot)) continue;
+        uint32_t at = seen < room ? seen : random_below(pick->thread->random, seen + 1);
+        if (at < room) slots[n + at] = slot;
+        seen++;
+    }
+    return n + (seen < room ? seen : room);
+}
+
+/* By drawing again what was drawn before; when that happens often there are few, and they are gone through. */
 uint32_t gyre__pick_distinct(struct gyre_pool *pool, struct pick *pick, uint32_t want, uint32_t *slots)
 {
-    uint32_t n = 0;
-    for (uint32_t tries = 0; n < want && tries < 4 * want + 16; tries++) {
-        uint32_t slot = gyre__pick_random(pool, pick), i = 0;
+    uint32_t n = 0, again = 0;
+    while (n < want && again < DRAWN_AGAIN) {
+        uint32_t slot = gyre__pick_random(pool, pick);
         if (slot == NO_BIT) break;
-        while (i < n && slots[i] != slot) i++;
-        if (i == n) slots[n++] = slot;
+        if (is_among(slots, n, slot)) again++;
+        else slots[n++] = slot;
     }
-    return n;
+    return n < want ? fill_up(pool, pick, n, want, slots) : n;
 }
 
 static uint32_t all_of_few(struct gyre_pool *pool, struct pick *pick, uint32_t *slots)

@@ -4,7 +4,9 @@
  */
 #include "support.h"
 
-enum { N = 200 };
+#include <stdbool.h>
+
+enum { N = 200, SAMPLED = 80 };
 
 static struct gyre_request asks(const char *country, const char *region, const char *tags)
 {
@@ -194,6 +196,85 @@ static void test_looking(void **state)
     gyre_pool_close(pool);
 }
 
+/* A sample of `want` has so many, all different, all allowed; fewer only where there are no more. `allowed` is indexed by slot. */
+static void expect_samples(struct gyre_pool *pool, const struct gyre_request *request, const bool *allowed, int want)
+{
+    int eligible = 0;
+
+    for (int i = 0; i < SAMPLED; i++) eligible += allowed[i];
+    for (unsigned long round = rounds(200); round; round--) {
+        uint64_t found[64];
+        bool seen[SAMPLED] = {false};
+        int n = gyre_sample(pool, request, found, want);
+
+        if (n != (want < eligible ? want : eligible)) fail_msg("%d of %d eligible, wanted %d", n, eligible, want);
+        for (int i = 0; i < n; i++) {
+            uint32_t slot = found[i] & 0xfffff;
+
+            assert_true(slot < SAMPLED && allowed[slot] && !seen[slot]);
+            seen[slot] = true;
+        }
+    }
+}
+
+/* Nobody is missing: not where all that are eligible are wanted, nor with a filter, nor with excludes. */
+static void test_samples_are_complete(void **state)
+{
+    static const int wants[] = {1, 2, 9, 10, 11, 31, 32, 33, 63, 64};
+    struct gyre_options options = manual_options();
+    bool all[SAMPLED], german[SAMPLED], rest[SAMPLED];
+    struct gyre_request filter = asks("de", NULL, NULL), excludes = asks(NULL, NULL, NULL);
+    uint64_t ids[SAMPLED], out[SAMPLED];
+
+    (void)state;
+    options.seed = test_seed(51);
+    for (int n = 1; n <= SAMPLED; n = n < 10 ? n + 3 : n * 3 / 2) {
+        struct gyre_pool *pool = pool_of(0, NULL, &options);
+
+        memset(all, 0, sizeof all);
+        memset(german, 0, sizeof german);
+        memset(rest, 0, sizeof rest);
+        excludes.exclude = out;
+        excludes.exclude_count = 0;
+        for (int i = 0; i < n; i++) {
+            char url[32];
+
+            snprintf(url, sizeof url, "http://h%d", i);
+            ids[i] = add_labelled(pool, url, i % 3 ? "de" : "fr", NULL, NULL);
+            all[i] = rest[i] = true;
+            german[i] = i % 3 != 0;
+            if (i % 4 == 1) {
+                out[excludes.exclude_count++] = ids[i];
+                rest[i] = false;
+            }
+        }
+        for (size_t w = 0; w < COUNT(wants); w++) {
+            expect_samples(pool, NULL, all, wants[w]);
+            if (n > 1) expect_samples(pool, &filter, german, wants[w]);
+            expect_samples(pool, &excludes, rest, wants[w]);
+        }
+        gyre_pool_close(pool);
+    }
+}
+
+/* Each is in as many samples as any other, also where most are wanted: 30,000 times 9 of 10, sigma = sqrt(30000 * .9 * .1) = 52. */
+static void test_samples_are_fair(void **state)
+{
+    struct gyre_options options = manual_options();
+    uint64_t ids[10], found[9];
+    int count[10] = {0};
+
+    (void)state;
+    options.seed = test_seed(52);
+    struct gyre_pool *pool = pool_of(10, ids, &options);
+    for (int round = 0; round < 30000; round++) {
+        assert_int_equal(gyre_sample(pool, NULL, found, 9), 9);
+        for (int i = 0; i < 9; i++) count[found[i] & 0xfffff]++;
+    }
+    for (int i = 0; i < 10; i++) assert_in_range(count[i], 27000 - 4 * 52, 27000 + 4 * 52);
+    gyre_pool_close(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_against_a_model),
         cmocka_unit_test(test_many_filters),
         cmocka_unit_test(test_looking),
+        cmocka_unit_test(test_samples_are_complete), cmocka_unit_test(test_samples_are_fair),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -604,7 +604,11 @@ GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *req
  */
 GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id);
 
-/* Up to `want` (1 to 64) different eligible proxies at random; returns how many, or an error. Lock-free, O(want). */
+/*
+ * `want` (1 to 64) different eligible proxies that pass the request's filters and excludes, any so many as likely, or all where
+ * there are no more; of several countries, those of the first that has any. Returns how many. NO_PROXY, BUSY, INVALID,
+ * SYSTEM. Lock-free; O(want) where many are eligible, else O(capacity / 64 + eligible).
+ */
 GYRE_API int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want);
 
 /* The slots of all proxies that are eligible and pass the request's filters and excludes, in order; returns how many, at
