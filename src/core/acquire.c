@@ -126,6 +126,7 @@ int gyre__each_view(struct gyre_pool *pool, struct pick *pick, int (*use)(struct
         if (!pick->view) return GYRE_ESYSTEM;
         int last = use(pool, pick, context);
         result = last == GYRE_ENO_PROXY && result == GYRE_EBUSY ? result : last;
+        pick->turn++;
     }
     return result;
 }

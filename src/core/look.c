@@ -72,12 +72,17 @@ GYRE_API int gyre_sample(struct gyre_pool *pool, const struct gyre_request *requ
 
 static int count_here(struct gyre_pool *pool, struct pick *pick, void *context)
 {
-    *(int *)context += (int)gyre__view_count(pool, pick->view);
+    int *count = context;
+    if (!pick->turn) *count = (int)gyre__view_count(pool, pick->view);
+    for (uint32_t slot = pick->turn ? view_next(pool, pick->view, 0) : NO_BIT; slot != NO_BIT;
+         slot = view_next(pool, pick->view, slot + 1))
+        *count += !gyre__view_had(pool, pick->request, pick->turn, slot);
     return GYRE_ENO_PROXY; /* on to the next country */
 }
 
 GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request)
 {
+    if (!pool) return gyre__fail(GYRE_EINVALID, "no pool");
     struct pick pick = {.request = request, .thread = thread_get(pool)};
     int count = 0, bad = !pick.thread ? GYRE_ESYSTEM : request ? gyre__request_check(request) : 0;
     if (bad) return bad;
@@ -95,7 +100,8 @@ static int list_here(struct gyre_pool *pool, struct pick *pick, void *context)
     struct list *list = context;
     for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT && list->count < list->capacity;
          slot = view_next(pool, pick->view, slot + 1))
-        if (pick_takes(pool, pick, slot)) list->slots[list->count++] = slot;
+        if (pick_takes(pool, pick, slot) && !gyre__view_had(pool, pick->request, pick->turn, slot))
+            list->slots[list->count++] = slot;
     return GYRE_ENO_PROXY; /* on to the next country */
 }
 

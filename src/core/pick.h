@@ -20,6 +20,7 @@ struct pick {
     bool choosy;   /* the request leaves out some of the view: by host, excludes, success or latency */
     bool marked;   /* excludes are in thread->excluded */
     uint32_t glances; /* candidates compared with the excludes one by one */
+    uint32_t turn;    /* so many countries of the request were asked before the view's */
     uint32_t lost;    /* proxies that another thread took between pick and start */
 };
 

@@ -32,6 +32,22 @@ static bool is_in(const struct gyre_pool *pool, uint32_t id, const char *country
     return same_word(pool, id, country, size, true) || same_word(pool, id, "*", 1, false);
 }
 
+/* Does one of the first `most` countries of the list let it through? As next_filter() takes them: an empty one lets all. */
+static bool is_in_any(const struct gyre_pool *pool, uint32_t id, const char *countries, uint32_t most)
+{
+    while (countries && most--) {
+        size_t size = strcspn(countries, ",");
+        if (!size || is_in(pool, id, countries, size)) return true;
+        countries = countries[size] ? countries + size + 1 : NULL;
+    }
+    return false;
+}
+
+bool gyre__view_had(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t turn, uint32_t slot)
+{
+    return turn && is_in_any(pool, pool->labels[slot].country, request->country, turn);
+}
+
 /* "cost=NUMBER" or "cost<=NUMBER" in place of a tag: 0 when it is neither, else whether the cost fits (1) or not (-1). An
  * unknown cost fits nothing. */
 static int compare_cost(double cost, const char *term, size_t size)
@@ -66,14 +82,8 @@ static bool has_tags(const struct gyre_pool *pool, const struct slot_label *labe
 bool gyre__view_admits(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot)
 {
     const struct slot_label *label = &pool->labels[slot];
-    const char *country = request && request->country ? request->country : "";
-    bool here = !*country;
-    while (*country && !here) {
-        size_t size = strcspn(country, ",");
-        here = !size || is_in(pool, label->country, country, size);
-        country += size + (country[size] == ',');
-    }
-    if (!here || !request) return here;
+    if (!request) return true;
+    if (request->country && !is_in_any(pool, label->country, request->country, UINT32_MAX)) return false;
     if (request->region && *request->region &&
         !same_word(pool, label->region, request->region, strlen(request->region), false)) return false;
     return !request->tags || has_tags(pool, label, request->tags);

@@ -74,6 +74,9 @@ void gyre__view_free_all(struct thread *thread);
 /* Does the request's filter let this slot through? For messages: without a view, O(length of the filter). */
 bool gyre__view_admits(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot);
 
+/* Did one of the first `turn` countries of the request let this slot through already? */
+bool gyre__view_had(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t turn, uint32_t slot);
+
 /* A proxy joined, left or got other labels. Caller holds the segment lock. */
 void gyre__view_changed(struct gyre_pool *pool, uint32_t slot);
 

@@ -196,6 +196,46 @@ static void test_looking(void **state)
     gyre_pool_close(pool);
 }
 
+/* Several countries: each proxy counts and is listed once, under the first that admits it. */
+static void test_several_countries(void **state)
+{
+    static const struct {
+        const char *country, *tags;
+        int count;
+        uint32_t slots[5];
+    } cases[] = {
+        {"DE,FR", NULL, 4, {0, 2, 3, 1}}, {"FR,DE", NULL, 4, {1, 2, 0, 3}}, {"DE,de", NULL, 3, {0, 2, 3}}, {"de,XX,De,dE", NULL, 3, {0, 2, 3}},
+        {"XX,FR", NULL, 2, {2, 1}}, {"DE,FR", "fast", 2, {3, 1}}, {"DE,", NULL, 5, {0, 2, 3, 1, 4}}, {"DE,,FR", NULL, 5, {0, 2, 3, 1, 4}},
+        {",DE", NULL, 5, {0, 1, 2, 3, 4}}, {"DE", NULL, 3, {0, 2, 3}},
+    };
+    struct gyre_pool *pool = pool_of(0, NULL, NULL);
+    uint64_t ids[5] = {add_labelled(pool, "http://a", "DE", NULL, NULL), add_labelled(pool, "http://b", "FR", NULL, "fast"),
+                       add_labelled(pool, "http://c", "*", NULL, NULL), add_labelled(pool, "http://d", "DE", NULL, "fast"),
+                       add_labelled(pool, "http://e", "US", NULL, NULL)};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct gyre_request request = asks(cases[i].country, NULL, cases[i].tags);
+        uint32_t slots[8];
+
+        for (int again = 0; again < 2; again++) {
+            EXPECT_COUNT(gyre_pool_eligible(pool, &request), (uint64_t)cases[i].count, "eligible of '%s'", cases[i].country);
+            EXPECT_COUNT(gyre_list(pool, &request, slots, 8), (uint64_t)cases[i].count, "listed of '%s'", cases[i].country);
+            assert_memory_equal(slots, cases[i].slots, (size_t)cases[i].count * sizeof *slots);
+        }
+        EXPECT_COUNT(gyre_list(pool, &request, slots, 2), 2, "two of '%s'", cases[i].country);
+    }
+    struct gyre_request without = asks("DE,FR", NULL, NULL);
+    uint32_t slots[8];
+    without.exclude = &ids[2];
+    without.exclude_count = 1;
+    EXPECT_COUNT(gyre_list(pool, &without, slots, 8), 3, "one excluded");
+    OK(gyre_pool_disable(pool, ids[0]));
+    EXPECT_COUNT(gyre_pool_eligible(pool, &without), 3, "one out");
+    EXPECT(GYRE_EINVALID, gyre_pool_eligible(NULL, &without));
+    gyre_pool_close(pool);
+}
+
 /* A sample of `want` has so many, all different, all allowed; fewer only where there are no more. `allowed` is indexed by slot. */
 static void expect_samples(struct gyre_pool *pool, const struct gyre_request *request, const bool *allowed, int want)
 {
@@ -281,7 +321,7 @@ int main(void)
         cmocka_unit_test(test_filters), cmocka_unit_test(test_costs),
         cmocka_unit_test(test_against_a_model),
         cmocka_unit_test(test_many_filters),
-        cmocka_unit_test(test_looking),
+        cmocka_unit_test(test_looking), cmocka_unit_test(test_several_countries),
         cmocka_unit_test(test_samples_are_complete), cmocka_unit_test(test_samples_are_fair),
     };
 

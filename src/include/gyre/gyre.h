@@ -611,11 +611,15 @@ GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *reques
  */
 GYRE_API int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want);
 
-/* The slots of all proxies that are eligible and pass the request's filters and excludes, in order; returns how many, at
- * most `capacity`. Lock-free, O(capacity of the pool / 64 + result). */
+/*
+ * The slots of all proxies that are eligible and pass the request's filters and excludes, in rising order; of several countries
+ * those of the first, then those of the second that are not among them, and so on. Returns how many, at most `capacity`.
+ * INVALID, SYSTEM. Lock-free; O(capacity of the pool / 64 + result) for each country.
+ */
 GYRE_API int gyre_list(struct gyre_pool *pool, const struct gyre_request *request, uint32_t *slots, int capacity);
 
-/* How many proxies are eligible and pass the request's filters (excludes are not looked at). Lock-free, O(capacity / 64). */
+/* How many proxies are eligible and pass the request's filters, each counted once; excludes, host, min_success and max_ms are
+ * not looked at. INVALID, SYSTEM. Lock-free, O(capacity / 64), and O(result) for each country but the first. */
 GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request);
 
 /* Leases the proxy that the caller chose. NOT_FOUND, NO_PROXY (not eligible), BUSY, FULL. Lock-free. */
