@@ -319,4 +319,6 @@ void gyre__ban_repair(struct gyre_pool *pool)
     }
     for (uint32_t at = 0; at <= pool->ban_mask; at++) used += pool->ban_keys[at] != 0;
     store_relaxed(&pool->control->bans, used);
+    for (uint32_t at = 0; at <= pool->host_mask; at++)
+        if (pool->host_keys[at]) store_relaxed(&pool->hosts[at].bans, pool->hosts[at].bans & ~BANS_RECOUNTED);
 }

@@ -319,20 +319,21 @@ const char *gyre__host_fault(const struct gyre_pool *pool, uint32_t at)
     return NULL;
 }
 
-/* What is unsound goes; counts are made anew by ban.c afterwards. Caller holds the lock. */
+/* What is unsound goes; counts are made anew by ban.c afterwards. Others look meanwhile. Caller holds the lock. */
 void gyre__host_repair(struct gyre_pool *pool)
 {
     uint32_t used = 0;
     for (uint32_t at = 0; at <= pool->host_mask; at++) {
         if (!pool->host_keys[at]) continue;
-        pool->hosts[at].bans = pool->hosts[at].judged = 0;
+        store_relaxed(&pool->hosts[at].bans, BANS_RECOUNTED);
+        store_relaxed(&pool->hosts[at].judged, 0u);
         if (gyre__host_fault(pool, at)) {
             store_release(&pool->host_keys[at], UINT64_C(0));
             wipe_words(&pool->hosts[at], sizeof pool->hosts[at]);
             continue;
         }
         uint32_t limit = clock_stamp(pool) + (uint32_t)(MAX_WAIT * 10) + 1;
-        if (pool->hosts[at].until > limit) pool->hosts[at].until = limit;
+        if (pool->hosts[at].until > limit) store_relaxed(&pool->hosts[at].until, limit);
         used++;
     }
     store_relaxed(&pool->control->hosts, used);

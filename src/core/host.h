@@ -15,6 +15,9 @@
 #define BLAMED 600u /* stamps for which a host is blamed */
 #define MAX_WAIT 604800.0 /* seconds: longest ban and throttle, a week */
 
+/* In host_record.bans while repair counts them anew: who looks sees some. */
+#define BANS_RECOUNTED 0x80000000u
+
 enum ban_bit {
     BAN_COUNTED = 1, /* in host_record.bans */
     BAN_JUDGED = 2,  /* made by a verdict; with COUNTED also in host_record.judged */

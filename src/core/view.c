@@ -45,7 +45,7 @@ static bool is_in_any(const struct gyre_pool *pool, uint32_t id, const char *cou
 
 bool gyre__view_had(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t turn, uint32_t slot)
 {
-    return turn && is_in_any(pool, pool->labels[slot].country, request->country, turn);
+    return turn && is_in_any(pool, load_relaxed(&pool->labels[slot].country), request->country, turn);
 }
 
 /* "cost=NUMBER" or "cost<=NUMBER" in place of a tag: 0 when it is neither, else whether the cost fits (1) or not (-1). An
@@ -68,11 +68,11 @@ static bool has_tags(const struct gyre_pool *pool, const struct slot_label *labe
 {
     while (*tags) {
         size_t size = strcspn(tags, ",");
-        int compared = compare_cost(label->cost, tags, size);
+        int compared = compare_cost(load_double(&label->cost), tags, size);
         bool found = !size || compared > 0;
         if (compared < 0) return false;
-        for (uint32_t i = 0; i < label->tag_count && i < MAX_TAGS && !found; i++)
-            found = same_word(pool, label->tags[i], tags, size, true);
+        for (uint32_t i = 0; i < load_relaxed(&label->tag_count) && i < MAX_TAGS && !found; i++)
+            found = same_word(pool, load_relaxed(&label->tags[i]), tags, size, true);
         if (!found) return false;
         tags += size + (tags[size] == ',');
     }
@@ -83,9 +83,9 @@ bool gyre__view_admits(const struct gyre_pool *pool, const struct gyre_request *
 {
     const struct slot_label *label = &pool->labels[slot];
     if (!request) return true;
-    if (request->country && !is_in_any(pool, label->country, request->country, UINT32_MAX)) return false;
+    if (request->country && !is_in_any(pool, load_relaxed(&label->country), request->country, UINT32_MAX)) return false;
     if (request->region && *request->region &&
-        !same_word(pool, label->region, request->region, strlen(request->region), false)) return false;
+        !same_word(pool, load_relaxed(&label->region), request->region, strlen(request->region), false)) return false;
     return !request->tags || has_tags(pool, label, request->tags);
 }
 
@@ -95,8 +95,8 @@ static bool belongs(const struct gyre_pool *pool, const struct view *view, uint3
     const struct slot_label *label = &pool->labels[slot];
     const char *country = view->text, *region = country + strlen(country) + 1, *tags = region + strlen(region) + 1;
     if (!(load_acquire(&pool->slots[slot].flags) & SLOT_LIVE)) return false;
-    if (*country && !is_in(pool, label->country, country, strlen(country))) return false;
-    if (*region && !same_word(pool, label->region, region, strlen(region), false)) return false;
+    if (*country && !is_in(pool, load_relaxed(&label->country), country, strlen(country))) return false;
+    if (*region && !same_word(pool, load_relaxed(&label->region), region, strlen(region), false)) return false;
     return has_tags(pool, label, tags);
 }
 

@@ -9,7 +9,9 @@
 #include "../../src/core/host.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -413,6 +415,79 @@ static void test_threads(void **state)
     gyre_pool_close(pool);
 }
 
+struct watch {
+    struct gyre_pool *pool;
+    uint64_t banned;
+    atomic_int *stop;
+};
+
+/* Everything that looks at the segment without its lock. Whom the host bans is never leased for it. */
+static void *look(void *argument)
+{
+    struct watch *watch = argument;
+    struct gyre_pool *pool = watch->pool;
+
+    for (uint32_t i = 0; !atomic_load(watch->stop); i++) {
+        struct gyre_request request = {.size = sizeof request, .host = "shop.example", .picker = 1 + i % GYRE_PICK_WEIGHTED,
+                                       .country = i % 3 ? NULL : "de,fr", .tags = i % 5 ? NULL : "cost<=2,a", .session = i % 7 ? NULL : "cart"};
+        struct gyre_stats stats = {.size = sizeof stats};
+        struct gyre_strategy strategy = {.size = sizeof strategy};
+        struct gyre_session session = {.size = sizeof session};
+        struct gyre_lease lease;
+        uint32_t slots[PROXIES];
+        uint64_t id;
+        double value;
+
+        REQUIRE(gyre_acquire(pool, &request, &lease) == 0);
+        REQUIRE(lease.id != watch->banned);
+        REQUIRE(gyre_complete_ms(pool, &lease, GYRE_OK, 5.0) == 0);
+        REQUIRE(gyre_host_delay(pool, "slow.example") > 0);
+        REQUIRE(gyre_host_blamed(pool, "shop.example") >= 0);
+        REQUIRE(gyre_list(pool, &request, slots, PROXIES) > 0 && gyre_pool_eligible(pool, &request) > 0);
+        REQUIRE(gyre_pool_stats(pool, &stats) == 0 && stats.proxies == PROXIES);
+        REQUIRE(gyre_strategy_get(pool, &strategy) == 0);
+        REQUIRE(gyre_counter_get(pool, "count", &value) == 0 && value == 7);
+        REQUIRE(gyre_session_info(pool, "other", &session) == 0);
+        REQUIRE(gyre_acquire_id(pool, watch->banned, &lease) == 0);
+        REQUIRE(gyre_lease_host(&lease, "moody.example") == 0);
+        REQUIRE(gyre_complete_ms(pool, &lease, i % 9 ? GYRE_OK : GYRE_BANNED, -1.0) == 0);
+        for (id = 0; gyre_pool_next(pool, &id) == 1;) {}
+    }
+    return NULL;
+}
+
+/* Repair writes what others read meanwhile. Under tsan this looks for writes that are not atomic. */
+static void test_repair_under_readers(void **state)
+{
+    struct gyre_options options = manual_options();
+    struct gyre_proxy_spec spec = {.size = sizeof spec, .country = "de", .region = "x", .tags = "a,b", .cost = 1, .has_cost = 1};
+    pthread_t threads[3];
+    atomic_int stop = 0;
+    struct gyre_pool *pool;
+
+    (void)state;
+    options.max_proxies = options.max_bans = options.max_sessions = 64;
+    options.max_leases = 1024;
+    pool = pool_of(PROXIES, ids, &options);
+    for (int i = 0; i < PROXIES; i += 2) OK(gyre_pool_update(pool, ids[i], &spec));
+    OK(gyre_host_ban(pool, ids[BANNED - 1], "shop.example", 5000));
+    OK(gyre_host_ban(pool, ids[BANNED], "shop.example", 5000));
+    OK(gyre_host_throttle(pool, "slow.example", 5000));
+    OK(gyre_counter_add(pool, "count", 7, NULL));
+    OK(gyre_session_assign(pool, "other", ids[0], 0, NULL));
+    struct watch watch = {pool, ids[BANNED - 1], &stop};
+    for (size_t i = 0; i < COUNT(threads); i++) assert_int_equal(pthread_create(&threads[i], NULL, look, &watch), 0);
+    for (unsigned long i = rounds(10000); i; i--) {
+        OK(gyre_pool_repair(pool));
+        if (i % 10 == 0) OK(gyre_pool_update(pool, ids[i % PROXIES], &spec));
+        if (i % 100 == 0) expect_nothing_found(pool, "under readers");
+    }
+    atomic_store(&stop, 1);
+    for (size_t i = 0; i < COUNT(threads); i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
+    expect_nothing_found(pool, "after the readers");
+    gyre_pool_close(pool);
+}
+
 static void work_as_child(void *argument)
 {
     work(argument);
@@ -451,6 +526,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_damage),  cmocka_unit_test(test_damages_together), cmocka_unit_test(test_on_open),
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_threads),        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_repair_under_readers),
     };
 
     return cmocka_run_group_tests(tests, NULL, remove_temp);
