@@ -216,6 +216,100 @@ static void test_best_does_not_flood_a_newcomer(void **state)
     gyre_pool_close(pool);
 }
 
+/* ---- the terms of the score, one at a time: of two proxies the cheaper one is picked, on both sides of where they change places ---- */
+
+struct known {
+    double ms, success, age; /* age: seconds since the last sample; ms NaN: none yet */
+    double weight;
+    int active;
+};
+
+/* Says what is known of the two, by their books, and which one is picked. The prior is the mean of what is known of latency. */
+static uint32_t better(struct known one, struct known two)
+{
+    const struct known *both[] = {&one, &two};
+    struct gyre_request request = asks(GYRE_PICK_BEST);
+    struct gyre_lease lease;
+    uint64_t ids[2];
+    struct gyre_pool *pool = pool_of(2, ids, NULL);
+    uint32_t slot;
+
+    for (int again = 0; again < 2; again++) { /* the prior is made in between, and time passes with that */
+        for (int i = 0; i < 2; i++) {
+            struct gyre_books books = {.size = sizeof books, .state = GYRE_CLOSED, .ema_ms = both[i]->ms, .success_rate = both[i]->success,
+                                       .used_ago = -1, .sampled_ago = isnan(both[i]->ms) ? -1 : both[i]->age, .bench_left = -1};
+
+            OK(gyre_books_set(pool, ids[i], &books));
+        }
+        if (!again) pass_time(pool, 2.0);
+    }
+    for (int i = 0; i < 2; i++) {
+        set_weight(pool, ids[i], both[i]->weight, 0);
+        for (int k = 0; k < both[i]->active; k++) OK(gyre_acquire_id(pool, ids[i], &lease));
+    }
+    OK(gyre_pick(pool, &request, &ids[0]));
+    slot = ids[0] & 0xfffff;
+    gyre_pool_close(pool);
+    return slot;
+}
+
+static void test_score_weight_divides(void **state)
+{
+    (void)state;
+    assert_int_equal(better((struct known){100, 1, 0, 1, 0}, (struct known){150, 1, 0, 2, 0}), 1);
+    assert_int_equal(better((struct known){100, 1, 0, 1, 0}, (struct known){190, 1, 0, 2, 0}), 1);
+    assert_int_equal(better((struct known){100, 1, 0, 1, 0}, (struct known){210, 1, 0, 2, 0}), 0);
+    assert_int_equal(better((struct known){100, 1, 0, 0.5, 0}, (struct known){190, 1, 0, 1, 0}), 1);
+}
+
+static void test_score_load_multiplies(void **state)
+{
+    (void)state;
+    for (int active = 0; active < 4; active++) { /* 100 ms, times those in flight and the one to come */
+        assert_int_equal(better((struct known){100, 1, 0, 1, active}, (struct known){100.0 * (active + 1) - 5, 1, 0, 1, 0}), 1);
+        assert_int_equal(better((struct known){100, 1, 0, 1, active}, (struct known){100.0 * (active + 1) + 5, 1, 0, 1, 0}), 0);
+    }
+}
+
+/* 0.8 squared: 156 ms; by itself it would be 125, cubed 195. */
+static void test_score_success_is_squared(void **state)
+{
+    (void)state;
+    assert_int_equal(better((struct known){100, 0.8, 0, 1, 0}, (struct known){150, 1, 0, 1, 0}), 1);
+    assert_int_equal(better((struct known){100, 0.8, 0, 1, 0}, (struct known){160, 1, 0, 1, 0}), 0);
+}
+
+/* 300 ms against 260: the prior is 280, to 0.7 of which, 196, an old average is drawn: by 60 s by 5/8, to 235. */
+static void test_score_age_fades_latency(void **state)
+{
+    (void)state;
+    assert_int_equal(better((struct known){300, 1, 0, 1, 0}, (struct known){260, 1, 0, 1, 0}), 1);
+    assert_int_equal(better((struct known){300, 1, 6, 1, 0}, (struct known){260, 1, 0, 1, 0}), 1);
+    assert_int_equal(better((struct known){300, 1, 60, 1, 0}, (struct known){260, 1, 0, 1, 0}), 0);
+    assert_int_equal(better((struct known){300, 1, 600, 1, 0}, (struct known){260, 1, 0, 1, 0}), 0);
+    /* and one that was fast is not that for ever: 20 ms become 147 of a prior of 210, and success 0.95 makes 163 of them */
+    assert_int_equal(better((struct known){20, 1, 0, 1, 0}, (struct known){140, 1, 0, 1, 0}), 0);
+    assert_int_equal(better((struct known){20, 1, 900, 1, 0}, (struct known){400, 1, 0, 2.4, 0}), 0);
+    assert_int_equal(better((struct known){20, 1, 900, 1, 0}, (struct known){400, 1, 0, 2.5, 0}), 1);
+}
+
+/* Half of all failed, long ago: 100 ms count 97, not 348. */
+static void test_score_age_fades_success(void **state)
+{
+    (void)state;
+    assert_int_equal(better((struct known){100, 0.5, 0, 1, 0}, (struct known){150, 1, 0, 1, 0}), 1);
+    assert_int_equal(better((struct known){100, 0.5, 600, 1, 0}, (struct known){150, 1, 0, 1, 0}), 0);
+}
+
+/* Nothing known: half the prior, 50 ms, at a success of 0.95, which makes 55. */
+static void test_score_unknown_is_half_the_prior(void **state)
+{
+    (void)state;
+    assert_int_equal(better((struct known){NAN, 1, 0, 1, 0}, (struct known){100, 1, 0, 1, 0}), 0);
+    assert_int_equal(better((struct known){NAN, 1, 0, 1, 0}, (struct known){100, 1, 0, 1.75, 0}), 0);
+    assert_int_equal(better((struct known){NAN, 1, 0, 1, 0}, (struct known){100, 1, 0, 1.85, 0}), 1);
+}
+
 static uint64_t hashed(struct gyre_pool *pool, int key)
 {
     char text[32];
@@ -320,6 +414,12 @@ int main(void)
         cmocka_unit_test(test_best_of_few),
         cmocka_unit_test(test_best_draws_any_three),
         cmocka_unit_test(test_best_does_not_flood_a_newcomer),
+        cmocka_unit_test(test_score_weight_divides),
+        cmocka_unit_test(test_score_load_multiplies),
+        cmocka_unit_test(test_score_success_is_squared),
+        cmocka_unit_test(test_score_age_fades_latency),
+        cmocka_unit_test(test_score_age_fades_success),
+        cmocka_unit_test(test_score_unknown_is_half_the_prior),
         cmocka_unit_test(test_hash_is_consistent),
         cmocka_unit_test(test_hash_bounds_load),
     };
