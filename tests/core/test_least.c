@@ -5,6 +5,7 @@
 #include "support.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -304,6 +305,120 @@ static void test_round_robin_of_two_countries(void **state)
     storm(GYRE_PICK_ROUND_ROBIN, false, "DE", "FR");
 }
 
+/* ---- bursts of four threads, looked at in the rests between them ---- */
+
+struct bursts {
+    struct gyre_pool *pool;
+    unsigned long picks; /* of each thread in a burst; 0: no more bursts */
+    atomic_ulong burst, done;
+    pthread_t threads[WORKERS];
+};
+
+/* They wait awake, so that they begin together: it is then that two want the same proxy. */
+static void *pick_in_bursts(void *argument)
+{
+    struct bursts *bursts = argument;
+    struct gyre_request request = asks(GYRE_PICK_LEAST_USED);
+
+    for (unsigned long burst = 1;; burst++) {
+        while (atomic_load(&bursts->burst) < burst) sched_yield();
+        if (!bursts->picks) return NULL;
+        for (unsigned long i = 0; i < bursts->picks; i++) {
+            struct gyre_lease lease;
+
+            REQUIRE(gyre_acquire(bursts->pool, &request, &lease) == 0);
+            REQUIRE(gyre_complete_ms(bursts->pool, &lease, GYRE_OK, 1.0) == 0);
+        }
+        atomic_fetch_add(&bursts->done, 1);
+    }
+}
+
+static void bursts_begin(struct bursts *bursts, struct gyre_pool *pool)
+{
+    bursts->pool = pool;
+    atomic_init(&bursts->burst, 0);
+    atomic_init(&bursts->done, 0);
+    for (int i = 0; i < WORKERS; i++) assert_int_equal(pthread_create(&bursts->threads[i], NULL, pick_in_bursts, bursts), 0);
+}
+
+static void burst(struct bursts *bursts, unsigned long picks)
+{
+    bursts->picks = picks;
+    unsigned long now = atomic_fetch_add(&bursts->burst, 1) + 1;
+    while (picks && atomic_load(&bursts->done) < now * WORKERS) sched_yield();
+}
+
+static void bursts_end(struct bursts *bursts)
+{
+    burst(bursts, 0);
+    for (int i = 0; i < WORKERS; i++) assert_int_equal(pthread_join(bursts->threads[i], NULL), 0);
+}
+
+/* The spread is at most one at every rest, not only when all is over. */
+static void test_spread_in_rests(void **state)
+{
+    uint64_t ids[N];
+    struct gyre_pool *pool = pool_of(N, ids, NULL);
+    struct bursts bursts;
+
+    (void)state;
+    bursts_begin(&bursts, pool);
+    for (unsigned long rest = 0; rest < rounds(4000); rest++) {
+        burst(&bursts, 15 + rest % 30);
+        if (spread(pool, ids, N) > 1) fail_msg("rest %lu: a spread of %lu", rest, (unsigned long)spread(pool, ids, N));
+    }
+    bursts_end(&bursts);
+    gyre_pool_close(pool);
+}
+
+enum entrance { JOINS, ENABLED, FROM_THE_BENCH, ENTRANCES };
+
+/* `ids[2]` is out for a while, and in again. */
+static void leave(struct gyre_pool *pool, const uint64_t *ids, enum entrance how)
+{
+    if (how == JOINS) OK(gyre_pool_remove(pool, ids[2]));
+    if (how == ENABLED) OK(gyre_pool_disable(pool, ids[2]));
+    for (int i = 0; how == FROM_THE_BENCH && i < 5; i++) use_proxy(pool, ids[2], GYRE_PROXY_BAD);
+}
+
+static void enter(struct gyre_pool *pool, uint64_t *ids, enum entrance how, unsigned long round)
+{
+    if (how == JOINS) add_numbered(pool, 1000 + (uint32_t)round, 1, &ids[2]);
+    if (how == ENABLED) OK(gyre_pool_enable(pool, ids[2]));
+    if (how != FROM_THE_BENCH) return;
+    assert_int_equal(proxy_of(pool, ids[2]).state, GYRE_OPEN);
+    pass_time(pool, 3.0);
+    use_proxy(pool, ids[2], GYRE_OK); /* the probe */
+    assert_int_equal(proxy_of(pool, ids[2]).state, GYRE_CLOSED);
+}
+
+/* Who joins or comes back gets its fair share + 1 at most of what four threads pick next, and is not starved. */
+static void test_entrances_under_threads(void **state)
+{
+    static const char *const names[] = {"joiner", "enabled", "from the bench"};
+    struct gyre_options options = manual_options();
+    uint64_t ids[N];
+    struct bursts bursts;
+
+    (void)state;
+    options.breaker_base = options.breaker_max = 1;
+    struct gyre_pool *pool = pool_of(N, ids, &options);
+    bursts_begin(&bursts, pool);
+    for (unsigned long round = 0; round < rounds(600); round++) {
+        enum entrance how = round % ENTRANCES;
+
+        leave(pool, ids, how);
+        burst(&bursts, 500);
+        enter(pool, ids, how, round);
+        uint64_t before = proxy_of(pool, ids[2]).started;
+        burst(&bursts, 3 * N / WORKERS);
+        uint64_t got = proxy_of(pool, ids[2]).started - before;
+        if (got < 1 || got > 4) fail_msg("round %lu, %s: %lu of %d picks, its share is 3", round, names[how], (unsigned long)got, 3 * N);
+    }
+    bursts_end(&bursts);
+    gyre_pool_close(pool);
+}
+
 /* ---- least-active ---- */
 
 static void test_least_active(void **state)
@@ -450,6 +565,8 @@ int main(void)
         cmocka_unit_test(test_least_used_filtered),
         cmocka_unit_test(test_round_robin_filtered),
         cmocka_unit_test(test_round_robin_of_two_countries),
+        cmocka_unit_test(test_spread_in_rests),
+        cmocka_unit_test(test_entrances_under_threads),
         cmocka_unit_test(test_least_active),
         cmocka_unit_test(test_random_ties_of_the_idle),
         cmocka_unit_test(test_many_in_flight),
