@@ -4,10 +4,14 @@
  */
 #include "support.h"
 
+#include "../../src/core/segment.h"
+
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -221,6 +225,182 @@ static void test_time_counts_on(void **state)
     gyre_pool_close(pool);
 }
 
+/* ---- a reboot ---- */
+
+struct before_reboot {
+    const char *path;
+    atomic_int ready;
+    uint64_t benched, mortal;
+    double time, benched_until, expires;
+};
+
+static struct gyre_options reboot_options(const char *path)
+{
+    struct gyre_options options = shared_options(path);
+
+    options.clock = GYRE_CLOCK_SYSTEM;
+    options.breaker_base = options.breaker_max = 1e6;
+    options.session_ttl = 100;
+    return options;
+}
+
+/* Leaves all that has a time, and a lease in flight, and lives on. */
+static void live_on(void *argument)
+{
+    struct before_reboot *before = argument;
+    struct gyre_options options = reboot_options(before->path);
+    struct gyre_proxy_spec mortal = {.size = sizeof mortal, .url = "http://mortal", .ttl = 500, .has_ttl = 1};
+    struct gyre_proxy_spec benched = {.size = sizeof benched, .url = "http://benched"};
+    struct gyre_request request = {.size = sizeof request, .session = "cart"};
+    struct gyre_proxy proxy = {.size = sizeof proxy};
+    struct gyre_lease lease;
+    struct gyre_pool *pool;
+
+    REQUIRE(gyre_pool_open(&options, &pool) == 0);
+    REQUIRE(gyre_pool_add(pool, &mortal, &before->mortal) == 0 && gyre_pool_add(pool, &benched, &before->benched) == 0);
+    for (int i = 0; i < 5; i++) {
+        REQUIRE(gyre_acquire_id(pool, before->benched, &lease) == 0);
+        REQUIRE(gyre_complete_ms(pool, &lease, GYRE_PROXY_BAD, -1.0) == 0);
+    }
+    REQUIRE(gyre_acquire(pool, &request, &lease) == 0);
+    REQUIRE(gyre_complete_ms(pool, &lease, GYRE_OK, 10.0) == 0);
+    usleep(1200000); /* once a second a tick notes the time */
+    REQUIRE(gyre_acquire(pool, NULL, &lease) == 0);
+    REQUIRE(gyre_pool_get(pool, before->benched, &proxy) == 0 && proxy.state == GYRE_OPEN);
+    before->benched_until = proxy.benched_until;
+    REQUIRE(gyre_pool_get(pool, before->mortal, &proxy) == 0);
+    before->expires = proxy.expires;
+    before->time = gyre_pool_time(pool);
+    atomic_store(&before->ready, 1);
+    for (;;) pause();
+}
+
+/*
+ * Another boot id, 50 s later by the wall clock: whoever is in the table is dead, though a process with that pid and start time
+ * lives, and so is the holder of the lock; what was in flight is aborted; all times go on from 50 s later.
+ */
+static void test_reboot(void **state)
+{
+    struct before_reboot *before = mmap(NULL, sizeof *before, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct gyre_options options = reboot_options(before->path = temp_path("reboot"));
+    struct gyre_session session = {.size = sizeof session};
+    struct segment_control *control;
+    struct gyre_pool *pool;
+    struct gyre_lease lease;
+    char *memory;
+    pid_t child;
+    int fd;
+
+    (void)state;
+    child = spawn(live_on, before);
+    for (int i = 0; !atomic_load(&before->ready) && i < 5000; i++) usleep(10000);
+    assert_true(atomic_load(&before->ready));
+    fd = open(options.path, O_RDWR);
+    memory = mmap(NULL, 2 * HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(memory != MAP_FAILED);
+    control = (struct segment_control *)(void *)(memory + HEADER_SIZE);
+    control->boot_id[0] ^= 0xff;
+    control->seen_realtime_ms -= 50000;
+    control->lock = 1u << 11 | 1; /* the lock word of the process in the first entry */
+    alarm(60);
+    pool = open_pool(&options);
+    alarm(0);
+    EXPECT_COUNT(stats_of(pool).active, 0, "in flight before");
+    EXPECT_COUNT(stats_of(pool).aborted, 1, "in flight before");
+    if (gyre_pool_time(pool) < before->time + 49 || gyre_pool_time(pool) > before->time + 60)
+        fail_msg("%g became %g", before->time, gyre_pool_time(pool));
+    assert_int_equal(proxy_of(pool, before->benched).state, GYRE_OPEN);
+    assert_true(proxy_of(pool, before->benched).benched_until == before->benched_until);
+    assert_true(proxy_of(pool, before->mortal).expires == before->expires);
+    OK(gyre_session_info(pool, "cart", &session));
+    EXPECT_COUNT(session.proxy, before->mortal, "the session's proxy");
+    assert_true(session.last_used <= before->time && session.expires <= session.last_used + 101);
+    expect_nothing_found(pool, "after a reboot");
+    OK(gyre_acquire(pool, NULL, &lease));
+    OK(gyre_complete_ms(pool, &lease, GYRE_OK, 1.0));
+    gyre_pool_close(pool);
+    slay(child);
+    munmap(memory, 2 * HEADER_SIZE);
+    munmap(before, sizeof *before);
+    close(fd);
+}
+
+/* ---- secrets ---- */
+
+/* How often the word stands in the file. */
+static int count_in_file(const char *path, const char *word)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY), count = 0;
+
+    assert_int_equal(fstat(fd, &status), 0);
+    char *bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0), *end = bytes + status.st_size;
+    assert_true(bytes != MAP_FAILED);
+    for (char *at = bytes; (at = memmem(at, (size_t)(end - at), word, strlen(word))) != NULL; at++) count++;
+    munmap(bytes, (size_t)status.st_size);
+    close(fd);
+    return count;
+}
+
+/* Credentials are nowhere in the segment once their proxy has been removed, or its TTL has passed. */
+static void test_credentials_are_wiped(void **state)
+{
+    static const char *const words[] = {"SECRETUSER", "SECRETPASS", "SECRETTAIL"};
+    struct gyre_options options = shared_options(temp_path("wipe"));
+    struct gyre_pool *pool = open_pool(&options);
+    char url[300];
+
+    (void)state;
+    for (int mortal = 0; mortal < 2; mortal++) {
+        struct gyre_proxy_spec spec = {.size = sizeof spec, .url = url, .ttl = 10, .has_ttl = (uint32_t)mortal};
+        uint64_t id;
+
+        snprintf(url, sizeof url, "http://SECRETUSER:SECRETPASS-%0100d-SECRETTAIL@h:80", 7); /* several blocks of text */
+        OK(gyre_pool_add(pool, &spec, &id));
+        for (size_t i = 0; i < COUNT(words); i++) EXPECT_COUNT(count_in_file(options.path, words[i]), 1, "%s", words[i]);
+        add_url(pool, mortal ? "http://u:OTHER2@i:80" : "http://u:OTHER1@i:80");
+        if (mortal) pass_time(pool, 20);
+        else OK(gyre_pool_remove(pool, id));
+        assert_int_equal(gyre_pool_count(pool), 1 + mortal);
+        for (size_t i = 0; i < COUNT(words); i++) EXPECT_COUNT(count_in_file(options.path, words[i]), 0, "%s, mortal %d", words[i], mortal);
+        EXPECT_COUNT(count_in_file(options.path, "OTHER1"), 1, "another's");
+    }
+    gyre_pool_close(pool);
+}
+
+/* Has the kernel been told to leave the mapping at `address` out of core dumps? */
+static bool is_undumped(const void *address)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[1024];
+    bool here = false, undumped = false;
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long from, to;
+
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2) here = (uintptr_t)address >= from && (uintptr_t)address < to;
+        if (here && !strncmp(line, "VmFlags:", 8)) undumped = strstr(line, " dd") != NULL;
+    }
+    fclose(maps);
+    return undumped;
+}
+
+static void test_no_core_dump(void **state)
+{
+    struct gyre_options options = shared_options(temp_path("dump"));
+    struct gyre_pool *shared = open_pool(&options), *private;
+
+    (void)state;
+    options.path = NULL;
+    private = open_pool(&options);
+    assert_true(is_undumped(gyre_pool_slots(shared)));
+    assert_true(is_undumped(gyre_pool_slots(private)));
+    assert_false(is_undumped(&options)); /* it can tell */
+    gyre_pool_close(shared);
+    gyre_pool_close(private);
+}
+
 static void test_file_mode(void **state)
 {
     static const uint32_t modes[] = {0, 0600, 0640, 0660};
@@ -327,6 +507,8 @@ int main(void)
         cmocka_unit_test(test_two_handles),    cmocka_unit_test(test_two_processes),
         cmocka_unit_test(test_race_to_create), cmocka_unit_test(test_race_of_threads_to_create),
         cmocka_unit_test(test_warm_restart),   cmocka_unit_test(test_time_counts_on),
+        cmocka_unit_test(test_reboot),         cmocka_unit_test(test_credentials_are_wiped),
+        cmocka_unit_test(test_no_core_dump),
         cmocka_unit_test(test_file_mode),      cmocka_unit_test(test_what_is_no_segment),
         cmocka_unit_test(test_other_owner),
     };
