@@ -50,6 +50,12 @@ static int segment_make(const char *path)
         if (gyre_acquire(pool, &request, &lease) == 0 && i % 50) gyre_complete(pool, &lease, &outcome);
         gyre_counter_add(pool, text, 1.0, NULL);
     }
+    struct gyre_strategy strategy = {.size = sizeof strategy, .picker = GYRE_PICK_BEST, .choices = 2, .name = "mine", .options = "{\"a\":1}"};
+    struct gyre_decision decision = {.size = sizeof decision, .strategy = "mine", .reason = "because"};
+    gyre_strategy_set(pool, &strategy, NULL);
+    gyre_log_enable(pool, 1.0);
+    for (int i = 0; i < 20; i++) gyre_log_write(pool, &decision);
+    gyre_host_throttle(pool, "slow.example", 100.0);
     gyre_pool_close(pool);
     return 0;
 }
@@ -72,8 +78,54 @@ static void segment_lease(struct gyre_pool *pool, int i)
     gyre_sample(pool, &request, ids, 8);
     gyre_pool_eligible(pool, &request);
     gyre_list(pool, &request, slots, SEGMENT_PROXIES);
+    if (gyre_acquire_chosen(pool, &request, i % 4 ? ids[0] : 0, &lease) == 0 && i % 9) gyre_complete_ms(pool, &lease, 1 + i % 6, 5.0);
     if (i % 7 == 0) gyre_session_close(pool, session);
     gyre_counter_add(pool, session, 1.0, NULL);
+}
+
+/* What moves a pool to another segment: read, and written back. */
+static void segment_restore(struct gyre_pool *pool, uint64_t id, int i)
+{
+    struct gyre_books books = {.size = sizeof books};
+    struct gyre_session session = {.size = sizeof session};
+    char text[16];
+    uint64_t proxy;
+    if (gyre_books_get(pool, id, &books) == 0) gyre_books_set(pool, id, &books);
+    snprintf(text, sizeof text, "s%d", i % 30);
+    if (gyre_session_info(pool, text, &session) == 0) gyre_session_restore(pool, session.id, session.proxy, 5.0, 1.0);
+    gyre_session_get(pool, text, &proxy);
+    gyre_session_use(pool, text, &proxy);
+    gyre_session_assign(pool, text, id, i % 2 ? proxy : 0, &proxy);
+    gyre_session_restore(pool, text, id, 50.0, 10.0);
+}
+
+/* Bans and throttles, the strategy, and the log. */
+static void segment_restore_all(struct gyre_pool *pool)
+{
+    struct gyre_ban ban = {.size = sizeof ban};
+    struct gyre_throttle throttle = {.size = sizeof throttle};
+    struct gyre_strategy strategy = {.size = sizeof strategy};
+    struct gyre_decision decision = {.size = sizeof decision};
+    uint32_t at = 0;
+    uint64_t cursor = 0;
+    for (int i = 0; i < 200 && gyre_host_next(pool, &at, &ban) == 1; i++) gyre_ban_restore(pool, &ban);
+    at = 0;
+    for (int i = 0; i < 200 && gyre_throttle_next(pool, &at, &throttle) == 1; i++) gyre_throttle_restore(pool, &throttle);
+    gyre_host_throttle(pool, "new.example", 2.0);
+    gyre_host_throttle(pool, "slow.example", 0.0);
+    gyre_host_delay(pool, "shop.example");
+    gyre_host_blamed(pool, "shop.example");
+    if (gyre_strategy_get(pool, &strategy) == 0) gyre_strategy_set(pool, &strategy, NULL);
+    strategy = (struct gyre_strategy){.size = sizeof strategy, .picker = GYRE_PICK_LEAST_ACTIVE, .name = "other"};
+    gyre_strategy_set(pool, &strategy, NULL);
+    gyre_log_enable(pool, 0.5);
+    gyre_log_share(pool);
+    gyre_log_sample(pool);
+    decision.session = gyre_session_hash(pool, "s1");
+    gyre_log_write(pool, &decision);
+    for (int i = 0; i < 10000 && gyre_log_read(pool, &cursor, &decision) == 1; i++) {}
+    cursor = UINT64_MAX;
+    gyre_log_read(pool, &cursor, &decision);
 }
 
 static void segment_operate(struct gyre_pool *pool, uint64_t id, int i)
@@ -85,6 +137,12 @@ static void segment_operate(struct gyre_pool *pool, uint64_t id, int i)
     gyre_pool_get(pool, id, &proxy);
     if (gyre_pool_url_with_credentials(pool, id, text, sizeof text) > 0) gyre_pool_find(pool, text, &id);
     if (gyre_acquire_id(pool, id, &lease) == 0) gyre_complete_ms(pool, &lease, 1 + i % 6, 5.0);
+    if (gyre_probe(pool, id, &lease) == 0) {
+        struct gyre_outcome outcome = {.size = sizeof outcome, .verdict = 1 + (uint32_t)i % 6, .retry_after = i % 2 ? 3.0 : 0.0};
+        gyre_lease_host(&lease, i % 2 ? "shop.example" : "slow.example");
+        gyre_complete(pool, &lease, &outcome);
+    }
+    segment_restore(pool, id, i);
     switch (i % 6) {
     case 0: gyre_pool_disable(pool, id); break;
     case 1: gyre_pool_enable(pool, id); break;
@@ -103,12 +161,24 @@ static void segment_look(struct gyre_pool *pool)
     struct gyre_session_stats sessions = {.size = sizeof sessions};
     struct gyre_counter counter = {.size = sizeof counter};
     struct gyre_ban ban = {.size = sizeof ban};
+    struct gyre_throttle throttle = {.size = sizeof throttle};
+    struct gyre_strategy strategy = {.size = sizeof strategy};
+    struct gyre_decision decision = {.size = sizeof decision};
+    struct gyre_options options = {.size = sizeof options};
     uint64_t cursor = 0;
     uint32_t at = 0;
+    double value;
     for (int i = 0; i < 5000 && gyre_session_next(pool, &cursor, &session) == 1; i++) {}
     cursor = 0;
     for (int i = 0; i < 5000 && gyre_counter_next(pool, &cursor, &counter) == 1; i++) {}
     for (int i = 0; i < 5000 && gyre_host_next(pool, &at, &ban) == 1; i++) {}
+    at = 0;
+    for (int i = 0; i < 5000 && gyre_throttle_next(pool, &at, &throttle) == 1; i++) {}
+    cursor = 0;
+    for (int i = 0; i < 10000 && gyre_log_read(pool, &cursor, &decision) == 1; i++) {}
+    gyre_strategy_get(pool, &strategy);
+    gyre_counter_get(pool, "s1", &value);
+    gyre_pool_options(pool, &options);
     gyre_pool_stats(pool, &stats);
     gyre_session_stats(pool, &sessions);
     gyre_pool_check(pool, &check);
@@ -125,6 +195,7 @@ static int segment_use(const char *path)
     segment_look(pool);
     for (int i = 0; i < 60; i++) segment_lease(pool, i);
     while (steps < 2 * SEGMENT_PROXIES && gyre_pool_next(pool, &id) == 1) segment_operate(pool, id, steps++);
+    segment_restore_all(pool);
     for (int i = 0; i < 8; i++) {
         char url[64];
         struct gyre_proxy_spec spec = {.size = sizeof spec, .url = url, .country = "IT", .tags = "new", .ttl = 10, .has_ttl = 1};
