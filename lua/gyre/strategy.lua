@@ -159,6 +159,9 @@ end
 
 local function configure(made, options)
   local merged = {}
+  if options ~= nil and type(options) ~= "table" then
+    return fail("strategy '%s': options are a table, not %s (a %s)", made.name, tostring(options), type(options))
+  end
   for name, default in pairs(made.options or {}) do
     merged[name] = default
   end
@@ -227,13 +230,12 @@ local function describe(source, options, found)
     found.local_why = ("options with %s cannot be sent to other processes"):format(why)
     return
   end
-  found.name = find.is_path(source) and find.absolute(source) or find.canonical(source)
+  found.name = find.is_path(source) and find.absolute(source) or found.files[1].name
   found.options = text
 end
 
 --- Loads, checks and configures a strategy.
----@param source string|gyre.Strategy|gyre.Composition a name ("-" and "_" are the same in it), a path (with "/" or
---- ".lua"), a table, or a composition
+---@param source string|gyre.Strategy|gyre.Composition a name, a path (with "/" or ".lua"), a table, or a composition
 ---@param options? table<string, any>
 ---@param how? gyre.strategy.How
 ---@return gyre.Strategy? strategy

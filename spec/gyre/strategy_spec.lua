@@ -1,6 +1,10 @@
+local ffi = require "ffi"
 local gyre = require "gyre"
 local pools = require "pools"
 local strategy = require "gyre.strategy"
+
+-- Under a name of our own: others may have declared it their way.
+ffi.cdef [[int gyre_setenv(const char *name, const char *value, int overwrite) asm("setenv");]]
 
 local function with_file(text, run)
   local path = os.tmpname() .. ".lua"
@@ -19,17 +23,94 @@ end
 
 local SELECT = "select = function(_, view) return view[1] end"
 
+-- Runs with directories in GYRE_STRATEGY_PATH that hold files, e.g. { { "a.lua" }, { "a.lua", "b.lua" } } joined by a
+-- mark; the strategy in a file is named by directory and file: "1/a.lua".
+local function with_path(directories, mark, run)
+  local made, before = {}, os.getenv "GYRE_STRATEGY_PATH"
+  for i, files in ipairs(directories) do
+    made[i] = os.tmpname()
+    os.remove(made[i])
+    assert(os.execute("mkdir " .. made[i]) == 0)
+    for _, name in ipairs(files) do
+      local file = assert(io.open(made[i] .. "/" .. name, "wb"))
+      file:write(("return { name = '%d/%s', %s }"):format(i, name, SELECT))
+      file:close()
+    end
+  end
+  ffi.C.gyre_setenv("GYRE_STRATEGY_PATH", table.concat(made, mark), 1)
+  local ran, message = pcall(run, made)
+  ffi.C.gyre_setenv("GYRE_STRATEGY_PATH", before or "", 1)
+  os.execute("rm -r " .. table.concat(made, " "))
+  assert(ran, message)
+end
+
+local function name_of(name)
+  local made, loaded = assert(strategy.load(name))
+  return made.name, loaded.name
+end
+
 describe("gyre.strategy", function()
   it("loads by name, with - and _ alike", function()
     assert.equal("round-robin", assert(strategy.load "round-robin").name)
     assert.equal("round-robin", assert(strategy.load "round_robin").name)
+    assert.equal("round-robin", select(2, strategy.load "round_robin").name)
   end)
 
   it("knows older names of some", function()
     for old, new in pairs { performance_based = "proportional", ["session-persistence"] = "session",
       ["geo-targeted"] = "geo" } do
-      assert.equal(new, assert(strategy.load(old)).name)
+      assert.same({ new, new }, { name_of(old) })
     end
+  end)
+
+  it("looks through the directories of GYRE_STRATEGY_PATH in turn, then among ours", function()
+    for _, mark in ipairs { ":", ";" } do
+      with_path({ { "mine.lua", "random.lua" }, { "mine.lua", "other.lua", "session.lua" } }, mark, function()
+        assert.equal("1/mine.lua", name_of "mine")
+        assert.equal("2/other.lua", name_of "other")
+        assert.equal("1/random.lua", name_of "random") -- instead of ours
+        assert.equal("2/session.lua", name_of "session")
+        assert.equal("weighted", name_of "weighted")
+      end)
+    end
+  end)
+
+  it("looks for a name as it is written, then with - and _ exchanged, then for what it is an older name of", function()
+    with_path({ { "my_under.lua", "my-dash.lua", "one-two.lua" }, { "one_two.lua", "performance-based.lua",
+      "geo.lua" } }, ":", function(directories)
+      assert.same({ "1/my_under.lua", "my_under" }, { name_of "my_under" })
+      assert.same({ "1/my_under.lua", "my_under" }, { name_of "my-under" })
+      assert.same({ "1/my-dash.lua", "my-dash" }, { name_of "my_dash" })
+      assert.equal("1/one-two.lua", name_of "one-two")
+      assert.equal("2/one_two.lua", name_of "one_two") -- though the first directory has the other
+      assert.equal("2/performance-based.lua", name_of "performance-based")
+      assert.equal("2/performance-based.lua", name_of "performance_based")
+      assert.same({ "2/geo.lua", "geo" }, { name_of "geo-targeted" })
+      assert.equal("session", name_of "session-persistence")
+      local message = select(2, strategy.load "no_one").message
+      local at = 1
+      for _, name in ipairs { "no_one", "no-one" } do
+        for _, directory in ipairs(directories) do
+          at = assert(message:find(("\n\tno file %s/%s.lua"):format(directory, name), at, true), message)
+        end
+      end
+    end)
+  end)
+
+  it("takes names, paths and tables, and says so", function()
+    local says = "a strategy is a name, a path or a table, not "
+    for _, wrong in ipairs { 5, true } do
+      local told = says .. tostring(wrong)
+      assert.matches(told, select(2, strategy.load(wrong)).message)
+      assert.matches(told, select(2, strategy.load { wrong }).message)
+      assert.matches(told, select(2, strategy.load { strategy = wrong }).message)
+      assert.matches(told, select(2, strategy.load { "random", fallback = wrong }).message)
+      assert.matches("strategy 'session': " .. told, select(2, strategy.load("session", { over = wrong })).message)
+      assert.matches(told, select(2, gyre.open { strategy = { "session", over = wrong } }).message)
+      assert.matches("options are a table, not " .. tostring(wrong), select(2, strategy.load("random", wrong)).message)
+    end
+    assert.has_error(function() gyre.compose { "random", options = 5 } end,
+      "options of a composition are a table, not a number")
   end)
 
   it("says where it looked for a name", function()

@@ -62,6 +62,9 @@ function compose.new(spec)
   if strategy == nil or spec[2] ~= nil then
     error("a composition names one strategy: { \"performance\", where = ..., fallback = ... }", 2)
   end
+  if spec.options ~= nil and type(spec.options) ~= "table" then
+    error("options of a composition are a table, not a " .. type(spec.options), 2)
+  end
   local made = { strategy = compose.part(strategy), where = spec.where, options = {} }
   made.fallback = compose.part(spec.fallback)
   for name, value in pairs(spec.options or {}) do

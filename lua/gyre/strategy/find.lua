@@ -1,12 +1,12 @@
--- Where the text of a strategy comes from: a path, or a name that is looked for. Names may have "_" for "-", and some
--- have an older one.
+-- Where the text of a strategy comes from: a path, or a name that is looked for: as it is written, with "-" for "_" or
+-- "_" for "-", and then, some have an older one, under that.
 local ffi = require "ffi"
 local errors = require "gyre.error"
 
 -- Under a name of our own: others may have declared it their way.
 ffi.cdef [[char *gyre_realpath(const char *path, char *resolved) asm("realpath");]]
 
-local ipairs, type = ipairs, type
+local ipairs, tostring, type = ipairs, tostring, type
 
 local PATH_MAX = 4096 -- of Linux
 
@@ -27,12 +27,17 @@ local function fail(message, ...)
   return nil, errors.new("strategy", message:format(...))
 end
 
---- The name a built-in goes by.
----@param name string
----@return string
-function find.canonical(name)
-  name = name:gsub("_", "-")
-  return ALIASES[name] or name
+-- The names that a file may have that is asked for by this one, the first that there is counts. ALIASES last: a user's
+-- own performance-based.lua is that, and not ours.
+local function spellings(name)
+  local dashed, lined, list, known = name:gsub("_", "-"), name:gsub("-", "_"), {}, {}
+  for _, spelling in ipairs { name, dashed, lined, ALIASES[dashed] or name } do
+    if not known[spelling] then
+      known[spelling] = true
+      list[#list + 1] = spelling
+    end
+  end
+  return list
 end
 
 --- Whether this is a path rather than a name.
@@ -101,23 +106,33 @@ local function in_directories(directories, file_name, tried)
   end
 end
 
-local function by_name(name)
-  local canonical, tried = find.canonical(name), {}
-  local file_name = canonical .. ".lua"
+-- A file of exactly this name: the user's, or ours, or one of the program's.
+local function by_spelling(name, tried)
+  local file_name = name .. ".lua"
   local text, path = in_directories(user_directories(), file_name, tried)
   if text then
-    return { name = canonical, path = path, text = text, chunk = "@" .. path, builtin = false }
+    return { name = name, path = path, text = text, chunk = "@" .. path, builtin = false }
   end
   text, path = in_directories(own_directories(), file_name, tried)
   if text then
-    return { name = canonical, path = path, text = text, chunk = "@" .. path, builtin = true }
+    return { name = name, path = path, text = text, chunk = "@" .. path, builtin = true }
   end
   local embedded = package.loaded["gyre.embedded"]
-  text = embedded and embedded[canonical]
+  text = embedded and embedded[name]
   if type(text) == "string" then
-    return { name = canonical, text = text, chunk = "=strategies/" .. file_name, builtin = true }
+    return { name = name, text = text, chunk = "=strategies/" .. file_name, builtin = true }
   elseif embedded then
     tried[#tried + 1] = "\n\tno file of the program: strategies/" .. file_name
+  end
+end
+
+local function by_name(name)
+  local tried = {}
+  for _, spelling in ipairs(spellings(name)) do
+    local found = by_spelling(spelling, tried)
+    if found then
+      return found
+    end
   end
   return fail("no strategy '%s':%s", name, table.concat(tried))
 end
@@ -127,7 +142,9 @@ end
 ---@return gyre.strategy.Source? found
 ---@return gyre.Error? err
 function find.source(source)
-  if find.is_path(source) then
+  if type(source) ~= "string" then
+    return fail("a strategy is a name, a path or a table, not %s (a %s)", tostring(source), type(source))
+  elseif find.is_path(source) then
     local text, why = find.read(source)
     if not text then
       return fail("%s", why)
