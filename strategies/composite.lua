@@ -20,8 +20,9 @@ end
 return { name = "composite",
   options = { strategy = "round-robin", options = {}, where = {}, fallback = false },
   configure = function(self, options)
-    assert(type(options.where) == "table", "where is a table: country, region, tags, state")
-    assert(type(options.options) == "table", "options are a table")
+    assert(type(options.where) == "table",
+      ("where is a table of country, region, tags and state, not %s"):format(options.where))
+    assert(type(options.options) == "table", ("options are a table, not %s"):format(options.options))
     local main = strategy(options.strategy, options.options)
     self.takes = main.takes
     self.steps = { { main, where = options.where } }

@@ -8,7 +8,7 @@ local FIELDS = { any = true, key = true, host = true, session = true }
 return { name = "consistent-hash", native = "hash",
   options = { by = "any" },
   configure = function(self, options)
-    assert(FIELDS[options.by], 'by is "any", "key", "host" or "session"')
+    assert(FIELDS[options.by], ('by is "any", "key", "host" or "session", not %s'):format(options.by))
     self.key = options.by ~= "any" and options.by or nil
   end,
   select = function(self, view, request)

@@ -19,6 +19,11 @@ local function prices_of(pool, most)
   return list
 end
 
+-- "cost-aware/" and this are the name of a counter.
+local function is_name(value)
+  return type(value) == "string" and #value <= 36 and not value:find "%c"
+end
+
 -- Takes the price of a pick out of the budget, unless it is too much.
 local function pays(self, proxy)
   local cost = proxy.cost or 0
@@ -48,11 +53,13 @@ end
 return { name = "cost-aware", requires = { "cost" },
   options = { max_cost = math.huge, budget = false, account = "default", over = "round-robin" },
   configure = function(self, options)
-    local most, budget = options.max_cost, options.budget
-    assert(type(most) == "number" and most >= 0, "max_cost is a number from 0 on")
-    assert(budget == false or (type(budget) == "number" and budget >= 0), "budget is a number from 0 on")
-    assert(type(options.account) == "string" and #options.account <= 36, "account is a name of up to 36 bytes")
-    self.most, self.budget, self.account, self.over = most, budget, options.account, strategy(options.over)
+    local most, budget, account = options.max_cost, options.budget, options.account
+    assert(type(most) == "number" and most >= 0, ("max_cost is a number from 0 on, not %s"):format(most))
+    assert(budget == false or (type(budget) == "number" and budget >= 0),
+      ("budget is a number from 0 on, not %s"):format(budget))
+    assert(is_name(account),
+      ("account is a name of up to 36 bytes without control characters, not '%s'"):format(account))
+    self.most, self.budget, self.account, self.over = most, budget, account, strategy(options.over)
     self.takes = self.over.takes
     self.keep = { tags = ("cost<=%.17g"):format(most) }
     self.steps = { { self.over, where = self.keep } }

@@ -5,7 +5,8 @@
 return { name = "least-active", native = "least-active",
   options = { ties = "random" },
   configure = function(self, options)
-    assert(options.ties == "first" or options.ties == "random", 'ties are broken "first" or "random"')
+    assert(options.ties == "first" or options.ties == "random",
+      ('ties are broken "first" or "random", not %s'):format(options.ties))
     self.random_ties = options.ties == "random"
   end,
   select = function(self, view) return view:least_active(self.random_ties) end,

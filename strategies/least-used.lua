@@ -6,7 +6,8 @@
 return { name = "least-used", native = "least-used",
   options = { ties = "first" },
   configure = function(self, options)
-    assert(options.ties == "first" or options.ties == "random", 'ties are broken "first" or "random"')
+    assert(options.ties == "first" or options.ties == "random",
+      ('ties are broken "first" or "random", not %s'):format(options.ties))
     self.random_ties = options.ties == "random"
   end,
   select = function(self, view) return view:least_used(self.random_ties) end,

@@ -13,9 +13,12 @@ return { name = "performance", native = "best",
   options = { choices = 3, min_success = 0, max_ms = 0 },
   configure = function(self, options)
     local choices = options.choices
-    assert(in_range(choices, 1, 64) and choices % 1 == 0, "choices is a whole number from 1 to 64")
-    assert(in_range(options.min_success, 0, 1), "min_success is a number from 0 to 1")
-    assert(in_range(options.max_ms, 0, 1e9), "max_ms is a number of milliseconds, 0 for none")
+    assert(in_range(choices, 1, 64) and choices % 1 == 0,
+      ("choices is a whole number from 1 to 64, not %s"):format(choices))
+    assert(in_range(options.min_success, 0, 1),
+      ("min_success is a number from 0 to 1, not %s"):format(options.min_success))
+    assert(in_range(options.max_ms, 0, 1e9),
+      ("max_ms is a number of milliseconds, 0 for none, not %s"):format(options.max_ms))
     self.choices, self.min_success, self.max_ms = choices, options.min_success, options.max_ms
   end,
   select = function(self, view) return view:best(self.choices, self.min_success, self.max_ms) end,

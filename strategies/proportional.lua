@@ -8,7 +8,8 @@ return { name = "proportional",
   options = { floor = 1 },
   configure = function(self, options)
     local least = options.floor
-    assert(type(least) == "number" and least > 0 and least < math.huge, "floor is a number of milliseconds above 0")
+    assert(type(least) == "number" and least > 0 and least < math.huge,
+      ("floor is a number of milliseconds above 0, not %s"):format(least))
     self.mean, self.sum, self.known = 100, 0, 0
     self.weigh = function(proxy)
       local ema, success = proxy.ema_ms, proxy.success_rate

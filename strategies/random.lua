@@ -7,7 +7,7 @@
 return { name = "random", native = "random",
   options = { bag = false },
   configure = function(self, options)
-    assert(type(options.bag) == "boolean", "bag is true or false")
+    assert(type(options.bag) == "boolean", ("bag is true or false, not %s"):format(options.bag))
     self.bag = options.bag
     if self.bag then
       self.native, self.random_ties = "least-used", true

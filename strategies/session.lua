@@ -7,7 +7,7 @@
 return { name = "session",
   options = { over = "round-robin", required = false },
   configure = function(self, options)
-    assert(type(options.required) == "boolean", "required is true or false")
+    assert(type(options.required) == "boolean", ("required is true or false, not %s"):format(options.required))
     self.requires = options.required and { "session" } or nil
     local over = strategy(options.over)
     self.takes = over.takes

@@ -26,17 +26,27 @@ local function is_banned(pool, proxy, host)
   return false
 end
 
+-- Text that the core takes for one tag: not for several, and not for a comparison.
+local function is_tag(value)
+  return type(value) == "string" and value:find "^%S" and value:find "%S$" and not value:find "[%c,]"
+    and not value:lower():find "^cost<?="
+end
+
 return { name = "tiered",
   options = { tiers = {}, rest = true, over = "round-robin", escalate = true },
   configure = function(self, options)
-    assert(type(options.tiers) == "table", "tiers is a list of tags")
-    assert(type(options.rest) == "boolean", "rest is true or false")
-    assert(type(options.escalate) == "boolean", "escalate is true or false")
-    assert(options.rest or options.tiers[1], "without tiers and without a rest nobody could serve")
-    local over = strategy(options.over)
+    assert(type(options.tiers) == "table", ("tiers is a list of tags, not %s"):format(options.tiers))
+    assert(type(options.rest) == "boolean", ("rest is true or false, not %s"):format(options.rest))
+    assert(type(options.escalate) == "boolean", ("escalate is true or false, not %s"):format(options.escalate))
+    assert(options.rest or options.tiers[1], "rest = false without tiers: nobody could serve")
+    local over, count = strategy(options.over), 0
     self.takes, self.keep, self.escalate, self.steps, self.tiers = over.takes, {}, options.escalate, {}, {}
-    for i, tag in ipairs(options.tiers) do
-      assert(type(tag) == "string" and tag ~= "", "a tier is a tag")
+    for _ in pairs(options.tiers) do
+      count = count + 1
+    end
+    for i = 1, count do
+      local tag = options.tiers[i]
+      assert(is_tag(tag), ("tiers is a list of tags without gaps, and number %d, '%s', is none"):format(i, tag))
       self.tiers[i] = tag:lower()
       self.steps[i] = { over, where = { tags = tag } }
     end

@@ -2,11 +2,18 @@
 -- in M. D. Vose 1991), made anew when proxies or weights change: O(1). For proxies of different capacity or price.
 -- by = "success" weighs by the success rate instead, another word by that field of proxies: in Lua, O(n) a pick.
 -- Not for latency: weights do not learn. Use performance, or proportional.
+local NUMBERS = {
+  weight = true, success = true, success_rate = true, started = true, active = true, completed = true,
+  succeeded = true, failed = true, aborted = true, ema_ms = true, consecutive_failures = true, last_used = true,
+  bytes = true, cost = true, max_active = true, benched_until = true, expires = true,
+}
+
 return { name = "weighted", native = "weighted",
   options = { by = "weight" },
   configure = function(self, options)
-    assert(type(options.by) == "string", "by is \"weight\", \"success\" or a field of proxies")
-    self.by = options.by == "success" and "success_rate" or options.by ~= "weight" and options.by or nil
+    local by = options.by
+    assert(NUMBERS[by], ('by is "weight", "success" or another number of proxies, such as "cost", not %s'):format(by))
+    self.by = by == "success" and "success_rate" or by ~= "weight" and by or nil
     self.native = self.by == nil and "weighted" or nil
   end,
   select = function(self, view) return view:weighted(self.by) end,
