@@ -1,4 +1,5 @@
 -- What gyre.compose builds: a strategy that picks from part of the pool, and another one for when nobody is there.
+-- ProxyWhirl's composite, filters and then a selector, but a filter is an index that the library keeps.
 -- strategy and its options: who picks. where: { country =, region =, tags =, state = }, from whom; empty: from all that
 -- the request lets through. fallback: who picks, from all of these, when nobody of `where` is eligible; without one the
 -- acquire fails. Compositions nest. Costs what its strategy does: where the library carries that out, a filter is part

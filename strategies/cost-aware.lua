@@ -1,10 +1,11 @@
 -- The cheapest eligible proxy: free ones before paid ones, always, and nobody above max_cost. Among proxies of one
--- price `over` picks. A price is one that is there: who has none is an error or the fallback's (requires). max_cost:
--- dearer ones are never used. budget: what may be spent in all, in the unit of cost, counted for everybody on the
--- segment in the counter `cost-aware/NAME`, by the pick; when it is spent, only free ones serve. account: NAME; a new
--- name is a new budget, and pool:counter("cost-aware/NAME"):add(-x) pays in. A session keeps its proxy, whatever has
--- become cheaper, up to max_cost. Without a budget one call of the library for each price that is tried, nearly always
--- one; prices are looked up again when the pool changes, O(n log n). With a budget the same in Lua. For metered
+-- price `over` picks. A price is one that is there: who has none is an error or the fallback's (requires). ProxyWhirl's
+-- cost-aware draws by 1 / cost instead, so its free ones lose now and then.
+-- max_cost: dearer ones are never used. budget: what may be spent in all, in the unit of cost, counted for everybody on
+-- the segment in the counter `cost-aware/NAME`, by the pick; when it is spent, only free ones serve. account: NAME; a
+-- new name is a new budget, and pool:counter("cost-aware/NAME"):add(-x) pays in. A session keeps its proxy, whatever
+-- has become cheaper, up to max_cost. Without a budget one call of the library for each price that is tried, nearly
+-- always one; prices are looked up again when the pool changes, O(n log n). With a budget the same in Lua. For metered
 -- proxies. Not for speed: the cheapest may be the slowest.
 local function prices_of(pool, most)
   local seen, list = {}, {}

@@ -1,5 +1,5 @@
 -- By place: from the country and region that the request asks for, or else from those given here. Of several countries
--- the first that has anyone counts.
+-- the first that has anyone counts. ProxyWhirl's geo-targeted.
 -- country, region: where a request says nothing. any = true: when nobody is there, anyone serves; without it the
 -- acquire fails. over: who picks among them. Costs what `over` does: for native ones it is the same call of the
 -- library. Requires a country of every proxy: one without is never found by place, and that should be noticed. For

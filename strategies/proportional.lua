@@ -1,6 +1,6 @@
--- At random, in proportion to success^2 / latency: a proxy half as fast gets half as much. What others call
--- performance-based. A proxy without a latency counts as one of the mean, below `floor` milliseconds all are alike, and
--- success is in it because a proxy that fails at once would look fast otherwise. No load in flight and no memory of one
+-- At random, in proportion to success^2 / latency: a proxy half as fast gets half as much. ProxyWhirl's
+-- performance-based is the same without success, by which a proxy that fails at once looks fast. A proxy without a
+-- latency counts as one of the mean, below `floor` milliseconds all are alike. No load in flight and no memory of one
 -- pick in the next, so even the slowest is used now and then. In Lua, O(n) a pick: sampling by A. J. Walker's table
 -- would be made anew with every sample. For traffic that should favour speed and still reach everybody, with up to some
 -- hundred proxies. Not for the lowest latency: performance is faster and cheaper.

@@ -1,11 +1,13 @@
 -- By rank: from the first tier that has an eligible proxy, e.g. cheap ones before premium ones. A proxy that is at a
--- limit is not eligible, so a tier that is full spills over to the next. tiers: tags, best first, e.g. { "cheap",
--- "premium" }. rest = true: proxies with none of the tags come last; false: never. over: who picks within a tier.
+-- limit is not eligible, so a tier that is full spills over to the next. As APISIX's priorities (balancer/priority.lua)
+-- and HAProxy's backup servers; the escalation is that of Crawlee's tieredProxyUrls, but by request, not by host.
+-- tiers: tags, best first, e.g. { "cheap", "premium" }; no comparisons of costs. rest = true: proxies with none of the
+-- tags come last; false: never. over: who picks within a tier.
 -- escalate = false: begin with the first tier always; otherwise - attempt 2 of a request begins with the second tier,
 -- and so on: what was banned or failed below is not asked again; - priority 1 begins one tier higher, 2 two; - a
 -- session whose proxy its host has banned begins above that proxy's tier. A session keeps its proxy in whatever tier
 -- that is. A call of the library for each tier that is tried, nearly always one. For pools of different quality or
--- price by tags. For prices as numbers use cost-aware.
+-- price by tags. Not for prices as numbers: use cost-aware.
 local function place_of(tiers, proxy)
   for _, tag in ipairs(proxy.tags or {}) do
     for place, tier in ipairs(tiers) do

@@ -1,7 +1,7 @@
 -- At random, in proportion to each proxy's weight; weight 0 is never picked. By an alias table (A. J. Walker 1977, as
 -- in M. D. Vose 1991), made anew when proxies or weights change: O(1). For proxies of different capacity or price.
--- by = "success" weighs by the success rate instead, another word by that field of proxies: in Lua, O(n) a pick.
--- Not for latency: weights do not learn. Use performance, or proportional.
+-- by = "success" weighs by the success rate instead, another number of proxies by that, and who has none is not picked:
+-- in Lua, O(n) a pick (M. T. Chao 1982). Not for latency: weights do not learn. Use performance, or proportional.
 local NUMBERS = {
   weight = true, success = true, success_rate = true, started = true, active = true, completed = true,
   succeeded = true, failed = true, aborted = true, ema_ms = true, consecutive_failures = true, last_used = true,

@@ -90,6 +90,15 @@ for _, name in ipairs(rules.names()) do
       pool:close()
     end)
 
+    it("says on top what it costs, what it is for and what not", function()
+      local file = assert(io.open(path))
+      local head = " " .. file:read("*a"):match("^(.-)\n[^-]"):gsub("\n%-%- ", " ")
+      file:close()
+      assert.is_truthy(head:find "O%(" or head:find " Costs what " or head:find "call of the library")
+      assert.is_truthy(head:find " For %l")
+      assert.is_truthy(head:find " Not %l")
+    end)
+
     it("refuses unknown options, and wrong values of each that it has", function()
       assert.matches("has no option 'colour'", (refuses(name, "colour", "red")))
       local known = assert(loader.load(name)).options or {}
