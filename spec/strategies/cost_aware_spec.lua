@@ -1,5 +1,6 @@
 -- cost-aware: the lowest price that has anyone, free before paid, nobody above max_cost, no more than the budget.
 local gyre = require "gyre"
+local rules = require "rules"
 
 local COSTS = { 0.5, 0, 2, 0.1, 0, 0.1, 7 }
 local OVER = {
@@ -110,8 +111,11 @@ for kind, over in pairs(OVER) do
       pool:disable(ids[2])
       pool:counter("cost-aware/spec"):add(-0.5) -- paid in
       assert.equal(0.1, cost {})
-      use { budget = 5, account = "other" }
+      use { budget = 0.15, account = "other" }
       assert.equal(0.1, cost {})
+      assert.equal("no_proxy", cost {})
+      assert.is_true(math.abs(pool:counter("cost-aware/other"):get() - 0.1) < 1e-9)
+      assert.is_true(math.abs(pool:counter("cost-aware/spec"):get() - 0.6) < 1e-9) -- 1 - 0.5 + 0.1
     end)
 
     it("needs a cost of everybody, or its fallback serves", function()
@@ -124,6 +128,21 @@ for kind, over in pairs(OVER) do
       assert.equal(0, cost {})
     end)
   end)
+end
+
+for kind, over in rules.both("least-active", { ties = "first" }) do
+  for _, budget in ipairs { false, 100 } do
+    it(("cost-aware picks by what it is over, budget %s: %s"):format(budget, kind), function()
+      local pool = assert(gyre.open { proxies = { "h1:1#cost=2", "h2:1#cost=1", "h3:1#cost=1" }, seed = 3 })
+      assert(pool:use("cost-aware", { over = over, budget = budget }))
+      for _ = 1, 20 do -- always the first when nobody is busy
+        local lease = assert(pool:acquire())
+        assert.equal("h2", lease.proxy.host)
+        lease:ok(5)
+      end
+      pool:close()
+    end)
+  end
 end
 
 it("a free proxy wins over any paid one, however cheap (failures, line 7)", function()

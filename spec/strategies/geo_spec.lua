@@ -1,5 +1,6 @@
 -- geo: only from where the request says, or else from home; the first country of a list that has anyone.
 local gyre = require "gyre"
+local rules = require "rules"
 
 local COUNTRIES = { "de", "us", "fr", "de", "br", "us", "de" }
 
@@ -83,6 +84,16 @@ for kind, over in pairs(OVER) do
       assert.equal("no_proxy", countries { country = "de" })
     end)
 
+    it("takes the region from home too, where the request says nothing of it", function()
+      use { region = "North" }
+      assert.equal("de us", countries {})
+      assert.equal("de", countries { country = "de" })
+      assert.equal("no_proxy", countries { country = "fr" })
+      assert.equal("br de fr us", countries { region = "South" })
+      use { country = "de", region = "North" }
+      assert.equal(pool:acquire().id, pool:acquire().id) -- there is one
+    end)
+
     it("falls back to any as an option, and comes back", function()
       use { any = true, country = "de" }
       disable "us"
@@ -104,6 +115,19 @@ for kind, over in pairs(OVER) do
       assert.equal("missing_metadata", err.kind)
       assert.equal("strategy 'geo' needs country: 1 of 8 proxies have none", err.message)
     end)
+  end)
+end
+
+for kind, over in rules.both("least-active", { ties = "first" }) do
+  it("geo picks by what it is over: " .. kind, function()
+    local pool = assert(gyre.open { proxies = { "h1:1#country=us", "h2:1#country=de", "h3:1#country=de" }, seed = 3 })
+    assert(pool:use("geo", { over = over, country = "de" }))
+    for _ = 1, 20 do -- always the first when nobody is busy
+      local lease = assert(pool:acquire())
+      assert.equal("h2", lease.proxy.host)
+      lease:ok(5)
+    end
+    pool:close()
   end)
 end
 

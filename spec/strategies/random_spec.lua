@@ -1,10 +1,7 @@
 local pools = require "pools"
+local rules = require "rules"
 
-local function in_lua()
-  return { name = "in-lua", select = function(_, view) return view:random() end }
-end
-
-for kind, strategy in pairs { native = "random", lua = in_lua() } do
+for kind, strategy in rules.both "random" do
   describe("random, " .. kind, function()
     it("gives each eligible proxy the same chance", function()
       local pool = pools.open(10, { strategy = strategy })
@@ -24,6 +21,18 @@ for kind, strategy in pairs { native = "random", lua = in_lua() } do
           assert.is_true(math.abs(started - 1000) < 148, ("proxy %d: %d"):format(i, started))
         end
       end
+      pool:close()
+    end)
+
+    it("does not take turns", function()
+      local pool, last, same = pools.open(10, { strategy = strategy }), nil, 0
+      for _ = 1, 1000 do
+        local lease = assert(pool:acquire())
+        same, last = same + (lease.id == last and 1 or 0), lease.id
+        lease:ok()
+      end
+      -- The same twice in a row: binomial(999, 1/10), mean 100, sigma 9.5; 5 sigma.
+      assert.is_true(math.abs(same - 100) < 47, same)
       pool:close()
     end)
   end)

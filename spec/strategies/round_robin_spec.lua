@@ -1,12 +1,9 @@
 local pools = require "pools"
+local rules = require "rules"
 
--- The promise, natively and in Lua: between two picks of a proxy that stays eligible, every other proxy that stays
+-- The promise, natively and by select: between two picks of a proxy that stays eligible, every other proxy that stays
 -- eligible is picked exactly once.
-local function in_lua()
-  return { name = "in-lua", select = function(_, view) return view:round_robin() end }
-end
-
-for kind, strategy in pairs { native = "round-robin", lua = in_lua() } do
+for kind, strategy in rules.both "round-robin" do
   describe("round-robin, " .. kind, function()
     it("takes turns", function()
       local pool = pools.open(9, { strategy = strategy })

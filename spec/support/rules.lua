@@ -32,7 +32,7 @@ end
 ---@param name string
 ---@param options? table<string, any>
 function rules.both(name, options)
-  return pairs { native = { name, options = options }, lua = rules.in_lua(name, options) }
+  return pairs { native = options and { name, options = options } or name, lua = rules.in_lua(name, options) }
 end
 
 return rules
