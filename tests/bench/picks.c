@@ -34,7 +34,8 @@ struct gyre_pool *pool_with(uint32_t n, uint32_t max_sessions)
         exit(2);
     }
     for (uint32_t i = 0; i < n; i++) {
-        struct gyre_proxy_spec spec = {.size = sizeof spec, .url = url, .country = i % 2 ? "DE" : "US", .tags = i % 3 ? "datacentre" : "residential"};
+        struct gyre_proxy_spec spec = {.size = sizeof spec, .url = url, .country = i % 2 ? "DE" : "US", .tags = i % 3 ? "datacentre" : "residential",
+                                        .has_cost = 1, .cost = i % 3};
         snprintf(url, sizeof url, "http://user:secret@10.%u.%u.%u:3128", i >> 16, i >> 8 & 255, i & 255);
         if (gyre_pool_add(pool, &spec, NULL) < 0) {
             fprintf(stderr, "adding: %s\n", gyre_detail());
