@@ -87,17 +87,16 @@ end
 -- Runs the text of a strategy; what it returns is its own.
 local function evaluate(source)
   local trusted = source.builtin or loading.trusted or false
-  local chunk, why, inner
+  local chunk, why
   if trusted then
     chunk, why = loadstring(source.text, source.chunk)
-    inner = chunk
   else
-    chunk, why, inner = guard.compile(source.text, source.chunk)
+    chunk, why = guard.compile(source.text, source.chunk)
   end
   if not chunk then
     return fail("%s", why)
   end
-  setfenv(inner, sandbox.environment(trusted, { strategy = nested }, loading.seed))
+  setfenv(chunk, sandbox.environment(trusted, { strategy = nested }, loading.seed))
   if not trusted then
     loading.guarded = true
   end

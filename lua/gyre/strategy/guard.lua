@@ -1,61 +1,90 @@
 -- Stops a strategy that would never return. LuaJIT does not look at debug hooks inside compiled code, so the check is
--- in the code: before it is compiled, `B[0]=B[0]-1 if B[0]<0 then A() end` is put behind the head of every loop and
--- function and before every goto, on the same line, so that line numbers stay. No loop of Lua goes without; what C does
--- in one call (a pattern, a huge string) is bounded by sandbox.lua.
+-- in the code: checks.lua puts it behind each loop head and function head and before each goto, and it counts. What C
+-- does in one call is bounded by its size, in bounded.lua, and counted by its work: see guard.spend().
 --
--- A call has a grant of steps for nothing; who needs more than that is given time by the clock of the processor, until
--- the budget is spent. Then every check raises, also inside pcall and coroutines, until the call is over.
+-- Every LOT steps the clock is looked at. A call is over that took longer than its budget, of the processor's time,
+-- and more than GRANT steps, or ten times its budget with fewer: the objects of a large pool take their time. Then
+-- every check raises, also inside pcall and coroutines, until the call is over.
+--
+-- What an operator other than `..` does with a text of a megabyte is a step like others, though a comparison takes
+-- 0.05 ms and arithmetic 2: LOT of them take half a second before the clock is looked at. So do next() and pairs() on a
+-- table that was large and is empty, and nothing bounds the memory that a strategy keeps from call to call.
 local ffi = require "ffi"
+local checks = require "gyre.strategy.checks"
 
-local error, tonumber = error, tonumber
-local byte, find, format, match, sub = string.byte, string.find, string.format, string.match, string.sub
-local concat = table.concat
+local error, format, select, tonumber, type = error, string.format, select, tonumber, type
+local metatable_of = debug.getmetatable
 
 -- Under a name of our own: others may have declared it their way.
 ffi.cdef [[int gyre_thread_clock(int clock, int64_t *time) asm("clock_gettime");]]
 
-local GRANT = 100000
-local THREAD_CPUTIME = 3 -- CLOCK_THREAD_CPUTIME_ID of Linux
-local CHECK = " __gyre_b[0]=__gyre_b[0]-1 if __gyre_b[0]<0 then __gyre_a() end "
-local PREFIX = "local __gyre_b,__gyre_a=...; "
-local RESERVED = "^__gyre"
+local LOT, SHORT_LOT = 250, 25
+local GRANT = 1000000
+local LONG = 10
+local MOST_BYTES = 2 ^ 20 -- of one text that a call makes
+local MOST_CODE = 2 ^ 18 -- bytes of a file
+local SHORT = 256 -- bytes of a text that is not worth counting
+local BYTES = 8 -- of a text that are worth a step
+local MONOTONIC, THREAD_CPUTIME = 1, 3 -- of Linux
+local BEFORE, BEHIND = "local __gyre,__gyre_join=... return function(...) ", "\nend"
 
 ---@class gyre.strategy.guard
-local guard = { GRANT = GRANT }
+local guard = { GRANT = GRANT, LOT = LOT, MOST_BYTES = MOST_BYTES, SHORT = SHORT, insert = checks.insert }
 
-local steps = ffi.new("int32_t[1]", 2 ^ 31 - 1)
 local now_cell = ffi.new "int64_t[2]"
-local depth, began, over, budget = 0, false, false, 10 -- of the call under way
+local depth, over, budget, spent = 0, false, 10, 0 -- of the call under way
+local began, began_cpu, lot = -1, -1, LOT
 
-local function now_ms()
-  ffi.C.gyre_thread_clock(THREAD_CPUTIME, now_cell)
+local function now_ms(clock)
+  ffi.C.gyre_thread_clock(clock, now_cell)
   return tonumber(now_cell[0]) * 1e3 + tonumber(now_cell[1]) / 1e6
 end
 
--- Called by a check whose grant is used up.
-local function out_of_steps()
-  if depth == 0 then -- called by the program itself: its own affair
-    steps[0] = GRANT
-    return
-  elseif not over then
-    local now = now_ms()
-    began = began or now
-    over = now - began >= budget
+-- Is the time over, and when to look again: soon, until it is known whether the steps of this call are slow. The
+-- processor's clock costs a call of the system; less time has never passed by the other.
+local function look()
+  local now = now_ms(MONOTONIC)
+  if began < 0 then
+    began = now
+    return false, SHORT_LOT
+  elseif now - began < budget / 10 then
+    return false, LOT
+  elseif began_cpu < 0 then
+    began_cpu = now_ms(THREAD_CPUTIME)
+    return false, SHORT_LOT
+  elseif now - began < budget then
+    return false, LOT
   end
-  if over then
-    steps[0] = 0 -- the next check is here again
-    error(format("it ran past its time budget of %g ms", budget), 2)
-  end
-  steps[0] = GRANT
+  local taken = now_ms(THREAD_CPUTIME) - began_cpu
+  return taken >= budget and (spent >= GRANT or taken >= LONG * budget), LOT
 end
 
+-- Called by a check whose lot is used up.
+local function out_of_steps(steps, level)
+  if depth == 0 then -- called by the program itself: its own affair
+    steps.left = LOT
+    return
+  end
+  spent = spent + lot - steps.left
+  if not over then
+    over, lot = look()
+  end
+  if over then
+    steps.left = 0 -- the next check is here again
+    error(format("it ran past its time budget of %g ms", budget), level or 2)
+  end
+  steps.left = lot
+end
+
+local steps = ffi.metatype("struct { int32_t left; }", { __index = { out = out_of_steps } })(LOT)
+
 --- Begins a call of guarded code.
----@param milliseconds number beyond the grant
+---@param milliseconds number
 function guard.begin(milliseconds)
-  steps[0] = GRANT
+  steps.left = LOT
   depth, budget = depth + 1, milliseconds
-  if began then
-    began, over = false, false
+  if began >= 0 then
+    began, began_cpu, spent, lot, over = -1, -1, 0, LOT, false
   end
 end
 
@@ -66,148 +95,82 @@ function guard.finish()
   return over
 end
 
--- ---- reading Lua ----
-
--- The end of a long bracket that begins at `at`, or nil.
-local function long_end(text, at)
-  local level = match(text, "^%[(=*)%[", at)
-  if not level then
-    return nil
-  end
-  local _, last = find(text, "]" .. level .. "]", at + #level + 2, true)
-  return last or #text
+--- Is such a call under way?
+---@return boolean
+function guard.is_running()
+  return depth > 0
 end
 
-local function quoted_end(text, at)
-  local quote, i = sub(text, at, at), at + 1
-  while true do
-    local stop = find(text, "[\\\n" .. quote .. "]", i)
-    if not stop then
-      return #text
-    end
-    local char = sub(text, stop, stop)
-    if char == "\\" then
-      -- \z skips white space; \<line end> may be two characters
-      local _, last = find(text, "^z%s*", stop + 1)
-      i = last and last + 1 or stop + (sub(text, stop + 1, stop + 2) == "\r\n" and 3 or 2)
-    else
-      return stop -- a bare line end is an error that the compiler will name
-    end
+--- Counts what C is about to do, of a function that guarded code calls, in steps of 2 ns or so.
+---@param count number up to 10^8
+---@param level? integer where an error is: 2 is the caller [its caller]
+function guard.spend(count, level)
+  local left = steps.left - count
+  steps.left = left
+  if left < 0 then
+    out_of_steps(steps, (level or 3) + 1)
   end
 end
+local spend = guard.spend
 
-local function comment_end(text, at)
-  return long_end(text, at + 2) or (find(text, "\n", at, true) or #text + 1) - 1
-end
-
-local function number_end(text, at)
-  local _, last = find(text, "^0[xX][%x.]*[pP][+-]?%d*[%w_]*", at)
-  if not last then
-    _, last = find(text, "^0[xX][%w.]*", at)
-  end
-  if not last then
-    _, last = find(text, "^[%d.]*[eE][+-]?[%w]*", at)
-  end
-  if not last then
-    _, last = find(text, "^[%d.]+%w*", at)
-  end
-  return last
-end
-
--- The next token from `at` on: kind, first and last byte. Kinds: "word", "mark", "value"; nil at the end.
-local function next_token(text, at)
-  while true do
-    local first = find(text, "[^%s]", at)
-    if not first then
-      return nil
-    end
-    local code = byte(text, first)
-    if code == 45 and byte(text, first + 1) == 45 then -- "--"
-      at = comment_end(text, first) + 1
-    elseif find(text, "^[%a_\128-\255]", first) then
-      local _, last = find(text, "^[%w_\128-\255]+", first)
-      return "word", first, last
-    elseif code == 34 or code == 39 then
-      return "value", first, quoted_end(text, first)
-    elseif code == 91 and long_end(text, first) then
-      return "value", first, long_end(text, first)
-    elseif find(text, "^%.?%d", first) then
-      return "value", first, number_end(text, first)
-    else
-      local _, last = find(text, "^%.%.%.?", first)
-      if not last then
-        _, last = find(text, "^::", first)
-      end
-      return "mark", first, last or first
+--- The same for a text that is read or made, of which there may be many.
+---@param bytes number
+function guard.spend_text(bytes)
+  if bytes > SHORT then
+    local left = steps.left - bytes / BYTES
+    steps.left = left
+    if left < 0 then
+      out_of_steps(steps, 4)
     end
   end
 end
 
--- `goto` is a word like others unless a name follows, where a statement can begin.
-local NOT_BEFORE_STATEMENT = {
-  ["="] = true, ["("] = true, ["{"] = true, [","] = true, ["["] = true, ["."] = true, [":"] = true, ["+"] = true,
-  ["-"] = true, ["*"] = true, ["/"] = true, ["%"] = true, ["^"] = true, [".."] = true, ["<"] = true, [">"] = true,
-  ["~"] = true, ["#"] = true, ["return"] = true, ["and"] = true, ["or"] = true, ["not"] = true, ["in"] = true,
-  ["if"] = true, ["elseif"] = true, ["while"] = true, ["until"] = true, ["local"] = true, ["function"] = true,
-}
+-- ---- joining texts ----
 
-local function is_goto(text, before, last)
-  local kind, first, stop = next_token(text, last + 1)
-  local KEYWORDS = guard.KEYWORDS
-  return kind == "word" and not KEYWORDS[sub(text, first, stop)] and not NOT_BEFORE_STATEMENT[before]
+local function check_operand(value)
+  local kind = type(value)
+  if kind ~= "string" and kind ~= "number" then
+    local metatable = metatable_of(value)
+    if not (metatable and metatable.__concat) then
+      error(format("attempt to concatenate a %s value", kind), 4)
+    end
+  end
 end
 
-guard.KEYWORDS = {}
-local WORDS = "and break do else elseif end false for function if in local nil not or repeat return then true until "
-  .. "while"
-for word in WORDS:gmatch "%a+" do
-  guard.KEYWORDS[word] = true
+local function size_of(value)
+  if type(value) == "string" then
+    return #value
+  end
+  check_operand(value)
+  return 0
 end
 
---- Puts the checks into the text of a chunk.
----@param text string
----@return string? guarded
----@return string? why
-function guard.insert(text)
-  local parts, from, at = {}, 1, 1
-  if sub(text, 1, 3) == "\239\187\191" then -- a byte order mark
-    from, at = 4, 4
+local function check_joined(bytes)
+  if bytes > MOST_BYTES then
+    error("a strategy makes no text of more than a megabyte", 3)
   end
-  if sub(text, at, at) == "#" then
-    at = find(text, "\n", at, true) or #text + 1
-    from = at
+  spend(bytes / BYTES, 4)
+end
+
+-- What `a .. b` and longer ones are in guarded code: up to four operands.
+local function join(a, b, ...)
+  local more = select("#", ...)
+  local bytes = size_of(a) + size_of(b)
+  if more == 0 then
+    if bytes > SHORT then
+      check_joined(bytes)
+    end
+    return a .. b
   end
-  parts[1] = PREFIX
-  local before, in_head = "", false
-  while true do
-    local kind, first, last = next_token(text, at)
-    if not kind then
-      break
-    end
-    local word = kind ~= "value" and sub(text, first, last) or ""
-    local here
-    if kind == "word" then
-      if find(word, RESERVED) then
-        return nil, "names that begin with __gyre are reserved"
-      elseif word == "function" and before ~= "." and before ~= ":" then
-        in_head = true
-      elseif word == "do" or word == "repeat" then
-        here = last + 1
-      elseif word == "goto" and is_goto(text, before, last) then
-        here = first
-      end
-    elseif in_head and word == ")" then
-      in_head, here = false, last + 1
-    end
-    if here then
-      parts[#parts + 1] = sub(text, from, here - 1)
-      parts[#parts + 1] = CHECK
-      from = here
-    end
-    before, at = word, last + 1
+  local c, d = ...
+  bytes = bytes + size_of(c) + (more == 2 and size_of(d) or 0)
+  if bytes > SHORT then
+    check_joined(bytes)
   end
-  parts[#parts + 1] = sub(text, from)
-  return concat(parts)
+  if more == 1 then
+    return a .. b .. c
+  end
+  return a .. b .. c .. d
 end
 
 --- Compiles text, with checks in it: a function without arguments, or nil and why.
@@ -216,24 +179,26 @@ end
 ---@return function?
 ---@return string? why
 function guard.compile(text, chunk_name)
-  local guarded, why = guard.insert(text)
-  if not guarded then
-    return nil, why
+  if #text > MOST_CODE then
+    return nil, format("a strategy has at most %d bytes", MOST_CODE)
   end
   -- What is wrong with the text is said of the text as it is: "t" keeps bytecode out.
-  local sound
-  sound, why = loadstring(text, chunk_name, "t")
+  local sound, why = loadstring(text, chunk_name, "t")
   if not sound then
     return nil, why
   end
-  local chunk
-  chunk, why = loadstring(guarded, chunk_name, "t")
-  if not chunk then
+  local guarded
+  guarded, why = checks.insert(text)
+  if not guarded then
     return nil, why
   end
-  return function()
-    return chunk(steps, out_of_steps)
-  end, nil, chunk
+  -- A function of its own, in which all 200 local variables are the text's.
+  local outer
+  outer, why = loadstring(BEFORE .. guarded .. BEHIND, chunk_name, "t")
+  if not outer then
+    return nil, why .. ", two of which are for the checks against endless loops"
+  end
+  return outer(steps, join)
 end
 
 return guard

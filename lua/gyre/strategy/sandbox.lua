@@ -1,25 +1,22 @@
 -- What a strategy that is not trusted can reach: pure Lua, and nothing that reaches files, processes, other modules, or
--- the globals of the program. What C does in one call no budget can stop, so that is bounded here by its size.
+-- the globals of the program. What works in C is bounded: texts and tables in bounded.lua; here dates, and coroutines,
+-- which one in another use up the processor's stack.
+local bounded = require "gyre.strategy.bounded"
 local random = require "gyre.random"
 
-local error, getmetatable, ipairs, pairs, select, setmetatable, tostring, type = error, getmetatable, ipairs, pairs,
-  select, setmetatable, tostring, type
-local find, format, gsub, rep = string.find, string.format, string.gsub, string.rep
-local concat = table.concat
+local error, getmetatable, ipairs, pairs, rawequal, setmetatable, tostring, type = error, getmetatable, ipairs, pairs,
+  rawequal, setmetatable, tostring, type
 local running, yield = coroutine.running, coroutine.yield
 
-local MOST_BYTES = 2 ^ 20 -- of one text that a call makes
-local MOST_STEPS = 1e8 -- that matching a pattern may take at worst
-local MOST_PATTERN = 256
+local MOST_NESTED = 100 -- coroutines, one running the next
+local MOST_DATE = 256
 
 local BASIC = {
   "assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "select", "tonumber", "tostring", "type",
   "unpack", "xpcall", "_VERSION",
 }
-local STRING = { "byte", "char", "len", "lower", "reverse", "sub", "upper" }
-local TABLE = { "insert", "maxn", "remove", "sort" }
-local COROUTINE = { "create", "resume", "running", "status", "wrap" }
-local OS = { "clock", "date", "difftime", "time" }
+local COROUTINE = { "running", "status" }
+local OS = { "clock", "difftime", "time" }
 
 ---@class gyre.strategy.sandbox
 local sandbox = {}
@@ -40,90 +37,24 @@ local function copy(from)
   return made
 end
 
--- Lua's matcher tries every length of every repetition at every place: at most size ^ (repetitions + 1) steps.
-local function check_pattern(subject, pattern)
-  if type(subject) ~= "string" or type(pattern) ~= "string" then
-    return -- the function itself says what is wrong
-  elseif #pattern > MOST_PATTERN then
-    error("a strategy's pattern has at most 256 bytes", 3)
-  end
-  local _, repetitions = gsub(gsub(pattern, "%%.", ""), "[*+?-]", "")
-  if #subject > MOST_BYTES or (#subject + 1) ^ (repetitions + 1) > MOST_STEPS then
-    error(format("the pattern may take too long on a text of %d bytes", #subject), 3)
-  end
-end
-
-local function check_size(bytes)
-  if bytes > MOST_BYTES then
-    error("a strategy makes no text of more than a megabyte", 3)
-  end
-end
-
-local function bound(call)
-  return function(subject, pattern, ...)
-    if type(subject) == "number" then
-      subject = tostring(subject)
-    end
-    check_pattern(subject, pattern)
-    return call(subject, pattern, ...)
-  end
-end
-
-local strings = pick(string, STRING)
-
-strings.match, strings.gmatch = bound(string.match), bound(string.gmatch)
-
-function strings.find(subject, pattern, from, plain)
-  if not plain then
-    check_pattern(subject, pattern)
-  else
-    check_size(type(subject) == "string" and #subject or 0)
-  end
-  return find(subject, pattern, from, plain)
-end
-
-function strings.gsub(subject, pattern, replacement, most)
-  check_pattern(subject, pattern)
-  if type(replacement) == "string" and type(subject) == "string" then
-    check_size((#subject + 1) * (#replacement + 1))
-  end
-  return gsub(subject, pattern, replacement, most)
-end
-
-function strings.rep(text, count, separator)
-  if (type(text) == "string" or type(text) == "number") and type(count) == "number" then
-    check_size((#tostring(text) + #tostring(separator or "")) * count)
-  end
-  return rep(text, count, separator)
-end
-
-function strings.format(form, ...)
-  local bytes = type(form) == "string" and #form or 0
-  for i = 1, select("#", ...) do
-    local value = select(i, ...)
-    bytes = bytes + (type(value) == "string" and #value or 0)
-  end
-  check_size(bytes)
-  return format(form, ...)
-end
-
-local tables = pick(table, TABLE)
-
-function tables.concat(list, separator, from, to)
-  local bytes, last = 0, to or (type(list) == "table" and #list) or 0
-  for i = from or 1, last do
-    local item = list[i]
-    bytes = bytes + (type(item) == "string" and #item or 24) + #tostring(separator or "")
-    if bytes > MOST_BYTES then
-      check_size(bytes)
-    end
-  end
-  return concat(list, separator, from, to)
-end
-
 -- Texts share one metatable with the whole program.
 local function metatable_of(value)
   return type(value) == "table" and getmetatable(value) or nil
+end
+
+local lent = {}
+
+--- The tables that the program gives to the call that begins: it reads them again when that is over, and a metatable
+--- would then run without a budget.
+function sandbox.lend(one, two, three, four)
+  lent[1], lent[2], lent[3], lent[4] = one, two, three, four
+end
+
+local function set_metatable(value, metatable)
+  if rawequal(value, lent[1]) or rawequal(value, lent[2]) or rawequal(value, lent[3]) or rawequal(value, lent[4]) then
+    error("a strategy must not set the metatable of what it was given", 2)
+  end
+  return setmetatable(value, metatable)
 end
 
 local function refuse_global(_, name)
@@ -131,9 +62,32 @@ local function refuse_global(_, name)
 end
 
 -- A strategy's own coroutines may yield; the one that select runs in is the program's.
+local nested = 0
+
+local function leave(...)
+  nested = nested - 1
+  return ...
+end
+
+local function resume(thread, ...)
+  if nested >= MOST_NESTED then
+    return false, "a strategy's coroutines run 100 deep at most"
+  end
+  nested = nested + 1
+  return leave(coroutine.resume(thread, ...))
+end
+
+local function raise_or_pass(ran, ...)
+  if not ran then
+    error((...), 2)
+  end
+  return ...
+end
+
 local function coroutines()
   local own = pick(coroutine, COROUTINE)
   local made = setmetatable({}, { __mode = "k" })
+  own.resume = resume
   function own.create(body)
     local thread = coroutine.create(body)
     made[thread] = true
@@ -142,11 +96,7 @@ local function coroutines()
   function own.wrap(body)
     local thread = own.create(body)
     return function(...)
-      local results = { coroutine.resume(thread, ...) }
-      if not results[1] then
-        error(results[2], 2)
-      end
-      return unpack(results, 2)
+      return raise_or_pass(resume(thread, ...))
     end
   end
   function own.yield(...)
@@ -156,6 +106,13 @@ local function coroutines()
     return yield(...)
   end
   return own
+end
+
+local function date(form, time)
+  if type(form) == "string" and #form > MOST_DATE then
+    error("a strategy's form of a date has at most 256 bytes", 2)
+  end
+  return os.date(form, time)
 end
 
 -- A generator of its own: math.random() and its seed are the program's.
@@ -180,7 +137,7 @@ local function mathematics(seed)
 end
 
 --- What texts of a strategy have as methods while it runs: `("x"):rep(1e9)` reaches string.rep without its name.
-sandbox.strings = strings
+sandbox.strings = bounded.strings
 
 --- The globals of a strategy: read-only. One that is trusted has all of the program's.
 ---@param trusted boolean
@@ -194,8 +151,9 @@ function sandbox.environment(trusted, additions, seed)
   else
     names = pick(_G, BASIC)
     names.bit, names.math, names.os = copy(require "bit"), mathematics(seed), pick(os, OS)
-    names.string, names.table, names.coroutine = copy(strings), copy(tables), coroutines()
-    names.getmetatable, names.setmetatable = metatable_of, setmetatable
+    names.string, names.table, names.coroutine = copy(bounded.strings), copy(bounded.tables), coroutines()
+    names.os.date = date
+    names.getmetatable, names.setmetatable = metatable_of, set_metatable
     for name, value in pairs(additions) do
       names[name] = value
     end

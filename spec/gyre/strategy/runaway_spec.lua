@@ -1,0 +1,221 @@
+-- Strategies that would keep the host: each did so for seconds or for good, in C, or without end
+-- in Lua.
+local pools = require "pools"
+
+local MOST = 2 -- seconds of the processor; with a budget of 5 ms most take 0.05
+
+local function write(text)
+  local path = os.tmpname() .. ".lua"
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  return path
+end
+
+local function open(text, options)
+  local path, told = write(text), {}
+  local given = { strategy = path, budget_ms = 5, trip_after = 1000,
+    logger = function(message) told[#told + 1] = message end }
+  for name, value in pairs(options or {}) do
+    given[name] = value
+  end
+  local pool = pools.open(4, given)
+  os.remove(path)
+  return pool, told
+end
+
+local function selecting(body, before)
+  return (before or "") .. " return { name = 'spec', select = function(self, view, request) " .. body .. " end }"
+end
+
+local function timed(call)
+  local began = os.clock()
+  local results = { call() }
+  return os.clock() - began, unpack(results)
+end
+
+-- A pick by a strategy with this body, which must be served, soon. What was told of it.
+local function pick(body, before)
+  local pool, told = open(selecting(body, before))
+  local took, lease = timed(function() return pool:acquire() end)
+  assert.is_true(lease ~= nil and took < MOST, ("%s: %.1f s"):format(body:sub(1, 100), took))
+  pool:close()
+  return told[1] or ""
+end
+
+-- Why a text is refused as a strategy, soon.
+local function refused(text)
+  local path, pool = write(text), pools.open(1, { budget_ms = 5 })
+  local took, used, err = timed(function() return pool:use(path) end)
+  os.remove(path)
+  pool:close()
+  assert.is_true(not used and took < MOST, ("%s: %.1f s"):format(text:sub(1, 100), took))
+  return err.message
+end
+
+describe("a strategy is stopped in", function()
+  it("a loop of calls each of which is allowed", function()
+    for _, body in ipairs {
+      "local s = ('a'):rep(2000) while true do s:find('.-b') end",
+      "local s = ('a'):rep(2000) while true do s:match('.-b') end",
+      "local s = ('a'):rep(2000) local step = s:gmatch('.-b') while true do step() end",
+      "local s = ('a'):rep(2000) while true do s:gsub('.-b', '') end",
+      "local s = ('a'):rep(1e6) while true do s:find(('a'):rep(200) .. 'b', 1, true) end",
+      "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.sort(t) table.insert(t, 1, 0) end",
+      "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.insert(t, 1, 0) table.remove(t, 1) end",
+      "local t, n = { 0, ('x'):rep(1e6) }, 0 while true do n = n + 1 t[1] = tostring(n) table.concat(t) end",
+      "local s, n = ('x'):rep(2 ^ 20 - 20), 0 while true do n = n + 1 local _ = s:sub(2) .. n end",
+      "local s, n = ('x'):rep(2 ^ 20 - 20), 0 while true do n = n + 1 s = s:sub(20) .. n; s:upper() end",
+      "local s, n = ('x'):rep(2 ^ 20 - 20), 0 while true do n = n + 1; (s:sub(20) .. n):lower():reverse():byte() end",
+      "local n = 0 while true do n = n + 1; ('x'):rep(2 ^ 20 - n % 9) end",
+      "local s, n = ('x'):rep(2e5), 0 while true do n = n + 1; ('%s%d'):format(s, n) end",
+      "local s, n = ('x'):rep(2 ^ 20), 0 local t = ('x'):rep(2 ^ 20 - 1) .. 'y' while s < t do n = n + 1 end",
+      "local s, n = ('1'):rep(2 ^ 20), 0 while true do n = n + s end",
+    } do
+      assert.matches("ran past its time budget of 5 ms", pick(body), 1, body)
+    end
+  end)
+
+  it("what follows itself, without a loop", function()
+    local long = ("n = n + s; "):rep(10000)
+    assert.matches("time budget", pick("local s, n = ('1'):rep(2 ^ 20), 0 " .. long))
+    assert.matches("at most 2000 operators", refused("local n = 0" .. (" + n"):rep(3000) .. " return {}"))
+    assert.matches("at most 262144 bytes", refused(("--"):rep(2 ^ 17) .. "\nreturn {}"))
+  end)
+
+  it("no single call of C", function()
+    for _, body in ipairs {
+      "return ('('):rep(1e6):find('%b()')", "return ('1'):rep(9998):find('[' .. ('%d'):rep(120) .. ']-b')",
+      "return ('a'):rep(9998):find('.-b')", "return ('a'):rep(1e5):find('(a)%1%1%1*b')",
+      "return ('a'):rep(40):find(('a?'):rep(40) .. ('a'):rep(40))", "return ('a'):rep(1e5):find('^(a*)b*%1c')",
+      "return ('a'):rep(1e6):find(('a'):rep(5e5) .. 'b', 1, true)", "return ('^'):rep(1e4):gmatch('^.-b')()",
+      "return string.find(('1'):rep(1e6), 1e-7)",
+    } do
+      assert.matches("may take too long on a text of", pick(body), 1, body)
+    end
+    -- What C's quicksort needs n^2 / 4 comparisons for (M. D. McIlroy, "A killer adversary for quicksort", 1999).
+    local killer = "local n = 60000 local k, t = n / 2, {} for i = 1, k - 1 do t[i] = i % 2 == 1 and i or k + i - 1 "
+      .. "t[k + i - 1] = 2 * i end t[n - 1], t[n] = n - 1, n + 1 table.sort(t) return view[1]"
+    pick(killer)
+    assert.matches("at most 256 bytes", pick("return os.date(('%c'):rep(5e5))"))
+  end)
+
+  it("C that calls it, as deep as that goes", function()
+    for _, body in ipairs {
+      "local function f() return (('x'):gsub('x', f)) end return f()",
+      "local function f() table.sort({ 1, 2 }, f) end return f()",
+      "local function f() return coroutine.wrap(f)() end return f()",
+      "local function f() return coroutine.resume(coroutine.create(f)) end error(select(-1, f()))",
+      "local function f() return ('x'):gsub('x', function() coroutine.wrap(f)() end) end return f()",
+      "local t t = setmetatable({}, { __tostring = function() return ('%s'):format(t) end }) return tostring(t)",
+    } do
+      assert.is_true(#pick(body) > 0, body)
+    end
+  end)
+
+  it("the making of a text without bounds", function()
+    for _, body in ipairs {
+      "return ('x'):rep('1e9')", "return ('x'):rep(1 / 0)", "local s = 'x' while true do s = s .. s end",
+      "local s = ('x'):rep(1e6) return s .. 1 .. s .. 2 .. s .. 3 .. s",
+      "local s = ('x'):rep(2e5) return ('abc'):rep(3):gsub('.', { a = s, b = s, c = s })",
+      "local s = ('x'):rep(2e5) return ('abc'):rep(3):gsub('.', function() return s end)",
+      "return ('x'):rep(1e3):gsub('x*', ('%0'):rep(1e3))",
+      "return ('x'):rep(4e5):gsub('()', '%1')",
+      "local s = ('x'):rep(9e5) local t = setmetatable({}, { __tostring = function() return s end }) "
+        .. "return ('%s%s%s'):format(t, t, t)",
+      "local s = ('\\0'):rep(9e5) return ('%q'):format(s)",
+      "local s = ('x'):rep(1e5) return table.concat({ 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 }, s)",
+      "return table.concat({}, '', 1, '1e9')",
+    } do
+      assert.matches("more than a megabyte", pick(body), 1, body)
+    end
+  end)
+end)
+
+describe("what is bounded does", function()
+  local function value(body)
+    return (pick("error(tostring((function() " .. body .. " end)()), 0)"):match "^strategy 'spec': ([^\n]*)")
+  end
+
+  it("what Lua's own does", function()
+    local random = require("gyre.random").new(11)
+    local patterns = { ".", "%w*", "%w+", "^a", "a?", "(a)(.)", "()", "%f[%w]%w+", "b-c", "[^ab]", "%b()", "(a*(.)b?)" }
+    local strings = require("gyre.strategy.bounded").strings
+    local function shout(...)
+      return select("#", ...) > 1 and table.concat({ ... }, "/") or nil
+    end
+    for _ = 1, 500 do
+      local letters = {}
+      for i = 1, random:upto(12) do
+        letters[i] = ("abc() "):sub(random:upto(6)):sub(1, 1)
+      end
+      local text, wanted = table.concat(letters), patterns[random:upto(#patterns)]
+      for _, replacement in ipairs { shout, { a = "<a>", b = 5, [1] = "one" }, "<%0>" } do
+        local most = random:upto(4) > 1 and random:upto(5) - 1 or nil
+        assert.same({ text:gsub(wanted, replacement, most) }, { strings.gsub(text, wanted, replacement, most) })
+      end
+      assert.same({ text:find(wanted, 2) }, { strings.find(text, wanted, 2) })
+      assert.same({ text:match(wanted) }, { strings.match(text, wanted) })
+      local expected, got = {}, {}
+      for one, two in text:gmatch(wanted) do
+        expected[#expected + 1] = { one, two }
+      end
+      for one, two in strings.gmatch(text, wanted) do
+        got[#got + 1] = { one, two }
+      end
+      assert.same(expected, got)
+    end
+  end)
+
+  it("sort, and leave a table alone whose order fails", function()
+    local random = require("gyre.random").new(12)
+    local sort = require("gyre.strategy.bounded").tables.sort
+    for _ = 1, 300 do
+      local list, other = {}, {}
+      for i = 1, random:upto(40) - 1 do
+        list[i] = random:upto(20)
+        other[i] = list[i]
+      end
+      local function falling(a, b)
+        return a > b
+      end
+      local order = random:upto(2) == 1 and falling or nil
+      sort(list, order)
+      table.sort(other, order)
+      assert.same(other, list)
+    end
+    local list = { 3, 1, {}, 2 }
+    local before = { unpack(list) }
+    assert.is_false((pcall(sort, list)))
+    assert.same(before, list)
+    assert.has_error(function() sort(5) end, "bad argument #1 to 'sort' (table expected, got number)")
+  end)
+
+  it("join as `..` does", function()
+    assert.equal("1x2 3", value "local n = 1 return n .. 'x' .. n + 1 .. ' ' .. (function() return 3, 4 end)()")
+    assert.equal("abcdefghi", value "return 'a' .. 'b' .. 'c' .. 'd' .. 'e' .. 'f' .. 'g' .. 'h' .. 'i'")
+    assert.equal("(1(2t))", value [[local t = setmetatable({}, { __concat = function(a, b)
+      return type(b) == 'table' and '(' .. a .. 't)' or 0 end }) return '(1' .. (2 .. t) .. ')' ]])
+    assert.matches("lua:2: attempt to concatenate a nil value", value "\nlocal n return 'a' .. n")
+    assert.matches("lua:1: attempt to concatenate a table value", value "return {} .. 'a' .. 'b' .. 'c' .. 'd'")
+    assert.equal("truefalse", value "return tostring(not nil) .. tostring(1 .. '' == 'x' and 'a' .. 'b' < 'c' .. 'd')")
+  end)
+
+  it("compile what Lua compiles, also at its limits", function()
+    local locals = {}
+    for i = 1, 199 do
+      locals[i] = ("local v%d = %d"):format(i, i)
+    end
+    local text = table.concat(locals, "\n") .. "\nlocal last = 200 " .. selecting "return view[1]"
+    local pool, told = open(text)
+    assert(pool:acquire():ok())
+    assert.same({}, told)
+    pool:close()
+    local named = {}
+    for i = 1, 120 do
+      named[i] = "v" .. i
+    end
+    text = "local " .. table.concat(named, ", ") .. selecting("return " .. table.concat(named, " or "))
+    assert.matches("upvalues.*, two of which are for the checks against endless loops", refused(text))
+  end)
+end)
