@@ -12,14 +12,17 @@ local C = require "gyre.clib"
 local faces = require "gyre.view.face"
 local facade = require "gyre.strategy.facade"
 local filter = require "gyre.filter"
+local guard = require "gyre.strategy.guard"
 
 local error, tostring, type = error, tostring, type
 local enter, count, listed, chosen, pick, new_face = faces.enter, faces.count, faces.listed, faces.chosen, faces.pick,
   faces.new
 local random_of = faces.random
+local spend = guard.spend
 local by_number, ids = faces.by_number, faces.ids
 local slot_cell = ffi.new "uint32_t[1]"
 local MOST_CHILDREN = 64
+local STEPS = 4 -- of guarded code, that a look at a proxy is worth
 local MAX_SAMPLE, UNLISTED, OVER = faces.MAX_SAMPLE, faces.UNLISTED, faces.OVER
 
 --- The eligible proxies for a request: `#view` of them, `view[1]` to `view[#view]`, in the order of their slots.
@@ -129,6 +132,7 @@ function View.weighted(self, by)
   end
   -- One pass: each candidate takes over with its share of the sum so far (Chao 1982, for a sample of one).
   local state, picked, sum = face.state, nil, 0
+  spend(STEPS * count(face, handle))
   for i = 0, count(face, handle) - 1 do
     local candidate = listed(state, face.slots, i)
     local weight = weight_by(by, candidate)
@@ -167,6 +171,7 @@ function View.sample(self, k)
     return {}
   end
   local found = k <= MAX_SAMPLE and C.gyre_sample(handle, face.asked.cell, ids, k) or 0
+  spend(STEPS * (found < k and count(face, handle) or k))
   if found < k then -- not so many, or the core did not hit them all
     return sample_listed(face, handle, k)
   end
@@ -184,6 +189,7 @@ function View.min(self, score)
   local face, handle = enter(self)
   local n, slots, state = count(face, handle), face.slots, face.state
   local best, lowest = nil, nil
+  spend(STEPS * n)
   for i = 0, n - 1 do
     local candidate = listed(state, slots, i)
     local value = score(candidate)

@@ -1,4 +1,5 @@
 -- The pool as a strategy sees it that is not trusted: it can look, and count, and change nothing else.
+local guard = require "gyre.strategy.guard"
 local registry = require "gyre.registry"
 
 local error, setmetatable, tostring, type = error, setmetatable, tostring, type
@@ -8,6 +9,7 @@ local facade = {}
 local ASKED = { "host_delay", "stats", "time" }
 local WALKED = { "bans", "counters", "each" }
 local OF_A_SESSION = { id = true, proxy = true, created = true, last_used = true, expires = true }
+local STEPS = 50 -- that a call is worth, most of which take a lock
 local MOST_COUNTERS = 256 -- of the segment's 1,024, some of which the host needs
 
 local function refuse(_, name)
@@ -53,6 +55,7 @@ end
 local function new_facade(number)
   local methods, counters, count = {}, {}, 0
   local function pool_of(level)
+    guard.spend(STEPS, level + 1)
     return registry.pools[number] or error("the pool is closed", level + 1)
   end
   for i = 1, #ASKED do

@@ -130,6 +130,17 @@ describe("a strategy is stopped in", function()
       assert.matches("more than a megabyte", pick(body), 1, body)
     end
   end)
+
+  it("what the library does for it", function()
+    for _, call in ipairs { "view:min(tonumber)", "view:weighted('cost')", "view:sample(19000)" } do
+      local path = write(selecting("while true do " .. call .. " end"))
+      local pool = pools.open(20000, { strategy = path, budget_ms = 5, logger = function() end })
+      local took, lease = timed(function() return pool:acquire() end)
+      os.remove(path)
+      pool:close()
+      assert.is_true(lease ~= nil and took < MOST, ("%s: %.1f s"):format(call, took))
+    end
+  end)
 end)
 
 describe("what is bounded does", function()
