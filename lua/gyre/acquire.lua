@@ -121,7 +121,7 @@ local function first_leaf(state, at_work, request)
   local first = ran and at_work.plan.starts[step]
   if not first then
     return choose.failed(state, at_work, ran and "wrong" or "raised",
-      ran and ("first returned %s, which is no step"):format(tostring(step)) or tostring(step))
+      ran and ("first returned %s, which is no step"):format(confine.text(step)) or tostring(step))
   end
   return first
 end
@@ -184,9 +184,9 @@ local function fill(at_work, request, empty)
   end
   local face = at_work.face
   local fault = fill_criteria(into, request)
-  if at_work.strategy.takes and not fault then
+  if at_work.takes and not fault then
     narrow(at_work.tight, face.asked, filter.NOTHING)
-    drop(face.asked, at_work.strategy.takes)
+    drop(face.asked, at_work.takes)
   end
   return fault
 end
@@ -282,11 +282,11 @@ function acquire.by_request(state, lease, request)
   if at_work.picking then
     return choose.strategy_error(at_work, "select acquires from its own pool, or yielded and never came back")
   end
+  local session, country = request.session, request.country -- before a strategy can write there
   local leased, err, fault, server, passed = serve(state, at_work, lease, request, empty, 0)
   if fault then
     error(fault, 2)
   end
-  local session, country = request.session, request.country
   if state.slots ~= nil and C.gyre_log_sample(state.handle) == 1 then
     note(state, server, session, leased, err, passed)
   end

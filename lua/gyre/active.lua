@@ -12,7 +12,7 @@ local strategy = require "gyre.strategy"
 local trouble = require "gyre.trouble"
 local view = require "gyre.view"
 
-local error, ipairs, pcall, tonumber, tostring = error, ipairs, pcall, tonumber, tostring
+local error, ipairs, pcall, rawget, tonumber, tostring, type = error, ipairs, pcall, rawget, tonumber, tostring, type
 local states = registry.states
 
 local id_cell = ffi.new "uint64_t[1]"
@@ -24,6 +24,8 @@ local MOST_RECORDERS = 1024 -- whose leases still find them
 ---@field strategy gyre.Strategy
 ---@field loaded gyre.strategy.Loaded
 ---@field name string
+---@field title string
+---@field takes string[]|false fields of the request that do not narrow its view
 ---@field plan? gyre.strategy.Plan when the library carries it out
 ---@field simple boolean the plan is one call that only names a picker
 ---@field face? gyre.view.Face of its view, when there is no plan
@@ -87,11 +89,20 @@ local function missing_metadata(handle, at_work)
   end
 end
 
+-- A list of a strategy's, read without its metatable: that is code without a budget.
+local function list_of(fields)
+  local copied = {}
+  while rawget(fields, #copied + 1) ~= nil do
+    copied[#copied + 1] = rawget(fields, #copied + 1)
+  end
+  return copied
+end
+
 -- It and all it is made of, with the fields they require and the hooks they have.
 local function collect(at_work, made)
   local requires, refreshers = {}, {}
   local function add(part)
-    for _, field in ipairs(part.requires or {}) do
+    for _, field in ipairs(list_of(part.requires or {})) do
       if field == "session" then
         at_work.needs_session = true
       else
@@ -109,7 +120,12 @@ local function collect(at_work, made)
 end
 
 local function lay_out(at_work, state)
-  local plan = steps.plan(at_work.strategy)
+  local made = at_work.strategy
+  local laid_out, plan = confine.call(at_work.loaded.guarded and state.budget, steps.plan, made)
+  if not laid_out then
+    error(plan, 0)
+  end
+  at_work.takes = made.takes and list_of(made.takes)
   at_work.plan = plan or false
   at_work.simple = plan ~= nil and steps.is_simple(plan)
   if plan then
@@ -122,11 +138,16 @@ local function lay_out(at_work, state)
   end
 end
 
+local function refresh_part(part, pool)
+  part:refresh(pool)
+  return steps.check(part)
+end
+
 local function refresh(at_work, state)
   for _, part in ipairs(at_work.refreshers) do
     local budget = at_work.loaded.guarded and state.budget
-    local ran, why = confine.call(budget, part.refresh, part, facade.of(state, at_work.loaded.guarded))
-    local fault = not ran and tostring(why) or steps.check(part)
+    local ran, why = confine.call(budget, refresh_part, part, facade.of(state, at_work.loaded.guarded))
+    local fault = ran and why or not ran and tostring(why)
     if fault then
       return errors.new("strategy", ("strategy '%s': refresh: %s"):format(at_work.name, fault))
     end
@@ -168,9 +189,9 @@ end
 ---@return gyre.Error? err
 function active.new(handle, state, made, loaded)
   local at_work = {
-    strategy = made, loaded = loaded, name = made.name, picking = false, generation = 0, row = 0,
-    needs_session = false, plan = false, tripped = false, missing = false, look_again = false,
-    counts = trouble.new_counts(),
+    strategy = made, loaded = loaded, name = made.name, title = made.title or made.name, takes = false,
+    picking = false, generation = 0, row = 0, needs_session = false, plan = false, tripped = false, missing = false,
+    look_again = false, counts = trouble.new_counts(),
   }
   collect(at_work, made)
   active.look(handle, state, at_work)
@@ -244,6 +265,16 @@ local function of_pool(handle, state)
   return state.fallback
 end
 
+-- A table may be of a file's making, with code in its metatable.
+local function load_fallback(handle, state, at_work, own)
+  local budget = at_work.loaded.guarded and type(own) == "table" and state.budget
+  local ran, loaded, err = confine.call(budget, active.load, handle, state, own)
+  if not ran then
+    return nil, errors.new("strategy", tostring(loaded))
+  end
+  return loaded, err
+end
+
 --- Who serves instead of a strategy that cannot.
 ---@param handle ffi.cdata*
 ---@param state gyre.State
@@ -253,7 +284,7 @@ function active.instead(handle, state, at_work)
   local own = at_work.strategy.fallback
   if own ~= nil and not at_work.instead then
     local err
-    at_work.instead, err = active.load(handle, state, own)
+    at_work.instead, err = load_fallback(handle, state, at_work, own)
     if err then
       trouble.tell(state, at_work, "its fallback: " .. err.message)
       at_work.instead = of_pool(handle, state)
@@ -293,6 +324,11 @@ function active.is_out(handle, state, at_work, request)
   return "missing"
 end
 
+-- Whoever looks at it runs no code of the strategy.
+local function plain(value)
+  return value ~= nil and type(value) ~= "number" and confine.text(value) or value
+end
+
 -- A function of its own: LuaJIT does not compile one that may make a closure of its locals.
 local function judge_of(state, at_work, made)
   return function(...)
@@ -300,6 +336,9 @@ local function judge_of(state, at_work, made)
     if not ran then
       at_work.counts.judge = at_work.counts.judge + 1
       error(verdict, 0)
+    end
+    if at_work.loaded.guarded then
+      verdict, wait = plain(verdict), plain(wait)
     end
     return verdict, wait
   end

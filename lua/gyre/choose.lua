@@ -64,7 +64,8 @@ local function not_picked(state, at_work, ran, picked, why)
   elseif not ran then
     return failed(state, at_work, why and "overran" or "raised", tostring(picked))
   elseif picked == nil then
-    return nil, errors.new("no_proxy", ("strategy '%s' picked none: %s"):format(at_work.name, tostring(why)))
+    local reason = at_work.loaded.guarded and confine.text(why) or tostring(why)
+    return nil, errors.new("no_proxy", ("strategy '%s' picked none: %s"):format(at_work.name, reason))
   end
   return failed(state, at_work, "wrong", "select returned what is not in its view")
 end
@@ -94,7 +95,7 @@ end
 -- session's own proxy must not come in by that.
 local function take(state, at_work, lease, picked)
   local handle, id, code = state.handle, picked.core_id, nil
-  if at_work.strategy.takes then
+  if at_work.takes then
     code = C.gyre_acquire_chosen(handle, at_work.tight.cell, id, lease.raw)
   end
   if code == nil or code == C.GYRE_ENO_PROXY then
@@ -140,7 +141,7 @@ end
 
 -- The session keeps its proxy as long as that is eligible; else the strategy picks, and the first to say so wins.
 local function for_session(state, at_work, lease, request)
-  local cell = at_work.strategy.takes and at_work.tight.cell or at_work.face.asked.cell
+  local cell = at_work.takes and at_work.tight.cell or at_work.face.asked.cell
   local code = C.gyre_acquire_chosen(state.handle, cell, 0, lease.raw)
   if code == 0 then
     lease.tag = at_work.tag

@@ -23,7 +23,7 @@ local error, pairs, tonumber, tostring, type = error, pairs, tonumber, tostring,
 ---@field trusted? boolean files with strategies have ffi, io, os and require, and no checks against endless loops
 --- [false]
 ---@field watch? boolean a strategy's file that changed is loaded again, within a second or so [false]
----@field budget_ms? number what a call of a strategy may take of the processor's time, beyond 100,000 steps [10]
+---@field budget_ms? number what a call of a strategy may take of the processor's time; see strategies/README.md [10]
 ---@field trip_after? integer failures in a row after which a strategy rests [10]
 ---@field trip_rest? number seconds that it rests [30]
 ---@field logger? fun(message: string) is told of strategies that fail [the standard error]

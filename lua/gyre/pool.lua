@@ -297,7 +297,7 @@ local function to_text(self)
     return "pool (closed)"
   end
   local at_work = states[self.number].strategy
-  return ("pool of %d, %s"):format(length(self), at_work.strategy.title or at_work.name)
+  return ("pool of %d, %s"):format(length(self), at_work.title)
 end
 
 local Handle = ffi.metatype(

@@ -9,7 +9,9 @@ local options_text = require "gyre.strategy.text"
 local sandbox = require "gyre.strategy.sandbox"
 local steps = require "gyre.strategy.steps"
 
-local error, ipairs, pairs, pcall, tostring, type = error, ipairs, pairs, pcall, tostring, type
+local error, ipairs, next, pairs, pcall, setmetatable, tostring, type = error, ipairs, next, pairs, pcall, setmetatable,
+  tostring, type
+local metatable_of = debug.getmetatable
 
 --- A rule that picks a proxy from a view.
 ---@class gyre.Strategy
@@ -42,11 +44,11 @@ local error, ipairs, pairs, pcall, tostring, type = error, ipairs, pairs, pcall,
 ---@class gyre.strategy.How
 ---@field trusted? boolean files have all of the program, and no checks against endless loops
 ---@field seed? number of math.random() in strategies
----@field budget? number milliseconds that configure may take beyond its grant [10]
+---@field budget? number milliseconds that the file, and configure, may take [10]
 
 --- What is known of a loaded strategy beside its table.
 ---@class gyre.strategy.Loaded
----@field guarded boolean some of its code is: every call of it goes between guard.begin() and a look at guard.is_over()
+---@field guarded boolean some of its code is: every call of it goes by confine.lua
 ---@field nested gyre.Strategy[] strategies it asked for
 ---@field files gyre.strategy.Source[] what was read for it
 ---@field name? string by which other processes load it; nil: they cannot, and `local_why` says why
@@ -57,16 +59,29 @@ local strategy = {}
 
 local METADATA = { latency = true, country = true, region = true, cost = true, weight = true, session = true }
 local FUNCTIONS = { "configure", "record", "judge", "refresh", "first", "select" }
+local LOCKED = { __metatable = "gyre.Strategy" }
 local MOST_DEEP = 8
+local MOST_ASKED = 64
 local BUDGET = 10
 
 -- What is being loaded: nested loads add to it.
 ---@class gyre.strategy.Loading : gyre.strategy.Loaded, gyre.strategy.How
 ---@field depth integer
+---@field asked integer how many strategies files have asked for
 local loading
 
 local function fail(message, ...)
   return nil, errors.new("strategy", message:format(...))
+end
+
+-- The program reads the table of a strategy outside of its calls, so that it must not have a metatable of the
+-- strategy's making, now or later. False: it has.
+local function lock(made)
+  local metatable = metatable_of(made)
+  if metatable == nil then
+    setmetatable(made, LOCKED)
+  end
+  return metatable == nil or metatable == LOCKED
 end
 
 local load_part
@@ -76,9 +91,19 @@ local function nested(source, options)
   if not loading then
     error("strategies are asked for in configure, not later", 2)
   end
+  local own = guard.is_running()
+  if own then
+    -- Each has a budget of its own.
+    loading.asked = loading.asked + 1
+    if loading.asked > MOST_ASKED then
+      error(("a strategy asks for %d others at most"):format(MOST_ASKED), 2)
+    end
+  end
   local made, err = load_part(compose.part(source), options)
   if not made then
     error(err.message, 0)
+  elseif own and not lock(made) then
+    error("a table with a metatable is no strategy", 2)
   end
   loading.nested[#loading.nested + 1] = made
   return made
@@ -106,6 +131,8 @@ local function evaluate(source)
   end
   if type(made) ~= "table" then
     return fail("%s returns a %s; a strategy is a table", source.chunk:sub(2), type(made))
+  elseif not trusted and not lock(made) then
+    return fail("%s returns a table with a metatable, which a strategy has not", source.chunk:sub(2))
   end
   return made
 end
@@ -117,9 +144,9 @@ local function check_requires(made)
   if type(made.requires) ~= "table" then
     return fail("strategy '%s': requires must be a list", made.name)
   end
-  for _, field in ipairs(made.requires) do
+  for _, field in next, made.requires do -- without a metatable's __ipairs, as OpenResty's LuaJIT has
     if not METADATA[field] then
-      return fail("strategy '%s': it requires '%s', which no proxy has", made.name, tostring(field))
+      return fail("strategy '%s': it requires '%s', which no proxy has", made.name, confine.text(field))
     end
   end
   return true
@@ -145,13 +172,18 @@ local function check(made)
 end
 
 local function check_configured(made)
-  local fault = steps.check(made)
+  if type(made.name) ~= "string" then
+    return fail "a strategy needs a name"
+  elseif made.title ~= nil and type(made.title) ~= "string" then
+    return fail("strategy '%s': title must be text", made.name)
+  end
+  local ran, fault = confine.call(loading.guarded and loading.budget, steps.check, made)
   if fault then
-    return fail("strategy '%s': %s", made.name, fault)
+    return fail("strategy '%s': %s", made.name, ran and fault or tostring(fault))
   elseif type(made.select) ~= "function" then
     return fail("strategy '%s' has no function select(self, view, request)", made.name)
   elseif made.native ~= nil and not steps.PICKERS[made.native] then
-    return fail("strategy '%s': there is no native picker '%s'", made.name, tostring(made.native))
+    return fail("strategy '%s': there is no native picker '%s'", made.name, confine.text(made.native))
   end
   return made
 end
@@ -161,7 +193,7 @@ local function configure(made, options)
   if options ~= nil and type(options) ~= "table" then
     return fail("strategy '%s': options are a table, not %s (a %s)", made.name, tostring(options), type(options))
   end
-  for name, default in pairs(made.options or {}) do
+  for name, default in next, made.options or {} do
     merged[name] = default
   end
   for name, value in pairs(options or {}) do
@@ -243,7 +275,7 @@ function strategy.load(source, options, how)
   how = how or {}
   local outer = loading
   loading = {
-    depth = 0, guarded = false, nested = {}, files = {},
+    depth = 0, asked = 0, guarded = false, nested = {}, files = {},
     trusted = how.trusted, seed = how.seed, budget = how.budget or BUDGET,
   }
   local found = loading

@@ -71,7 +71,7 @@ local function state_of(state, at_work)
   local counts = at_work.counts
   local in_use = at_work == state.strategy
   return {
-    name = at_work.name, title = at_work.strategy.title or at_work.name,
+    name = at_work.name, title = at_work.title,
     in_use = in_use, generation = at_work.generation,
     resting = at_work.tripped or nil, missing = at_work.missing and at_work.missing.message or nil,
     failed_swaps = in_use and state.failed_swaps or nil,

@@ -1,16 +1,18 @@
--- Calls into strategies: protected, and for guarded ones with a budget of time and with bounded methods of texts.
+-- Calls into strategies: protected, and for guarded ones with a budget of time and with bounded methods of texts. What
+-- they raise becomes text before the call is over, since a metatable's __tostring is their code too.
 local guard = require "gyre.strategy.guard"
 local sandbox = require "gyre.strategy.sandbox"
 
-local pcall, tostring, xpcall = pcall, tostring, xpcall
+local pcall, tostring, type, xpcall = pcall, tostring, type, xpcall
 local find, sub = string.find, string.sub
 local traceback = debug.traceback
 
 -- All texts share it with the whole program: while a strategy runs, their methods are the bounded ones.
 local text_methods = getmetatable ""
-local bounded = sandbox.strings
+local bounded, lend = sandbox.strings, sandbox.lend
 
 local OVER = "it ran past its time budget"
+local MOST_MESSAGE = 2000 -- bytes; credentials are looked for in it, which takes the square of that
 
 local confine = {}
 
@@ -22,17 +24,42 @@ local function run_select(made, view, request)
   return picked, why
 end
 
+--- What a guarded strategy returned, or left in its table, as text; nothing of its own is run for it.
+---@param value any
+---@return string
+function confine.text(value)
+  local kind = type(value)
+  if kind == "string" or kind == "number" then
+    return sub(value, 1, MOST_MESSAGE)
+  elseif kind == "nil" or kind == "boolean" then
+    return tostring(value)
+  end
+  return "a " .. kind
+end
+
+-- The same within the call, where its code may run.
+local function said(message)
+  if type(message) ~= "string" then
+    message = tostring(message)
+  end
+  return confine.text(message)
+end
+
+local function why_over(message)
+  return find(message, OVER, 1, true) and message or OVER
+end
+
 local function finish(before, ran, ...)
   text_methods.__index = before
   local over = guard.finish()
-  if ran and over then
-    return false, OVER
+  if over then
+    return false, ran and OVER or why_over((...))
   end
   return ran, ...
 end
 
---- Like pcall().
----@param budget number|false milliseconds beyond the grant; false: the code is not guarded
+--- Like pcall(), but of guarded code an error is text.
+---@param budget number|false milliseconds; false: the code is not guarded
 ---@param call function
 ---@return boolean ran
 ---@return any ...
@@ -43,7 +70,8 @@ function confine.call(budget, call, ...)
   local before = text_methods.__index
   guard.begin(budget)
   text_methods.__index = bounded
-  return finish(before, pcall(call, ...))
+  lend(...)
+  return finish(before, xpcall(call, said, ...))
 end
 
 -- The message is the first line; the way to it follows, as far as it is the strategy's own.
@@ -51,6 +79,10 @@ local function with_traceback(message)
   local text = traceback(tostring(message), 2)
   local caller = find(text, "\n[^\n]*%[C%][^\n]*\n[^\n]*gyre/choose%.lua")
   return caller and sub(text, 1, caller - 1) or text
+end
+
+local function said_with_traceback(message)
+  return with_traceback(said(message))
 end
 
 --- Calls a strategy's select. On failure false, the message with its traceback, and whether it ran out of time.
@@ -68,10 +100,11 @@ function confine.select(budget, made, view, request)
   local before = text_methods.__index
   guard.begin(budget)
   text_methods.__index = bounded
-  local ran, picked, why = xpcall(run_select, with_traceback, made, view, request)
+  lend(request)
+  local ran, picked, why = xpcall(run_select, said_with_traceback, made, view, request)
   text_methods.__index = before
   if guard.finish() then
-    return false, ran and OVER or picked, true
+    return false, ran and OVER or why_over(picked), true
   end
   return ran, picked, why
 end

@@ -1,5 +1,5 @@
--- Strategies that would keep the host: each did so for seconds or for good, in C, or without end
--- in Lua.
+-- Strategies that would keep the host: each did so for seconds or for good, in C, by an error's __tostring, or in what
+-- the host itself does with what they left behind.
 local pools = require "pools"
 
 local MOST = 2 -- seconds of the processor; with a budget of 5 ms most take 0.05
@@ -52,6 +52,8 @@ local function refused(text)
   assert.is_true(not used and took < MOST, ("%s: %.1f s"):format(text:sub(1, 100), took))
   return err.message
 end
+
+local ENDLESS = "local function endless() while true do end end "
 
 describe("a strategy is stopped in", function()
   it("a loop of calls each of which is allowed", function()
@@ -131,6 +133,59 @@ describe("a strategy is stopped in", function()
     end
   end)
 
+  it("the text of what it raises or returns", function()
+    local thrown = "setmetatable({}, { __tostring = endless })"
+    local before = ENDLESS
+    assert.matches("time budget", pick("error(" .. thrown .. ")", before))
+    local pool = open(selecting("return nil, " .. thrown, before))
+    local took, _, err = timed(function() return pool:acquire() end)
+    pool:close()
+    assert.is_true(took < MOST and err.message:find("picked none: a table", 1, true) ~= nil, err.message)
+    assert.matches("time budget", refused(before .. "error(" .. thrown .. ")"))
+    for _, hook in ipairs { "configure", "refresh" } do
+      local text = before .. "return { name = 'x', select = endless, " .. hook .. " = function() error("
+      assert.matches("time budget", refused(text .. thrown .. ") end }"))
+    end
+    pool = open(before .. "return { name = 'x', select = function(_, view) return view[1] end, "
+      .. "record = function() error(" .. thrown .. ") end, judge = function() return " .. thrown .. " end }")
+    local lease = pool:acquire()
+    took, _, err = timed(function() return lease:ok() end)
+    assert.is_true(took < MOST and err.message:find("time budget", 1, true) ~= nil)
+    assert.equal("a table", require("gyre.active").judge(pool)({}))
+    pool:close()
+    -- Credentials are looked for in what is told, in a time that grows with the square of it.
+    assert.is_true(#pick("error(('a'):rep(1e6))") < 5000)
+    assert.equal("x", pick("error(setmetatable({}, { __tostring = function() return 'x' end }))"):match ": (%S+)")
+  end)
+
+  it("what the host reads of it", function()
+    local meta = "setmetatable({}, { __index = endless, __tostring = endless, __eq = endless })"
+    assert.matches("with a metatable", refused(ENDLESS .. "return " .. meta))
+    for _, field in ipairs { "name", "title", "requires", "native", "steps", "select" } do
+      local text = ENDLESS .. "local made = { name = 'x', select = function(_, view) return view[1] end } made."
+      refused(text .. field .. " = { " .. meta .. " } return made")
+      if field ~= "requires" then -- read without its metatable, it is empty
+        refused(text .. field .. " = " .. meta .. " return made")
+      end
+    end
+    for _, change in ipairs {
+      "setmetatable(self, { __index = endless })", "setmetatable(request, { __index = endless })",
+      "self.takes = " .. meta, "self.title = " .. meta, "self.fallback = " .. meta, "self.name = " .. meta,
+      "self.record = " .. meta,
+    } do
+      local pool = open(selecting(change .. " if not self.later then self.later = true return view[1] end error 'x'",
+        ENDLESS))
+      local took = timed(function()
+        for _ = 1, 3 do
+          assert(pool:acquire()):ok()
+        end
+        assert.is_string(tostring(pool) .. pool:strategies()[1].title)
+      end)
+      pool:close()
+      assert.is_true(took < MOST, change)
+    end
+  end)
+
   it("what the library does for it", function()
     for _, call in ipairs { "view:min(tonumber)", "view:weighted('cost')", "view:sample(19000)" } do
       local path = write(selecting("while true do " .. call .. " end"))
@@ -140,6 +195,19 @@ describe("a strategy is stopped in", function()
       pool:close()
       assert.is_true(lease ~= nil and took < MOST, ("%s: %.1f s"):format(call, took))
     end
+  end)
+
+  it("asking for others", function()
+    local path = os.tmpname() .. ".lua"
+    local file = assert(io.open(path, "wb"))
+    file:write(("return { name = 'x', select = function() end, configure = function() while true do "
+      .. "pcall(strategy, %q) end end }"):format(path))
+    file:close()
+    local pool = pools.open(1, { budget_ms = 1 })
+    local took, used = timed(function() return pool:use(path) end)
+    os.remove(path)
+    pool:close()
+    assert.is_true(not used and took < MOST, took)
   end)
 end)
 
