@@ -5,8 +5,11 @@
 local byte, find, format, match, sub = string.byte, string.find, string.format, string.match, string.sub
 local concat, sort = table.concat, table.sort
 
-local CHECK = " __gyre.left=__gyre.left-%d if __gyre.left<0 then __gyre:out() end "
-local OPEN, NEXT, CLOSE = "__gyre_join((", "),(", "))"
+-- What is put in: a check, and `a .. b` begun, with one more operand, and ended. A spec has others.
+local MARKS = {
+  check = " __gyre.left=__gyre.left-%d if __gyre.left<0 then __gyre:out() end ",
+  open = "__gyre_join((", another = "),(", rest = "),__gyre_join((", close = "))", close_rest = ")",
+}
 local RESERVED = "^__gyre"
 local FAR = 200 -- tokens
 local FEW = 3 -- operators that are not worth a check
@@ -14,7 +17,7 @@ local MOST_OPERATORS = 2000 -- of a statement: on a text each may take long
 local MOST_JOINED = 4 -- operands of one call
 
 ---@class gyre.strategy.checks
-local checks = {}
+local checks = { MARKS = MARKS }
 
 local function set(words)
   local made = {}
@@ -141,7 +144,7 @@ local function weigh(list)
   for i = 1, #list do
     local check = list[i]
     if not check.optional or check.operators > FEW then
-      check.text = format(CHECK, 1 + behind + check.operators)
+      check.text = format(MARKS.check, 1 + behind + check.operators)
     end
     behind = check.operators
   end
@@ -151,14 +154,14 @@ end
 local function join(edits, frame, last)
   local signs = frame.signs
   if signs then
-    local close = CLOSE
-    put(edits, frame.start, OPEN)
+    local close = MARKS.close
+    put(edits, frame.start, MARKS.open)
     for i = 1, #signs do
       if i % (MOST_JOINED - 1) == 0 and i < #signs then
-        put(edits, signs[i], ")," .. OPEN, 2)
-        close = close .. ")"
+        put(edits, signs[i], MARKS.rest, 2)
+        close = close .. MARKS.close_rest
       else
-        put(edits, signs[i], NEXT, 2)
+        put(edits, signs[i], MARKS.another, 2)
       end
     end
     put(edits, last + 1, close)

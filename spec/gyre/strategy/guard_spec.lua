@@ -39,6 +39,31 @@ describe("gyre.strategy.guard", function()
     assert.is_true(n > 100, n)
   end)
 
+  -- With parentheses where a call would be, and without checks, they must compile to the same.
+  it("finds the operands of every `..`", function()
+    local checks = require "gyre.strategy.checks"
+    local marks, n = {}, 0
+    for name, mark in pairs(checks.MARKS) do
+      marks[name] = mark
+    end
+    local plain = { check = " ", open = "((", another = ")..(", rest = ")..((", close = "))", close_rest = ")" }
+    finally(function()
+      for name, mark in pairs(marks) do
+        checks.MARKS[name] = mark
+      end
+    end)
+    for name, mark in pairs(plain) do
+      checks.MARKS[name] = mark
+    end
+    for path, text in pairs(corpus()) do
+      local guarded = checks.insert(text)
+      n = n + select(2, guarded:gsub("%)%.%.%(", ""))
+      local same = string.dump(loadstring(text, "=text"), true) == string.dump(loadstring(guarded, "=text"), true)
+      assert.is_true(same, path)
+    end
+    assert.is_true(n > 1000, n)
+  end)
+
   -- Files that need nothing but Lua, run as they are and guarded, must do the same.
   it("leaves what a text does as it was", function()
     local random = require("gyre.random").new(4)
