@@ -18,6 +18,7 @@ local MOST_STEPS = 1e7 -- 20 to 50 ms
 local MOST_PATTERN = 256
 local NUMBER = 512 -- bytes that format makes of a number at most
 local ITEM = 24 -- and concat
+local MOST_PLACE = 2 ^ 31 -- of a table
 
 local strings, tables = {}, {}
 
@@ -244,8 +245,16 @@ local function length(list)
   return type(list) == "table" and #list or 0
 end
 
+-- C would fill all places from there up to 1.
+local function check_place(place)
+  if not (place >= 1 and place < MOST_PLACE) then
+    error("bad argument #2 to 'insert' (position out of bounds)", 3)
+  end
+end
+
 function tables.insert(list, ...)
   if select("#", ...) > 1 then
+    check_place(tonumber((...)) or 1)
     spend(length(list))
   end
   return insert(list, ...)

@@ -99,6 +99,9 @@ describe("a strategy is stopped in", function()
     local killer = "local n = 60000 local k, t = n / 2, {} for i = 1, k - 1 do t[i] = i % 2 == 1 and i or k + i - 1 "
       .. "t[k + i - 1] = 2 * i end t[n - 1], t[n] = n - 1, n + 1 table.sort(t) return view[1]"
     pick(killer)
+    for _, place in ipairs { "-2e9", "'-2e9'", "0 / 0", "3e9" } do
+      assert.matches("position out of bounds", pick("table.insert({}, " .. place .. ", 1)"))
+    end
     assert.matches("at most 256 bytes", pick("return os.date(('%c'):rep(5e5))"))
   end)
 
