@@ -9,7 +9,7 @@ local traceback = debug.traceback
 
 -- All texts share it with the whole program: while a strategy runs, their methods are the bounded ones.
 local text_methods = getmetatable ""
-local bounded, lend = sandbox.strings, sandbox.lend
+local bounded, lent = sandbox.strings, sandbox.lent
 
 local OVER = "it ran past its time budget"
 local MOST_MESSAGE = 2000 -- bytes; credentials are looked for in it, which takes the square of that
@@ -70,7 +70,7 @@ function confine.call(budget, call, ...)
   local before = text_methods.__index
   guard.begin(budget)
   text_methods.__index = bounded
-  lend(...)
+  lent[1], lent[2], lent[3], lent[4] = ...
   return finish(before, xpcall(call, said, ...))
 end
 
@@ -100,7 +100,7 @@ function confine.select(budget, made, view, request)
   local before = text_methods.__index
   guard.begin(budget)
   text_methods.__index = bounded
-  lend(request)
+  lent[1] = request
   local ran, picked, why = xpcall(run_select, said_with_traceback, made, view, request)
   text_methods.__index = before
   if guard.finish() then

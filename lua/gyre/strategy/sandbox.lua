@@ -42,13 +42,10 @@ local function metatable_of(value)
   return type(value) == "table" and getmetatable(value) or nil
 end
 
-local lent = {}
-
---- The tables that the program gives to the call that begins: it reads them again when that is over, and a metatable
---- would then run without a budget.
-function sandbox.lend(one, two, three, four)
-  lent[1], lent[2], lent[3], lent[4] = one, two, three, four
-end
+--- The tables that the program gives to the call under way, up to four: it reads them again when that is over, and a
+--- metatable would then run without a budget.
+local lent = { false, false, false, false }
+sandbox.lent = lent
 
 local function set_metatable(value, metatable)
   if rawequal(value, lent[1]) or rawequal(value, lent[2]) or rawequal(value, lent[3]) or rawequal(value, lent[4]) then
