@@ -40,7 +40,7 @@ static void read_books(struct gyre_pool *pool, uint32_t slot, struct gyre_books 
         .success_rate = load_float(&hot->success_rate),
         .used_ago = ago(now, load_relaxed(&hot->last_used)),
         .sampled_ago = ago(now, load_relaxed(&hot->last_sample)),
-        .level = (int64_t)counters.completed - (base >> 1),
+        .level = (int64_t)(counters.completed - (uint64_t)(base >> 1)), /* unsigned: a damaged segment may hold anything */
         .unplaced = base & 1,
         .consecutive_failures = load_relaxed(&hot->consecutive_failures),
         .rate_used = gyre__limit_used(pool, slot),

@@ -72,8 +72,9 @@ static int64_t put_level(struct gyre_pool *pool, uint32_t slot, int64_t least)
 {
     int64_t base = load_relaxed(&pool->base[slot]);
     while (base & 1) {
-        int64_t n = used(pool, slot, base), next = (base >> 1) - (n < least ? least - n : 0);
-        if (compare_swap(&pool->base[slot], &base, next * 2)) return n < least ? least : n;
+        int64_t n = used(pool, slot, base);
+        uint64_t next = (uint64_t)(base >> 1) - (n < least ? (uint64_t)least - (uint64_t)n : 0);
+        if (compare_swap(&pool->base[slot], &base, (int64_t)(next * 2))) return n < least ? least : n;
     }
     return used(pool, slot, base);
 }
