@@ -120,23 +120,25 @@ struct gyre_options {
     uint32_t max_proxies;     /* capacity, rounded up to a multiple of 64, at most 1048576 [65536] */
     uint32_t max_leases;      /* capacity for leases in flight, rounded up to a multiple of 64 [65536]. Processes hold them by
                                * 64, as long as one of these is in flight; from 4096 on a thread keeps up to 128 for itself */
-    uint32_t max_sessions;    /* so many fit for certain, up to a third more may; a new one that finds no place takes that of
-                               * one that is over, or else of the least recently used; at most 4194304 [131072] */
+    uint32_t max_sessions;    /* so many fit for certain, up to a third more may; a new one that finds the 32
+                               * places where it may be taken gets that of one that is over, or else of the least recently
+                               * used of these; at most 4194304 [131072] */
     uint32_t max_bans;        /* capacity for proxy x host bans, rounded up to a multiple of 64; a quarter as many hosts may ban
                                * or throttle at once [65536]. Full: what has ended goes first, then what ends soonest */
     uint32_t picker;          /* enum gyre_picker, until a strategy is set [GYRE_PICK_ROUND_ROBIN] */
     uint32_t clock;           /* enum gyre_clock */
     uint64_t seed;            /* of every random choice; 0: from the system */
-    double alpha;             /* weight of a new latency sample in ema_ms, (0, 1] [0.2] */
-    double window;            /* length of the sliding window, seconds [3600] */
-    double lease_timeout;     /* a lease older than this is ended as aborted, seconds [300] */
+    double alpha;             /* weight of a new latency sample in ema_ms, 1e-6 to 1 [0.2] */
+    double window;            /* length of the sliding window, seconds, 0.8 to 1e7 [3600] */
+    double lease_timeout;     /* a lease older than this is ended as aborted, seconds, 0.1 to 1e8 [300]; by whoever acquires
+                               * then, within a second */
     double session_ttl;       /* a session unused for so long is over, seconds, 0.1 to 1e8 [3600] */
     double session_lifetime;  /* so is one that has had its proxy for so long, used or not [0: no limit] */
-    uint32_t breaker_failures;/* consecutive proxy failures that bench a proxy [5] */
+    uint32_t breaker_failures;/* consecutive proxy failures that bench a proxy, any number [5] */
     uint32_t reserved;
-    double breaker_base;      /* first bench is random in (0, base], seconds [30]; doubles with each */
-    double breaker_max;       /* upper end of that range, seconds [3600] */
-    double max_benched;       /* largest share of the pool on the bench, (0, 1] [0.8] */
+    double breaker_base;      /* first bench is random in (0, base], seconds, 0.1 to 1e7 [30]; doubles with each */
+    double breaker_max;       /* upper end of that range, seconds, 0.1 to 1e7 [3600] */
+    double max_benched;       /* largest share of the pool on the bench, 1e-6 to 1 [0.8] */
     const char *group;        /* group of a new file, by name or number; NULL: the process's own. With mode 0660 for
                                * other users' processes; who may write the file is trusted with everything in it */
     double start;             /* pool time at which a new segment begins, seconds, to 1e8 [0] */
@@ -189,8 +191,8 @@ struct gyre_proxy {
     uint64_t bytes;
     double ema_ms;            /* NaN until the first sample */
     double success_rate;      /* EMA of 1 and 0 over ok and proxy_bad, alpha 0.05 */
-    double last_used;         /* 0: never */
-    double benched_until;     /* 0 unless state is GYRE_OPEN */
+    double last_used;         /* when its last lease began, cut to tenths; 0: never, or in the first tenth */
+    double benched_until;     /* 0 unless it is benched: state is GYRE_OPEN, or that is beneath DRAINING or DISABLED */
     double expires;           /* when its TTL passes; 0: never */
     double rate_period;       /* seconds in which it takes rate_count leases at most; 0: no rate */
     double weight, cost;      /* cost is NaN when unknown */
@@ -228,7 +230,8 @@ struct gyre_request {
     uint32_t picker;          /* enum gyre_picker; 0: the segment's, with its choices and ties where these are 0 here */
     const uint64_t *exclude;  /* ids not to choose, any number; unknown ids are ignored */
     uint32_t exclude_count;
-    uint32_t choices;         /* of GYRE_PICK_BEST, 1 to 64 [3; all when 8 or fewer are eligible] */
+    uint32_t choices;         /* of GYRE_PICK_BEST, 1 to 64 [3; all where at most 8 proxies have the labels asked for, eligible
+                               * or not] */
     const char *session;      /* sticky: the same proxy for the same id; 1 to 128 bytes of [A-Za-z0-9._:@-] */
     const char *host;         /* the target's host name: proxies banned by it are left out */
     const char *key;          /* of GYRE_PICK_HASH [host, or else session] */
@@ -414,7 +417,8 @@ GYRE_API const char *gyre_version(void);
 /* Number of the segment layout and of this interface; a loader compares it with the one it was written for. */
 GYRE_API int gyre_abi(void);
 
-/* sizeof of a struct of this header by its name without "gyre_", e.g. "lease"; GYRE_ENOT_FOUND otherwise. */
+/* sizeof of a struct between the two markers by its name without "gyre_", e.g. "lease"; for others, gyre_hook too,
+ * GYRE_ENOT_FOUND. Pure. */
 GYRE_API int gyre_struct_size(const char *name);
 
 /* Text of a GYRE_E*, never NULL. */
@@ -468,7 +472,7 @@ GYRE_API int gyre_pool_get(struct gyre_pool *pool, uint64_t id, struct gyre_prox
 /* The id of the proxy with this URL (scheme, host, port and credentials). INVALID, NOT_FOUND. Takes the lock. */
 GYRE_API int gyre_pool_find(struct gyre_pool *pool, const char *url, uint64_t *id);
 
-/* Number of proxies in the pool. */
+/* Number of proxies in the pool, eligible or not; never an error. Lock-free, O(1). */
 GYRE_API int gyre_pool_count(struct gyre_pool *pool);
 
 /* Iteration by slot: set *id to 0, call until it returns 0 (and *id is 0); 1 means *id is the next proxy. One added or removed
@@ -588,13 +592,19 @@ GYRE_API int gyre_strategy_get(struct gyre_pool *pool, struct gyre_strategy *str
 /* Where the generation stands, for a look at it before each acquire without a call; valid until close. Read-only. */
 GYRE_API const uint32_t *gyre_strategy_generation(struct gyre_pool *pool);
 
-/* Where the number of changes of membership and labels so far stands, modulo 2^32; likewise. */
+/* Where the number of changes of membership and labels so far stands, modulo 2^32 (a repair counts as 4096); likewise: valid
+ * until close, read-only, NULL without a pool. Lock-free, O(1). */
 GYRE_API const uint32_t *gyre_pool_epoch(struct gyre_pool *pool);
 
 /*
  * Picks a proxy and leases it: `started` and `active` are counted before it returns. Errors: NO_PROXY (detail
- * says how many are out for which reason), BUSY, FULL (no lease is free), INVALID. No system call, no
- * allocation after a thread's first call; lock-free.
+ * says how many are out for which reason), BUSY, FULL (no lease is free), INVALID, SYSTEM. Lock-free; no system call and no
+ * allocation but where
+ * - a thread calls first, or first with a picker, with labels, with more than 16 excludes;
+ * - weighted picks first after a change of membership or labels;
+ * - the call is the one that does the timed work: ten times a second one takes the lock if that is free, and once a second
+ *   it reads in /proc who is alive;
+ * - a session gets a proxy, or a decision is logged: they take short locks, and who waits for one long yields.
  */
 GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease);
 
@@ -647,8 +657,9 @@ GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_reque
 GYRE_API int gyre_probe(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);
 
 /*
- * Ends a lease, in the process that took it. Errors: CLOSED (it has ended already, or its deadline passed), INVALID;
- * an error counts nothing. Lock-free on GYRE_OK; other verdicts may take a short lock.
+ * Ends a lease, in the process that took it. Errors: CLOSED (it has ended already: completed, or aborted by who noticed that its
+ * deadline had passed; until then a late one counts as any other), INVALID (also: of another process); an error counts
+ * nothing. Lock-free on GYRE_OK; other verdicts may take a short lock.
  */
 GYRE_API int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, const struct gyre_outcome *outcome);
 
@@ -689,11 +700,12 @@ GYRE_API int gyre_session_restore(struct gyre_pool *pool, const char *session, u
 /* Ends a session. NOT_FOUND, INVALID. Takes a short lock; O(1). */
 GYRE_API int gyre_session_close(struct gyre_pool *pool, const char *session);
 
-/* Ends all; returns how many. Those made meanwhile may stay. O(max_sessions). */
+/* Ends all; returns how many were not over. Those made meanwhile may stay. INVALID, SYSTEM. O(max_sessions); takes the short
+ * lock of one bucket of 16 after the other. */
 GYRE_API int gyre_session_close_all(struct gyre_pool *pool);
 
 /* Empties the places of sessions that are over; returns how many. Never needed: new sessions do it as they come.
- * O(max_sessions). */
+ * INVALID, SYSTEM. Cost and locks as close_all. */
 GYRE_API int gyre_session_cleanup(struct gyre_pool *pool);
 
 /* Iteration: set *cursor to 0 and session->size, call until it returns 0; 1 means *session is the next. In no order; one
