@@ -1,20 +1,18 @@
--- Every built-in's pick is compiled, with all that acquire and complete do around it, and leaves no garbage. In
--- processes of plain luajit: see spec/support/compiled.lua.
+-- Every built-in's pick is compiled, with all that acquire and complete do around it: as one loop that leaves no
+-- garbage, or, where PIECES says so, in pieces. In processes of plain luajit: see spec/support/compiled.lua.
+local rules = require "rules"
 
--- Those whose select has a loop over the pool or over steps: it is a trace of its own, which the other one enters.
-local HAS_LOOP = { composite = true, ["cost-aware"] = true, geo = true, proportional = true, tiered = true }
+-- By select those made of steps are longer than LuaJIT's longest trace, and proportional's loop over the pool is one of
+-- its own: between traces the interpreter goes on. With each the most bytes of garbage a pick: 48 are measured, of geo
+-- 160.
+local PIECES = {
+  composite = { select = 56 }, ["cost-aware"] = { select = 56 }, geo = { select = 176 }, tiered = { select = 56 },
+  proportional = { library = 56, select = 56 },
+}
+local MOST_INTERPRETED = 0.2 -- of the instructions; 2 to 14 % are measured, of proportional 8 %
+
 local GUARDED = "return { name = 'two', select = function(_, view) local a, b = view:random(), view:random() return "
   .. "(a.ema_ms or 0) * (a.active + 1) <= (b.ema_ms or 0) * (b.active + 1) and a or b end }"
-
-local function names()
-  local list = {}
-  local pipe = assert(io.popen "ls strategies/*.lua")
-  for path in pipe:lines() do
-    list[#list + 1] = path:match "([%w-]+)%.lua$"
-  end
-  pipe:close()
-  return list
-end
 
 local function ask(name, by)
   local command = "LUA_PATH='%s;spec/support/?.lua' luajit spec/support/compiled.lua '%s' %s 2>&1"
@@ -22,31 +20,32 @@ local function ask(name, by)
   local pipe = assert(io.popen(command))
   local output = pipe:read "*a"
   pipe:close()
-  local compiled, missing, bytes = output:match "^(%a+)\t(%S+)\t(%S+)\n$"
+  local compiled, missing, bytes, interpreted = output:match "^(%a+)\t(%S+)\t(%S+)\t(%S+)\n$"
   assert.is_string(compiled, output)
-  return compiled == "true", missing, tonumber(bytes)
+  return compiled == "true", missing, tonumber(bytes), tonumber(interpreted)
 end
 
 local function check(name, by)
   if not jit.status() or require("gyre.runtime").available() or rawget(_G, "ngx") then
     return -- it is the same in each of these
   end
-  local loop_inside = HAS_LOOP[name] and (by == "select" or name == "proportional") or false
-  local compiled, missing, bytes
+  local most = PIECES[name] and PIECES[name][by]
+  local compiled, missing, bytes, interpreted
   for _ = 1, 3 do -- the compiler draws lots too: what it fails at in one process it may do in the next
-    compiled, missing, bytes = ask(name, by)
-    if compiled or loop_inside then
+    compiled, missing, bytes, interpreted = ask(name, by)
+    if interpreted <= (most and MOST_INTERPRETED or 0.01) and (most or compiled) then
       break
     end
   end
-  assert.is_true(compiled or loop_inside)
+  assert.is_true(most ~= nil or compiled)
   assert.equal("-", missing)
-  assert.is_true(bytes <= (loop_inside and 300 or 8), ("%.1f bytes a pick"):format(bytes))
+  assert.is_true(interpreted <= (most and MOST_INTERPRETED or 0.01), ("%.3f interpreted"):format(interpreted))
+  assert.is_true(bytes <= (most or 8), ("%.1f bytes a pick"):format(bytes))
 end
 
-for _, name in ipairs(names()) do
+for _, name in ipairs(rules.names()) do
   for _, by in ipairs { "library", "select" } do
-    it(("%s is compiled, and leaves no garbage: by %s"):format(name, by), function()
+    it(("%s is compiled, and leaves no garbage but what is known: by %s"):format(name, by), function()
       check(name, by)
     end)
   end

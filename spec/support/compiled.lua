@@ -1,8 +1,9 @@
 -- luajit compiled.lua STRATEGY library|select: does a pick by this strategy compile, and what garbage does it leave?
--- One process each, since LuaJIT remembers for good what it failed to compile in other company. Prints three words:
+-- One process each, since LuaJIT remembers for good what it failed to compile in other company. Prints four words:
 -- whether acquire and complete become one compiled loop, what of them cannot be compiled ("-": nothing), bytes of
--- garbage a pick.
+-- garbage a pick, and the share of its instructions that the interpreter runs all the same.
 local gyre = require "gyre"
+local rules = require "rules"
 local traces = require "traces"
 
 local name, by = arg[1], arg[2]
@@ -24,17 +25,7 @@ local function open(strategy, options)
   return assert(gyre.open { proxies = list, seed = 5, strategy = strategy, strategy_options = options })
 end
 
--- The same rule by its select.
-local function in_lua()
-  local made = assert(require("gyre.strategy").load(name, OPTIONS[name]))
-  return {
-    name = made.name, takes = made.takes,
-    select = function(_, view, request) return made:select(view, request) end,
-    refresh = function(_, pool) return made.refresh and made:refresh(pool) end,
-  }
-end
-
-local pool = by == "library" and open(name, OPTIONS[name]) or open(in_lua())
+local pool = by == "library" and open(name, OPTIONS[name]) or open(rules.in_lua(name, OPTIONS[name]))
 local lease, request = gyre.lease(), REQUESTS[name]
 
 local function round(n)
@@ -45,4 +36,8 @@ end
 
 local compiled = traces.is_compiled(round)
 local missing = table.concat(traces.not_implemented(round), ", ")
-print(tostring(compiled), (missing == "" and "-" or missing:gsub(" ", "_")), traces.garbage(round, 30000))
+local garbage, interpreted = traces.garbage(round, 30000), traces.interpreted(round, 1000)
+jit.off()
+jit.flush()
+print(tostring(compiled), (missing == "" and "-" or missing:gsub(" ", "_")), garbage,
+  interpreted / traces.interpreted(round, 1000))

@@ -56,6 +56,20 @@ function traces.not_implemented(run)
   return seen
 end
 
+--- Instructions of Lua's that the interpreter runs in each of `n` rounds of `run`, once warm: hooks are not called in
+--- compiled code.
+---@param run fun(n: integer)
+---@param n integer
+---@return number
+function traces.interpreted(run, n)
+  local count = 0
+  run(n)
+  debug.sethook(function() count = count + 1 end, "", 1)
+  run(n)
+  debug.sethook()
+  return count / n
+end
+
 --- Bytes of garbage that each of `n` rounds of `run` leaves, once warm.
 ---@param run fun(n: integer)
 ---@param n integer
