@@ -80,7 +80,6 @@ describe("gyre.open", function()
     pool:acquire():fail "proxy_bad"
     assert.equal(1, pool:stats().benched)
     pool:set_time(3)
-    assert.equal(10, pool:stats().eligible + pool:stats().benched)
     local one = pools.open(1, { alpha = 0.5 })
     one:acquire():ok(100)
     one:acquire():ok(200)
@@ -103,6 +102,38 @@ describe("gyre.open", function()
     assert.equal("closed", select(2, leases[1]:ok()).kind)
     pool:close()
     one:close()
+  end)
+
+  it("benches for as long as it is told, and looks back as far", function()
+    -- The longest bench of a proxy that fails so many times in a row.
+    local function longest(failures, breaker)
+      breaker.failures, breaker.max_benched = 1, 1
+      local pool, most = pools.open(1, { breaker = breaker }), 0
+      local proxy = pool:get(pools.ids(pool)[1])
+      for _ = 1, failures do
+        assert(assert(pool:probe(proxy.id)):fail "proxy_bad")
+        most = math.max(most, proxy.benched_until - pool:time())
+        pool:set_time(proxy.benched_until + 1)
+      end
+      pool:close()
+      return most
+    end
+    -- Drawn from 0 to base, to twice that and so on, up to max: above half of max in one of twenty but for 2^-20.
+    local least = longest(20, { base = 4, max = 4 })
+    assert.is_true(least > 2 and least <= 4.1, least) -- a tenth for the grain of time
+    local most = longest(20, { base = 4, max = 64 })
+    assert.is_true(most > 32 and most <= 64.1, most)
+    assert.is_true(longest(1, { base = 4 }) <= 4.1)
+    assert.is_true(longest(1, { base = 4000, max = 4000 }) > 4.1)
+
+    for _, window in ipairs { 10, 1000 } do
+      local pool = pools.open(1, { window = window })
+      assert(pool:acquire()):ok(5)
+      pool:set_time(100)
+      assert(pool:acquire()):ok(5)
+      assert.equal(window == 10 and 1 or 2, pool:get(pools.ids(pool)[1]).window.succeeded)
+      pool:close()
+    end
   end)
 
   it("bounds sessions and bans, and ends sessions", function()

@@ -201,6 +201,27 @@ for _, name in ipairs(rules.names()) do
         pool:close()
       end)
 
+      it("keeps what is in flight when it is put in use: " .. kind, function()
+        local pool, leases, active = open(3, { strategy = "random" }), {}, {}
+        for i = 1, 20 do
+          leases[i] = assert(pool:acquire())
+        end
+        for proxy in pool:each() do
+          active[proxy.id] = proxy.active
+        end
+        assert(pool:use(case.strategy, case.strategy_options))
+        local lease = assert(pool:acquire { key = "k" })
+        for proxy in pool:each() do
+          assert.equal(active[proxy.id] + (proxy.id == lease.id and 1 or 0), proxy.active)
+        end
+        assert(lease:ok(5))
+        for i = 1, 20 do
+          assert(leases[i]:ok(5))
+        end
+        assert.equal(0, pool:stats().active)
+        pool:close()
+      end)
+
       it("keeps to limits in flight and rates, and says busy at them: " .. kind, function()
         local pool = open(4, case)
         for i, id in ipairs(pools.ids(pool)) do
