@@ -23,7 +23,7 @@ Ctrl-C lets requests in flight finish; a second one stops at once.
 
 Environment
   GYRE_LUA_PATH       directory of Lua modules to use instead of the built-in ones
-  GYRE_STRATEGY_PATH  directory of strategies, likewise
+  GYRE_STRATEGY_PATH  directories to look for strategies in first, separated by ":" or ";"
   GYRE_COREDUMP=1     allow core dumps and debuggers; a dump may hold credentials
   NO_COLOR            no colours]]
 

@@ -25,7 +25,8 @@ local REASON_ROOM = ffi.sizeof(written.reason) - 1
 ---@field candidates? integer how many could have been picked
 ---@field reason string
 ---@field session? string a hash of the session's id, 16 hexadecimal digits
----@field generation integer how often the strategy had been swapped; 0: of this handle or request alone
+---@field generation integer how often the segment's strategy had changed when this one came; 0: never, or it is not the
+--- segment's: named by a request, or of one handle alone
 
 local Pool = {}
 

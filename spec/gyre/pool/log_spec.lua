@@ -45,9 +45,14 @@ describe("gyre.pool.log", function()
     pool:acquire()
     log = all()
     assert.same({ "random", 1 }, { log[5].strategy, log[5].generation })
+    pool:acquire { strategy = "least-used" } -- not the segment's
+    pool:acquire { strategy = lua }
+    log = all()
+    assert.same({ "least-used", 0 }, { log[6].strategy, log[6].generation })
+    assert.same({ "in-lua", 0 }, { log[7].strategy, log[7].generation })
     pool:log(0)
     pool:acquire()
-    assert.equal(5, #all())
+    assert.equal(7, #all())
   end)
 
   it("knows the share that is logged", function()
