@@ -36,10 +36,16 @@ test_the_two_commands_come_first() {
 }
 
 # By the program and by plain LuaJIT: three lines each. Which of the proxies fails depends on where the rotation begins.
+test_the_path() {
+    clone
+    paste 2
+    grep -qE '^gyre [0-9.]+' "$OUT" || fail "$(cat "$OUT")"
+}
+
 test_lua_tour() {
     clone
     block lua 1 >tour.lua
-    paste 2
+    paste 3
     same "lines" 6 "$(wc -l <"$OUT")"
     same "started, succeeded and failed of the program" "9 8 1" "$(head -n 3 "$OUT" | sums)"
     same "started, succeeded and failed of luajit" "9 8 1" "$(tail -n 3 "$OUT" | sums)"
@@ -60,9 +66,23 @@ test_job_tour() {
     same "answers" $'\t200\nabout\t200\ncontact\t200' "$(sort "$OUT")"
 }
 
+test_crawl_tour() {
+    local origin
+    peers_fixture origin || fail "no fixture"
+    origin=$(sed -n 's/^port //p' "$PEERS_DIR/origin/output.log")
+    peers_fixture proxy || fail "no fixture"
+    cd "$DIR" || fail "no folder"
+    echo "http://127.0.0.1:$peer_port" >proxies.txt
+    block lua 3 | sed "s/127\.0\.0\.1:8000/127.0.0.1:$origin/" >crawl.lua
+    gyre run crawl.lua
+    exits 0
+    same "pages" 1 "$(wc -l <pages.jsonl)"
+    contains pages.jsonl "\"url\":\"http://127.0.0.1:$origin/\""
+}
+
 test_request_tour() {
     clone
-    block lua 3 >tour.lua
+    block lua 4 >tour.lua
     gyre run tour.lua
     exits 0
     same "its output" $'DE\ttrue\t2' "$(cat "$OUT")"
@@ -71,12 +91,12 @@ test_request_tour() {
 test_c_tour() {
     clone
     block c 1 >tour.c
-    paste 3
+    paste 4
     same "its output" "192.0.2.9: 5 requests, 122.0 ms" "$(sed 's/12[0-9]\.[0-9] ms/122.0 ms/' "$OUT")"
 }
 
 test_every_block_is_tested() {
-    same "blocks" "c lua lua lua sh sh sh" "$(grep -oE '^```[a-z]+' "$README" | tr -d '`' | sort | xargs)"
+    same "blocks" "c lua lua lua lua sh sh sh sh" "$(grep -oE '^```[a-z]+' "$README" | tr -d '`' | sort | xargs)"
 }
 
 test_every_path_exists() {

@@ -393,7 +393,7 @@ struct gyre_decision {
     uint64_t proxy;           /* id; 0: nobody was chosen, and reason says why */
     uint64_t session;         /* keyed hash of the session's id; 0: none */
     double time;              /* pool time, seconds; set by the library */
-    uint32_t generation;      /* how often strategies have been swapped when this one came; 0: a native picker */
+    uint32_t generation;      /* how often strategies have been swapped when this one came; 0: it is not the segment's */
     uint32_t process;         /* pid; set by the library */
     char strategy[32];
     char reason[96];
