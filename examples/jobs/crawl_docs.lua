@@ -2,8 +2,9 @@
 --
 --   gyre run examples/jobs/crawl_docs.lua --proxies proxies.txt --start http://docs.example/manual/index.html
 --
--- A page that fails is tried again through another proxy. The output is one JSON object a page and line. Cut short by
--- Ctrl-C or worse, the same command goes on where it was; --fresh starts over.
+-- A page is what has no extension, or .htm or .html. One that fails is tried again through another proxy. The output is
+-- one JSON object a page and line. Cut short by Ctrl-C or worse, the same command goes on where it was; --fresh starts
+-- over.
 -- Exit code: 0 all pages, 1 some failed, 3 no usable proxy, 4 stopped before the end.
 local gyre = require "gyre"
 
@@ -34,7 +35,8 @@ return gyre.crawl {
   page = function(page)
     local links = page:links()
     for _, link in ipairs(links) do
-      if link:find "%.html?$" or link:find "/$" then page:follow(link) end
+      local name = link:match "^[^?#]*":match "[^/]*$"
+      if not name:find "%." or name:find "%.html?$" then page:follow(link) end
     end
     page:emit { url = page.url, status = page.status, title = page.title, links = #links,
       proxy = page.proxy.id, ms = page.ms, attempts = page.attempts }
