@@ -4,6 +4,7 @@
  */
 #include "weburl.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -60,18 +61,38 @@ static size_t put_character(struct gyre__weburl *out, const char *in, const char
     return (is_allowed(c) ? put(out, (char)c) : put_encoded(out, c)) ? 1 : 0;
 }
 
+/* An IPv6 address between brackets, in the one spelling of RFC 5952. */
+static const char *put_address(struct gyre__weburl *out, const char *in, size_t size)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    struct in6_addr address;
+
+    if (size < sizeof text) memcpy(text, in, size);
+    if (inet_pton(AF_INET6, text, &address) != 1) return "the URL's host is no IPv6 address";
+    inet_ntop(AF_INET6, &address, text, sizeof text);
+    if (!put(out, '[')) return too_long;
+    for (const char *c = text; *c; c++)
+        if (!put(out, *c)) return too_long;
+    return put(out, ']') ? NULL : too_long;
+}
+
 /* host[:port]: lower case, without the default port. */
 static const char *put_authority(struct gyre__weburl *out, const char *in, const char *end, const char *default_port)
 {
-    const char *bracket = *in == '[' ? memchr(in, ']', (size_t)(end - in)) : NULL;
+    const char *bracket = in < end && *in == '[' ? memchr(in, ']', (size_t)(end - in)) : NULL;
     const char *host_end = bracket ? bracket + 1 : memchr(in, ':', (size_t)(end - in));
 
     if (memchr(in, '@', (size_t)(end - in))) return "the URL holds credentials";
     if (!host_end) host_end = end;
     if (host_end == in) return "the URL has no host";
+    if (bracket) {
+        const char *why = put_address(out, in + 1, (size_t)(bracket - in - 1));
+        if (why) return why;
+        in = host_end;
+    }
     for (; in < host_end; in++) {
         unsigned char c = (unsigned char)*in;
-        if (!is_unreserved(c) && !(bracket && (c == '[' || c == ']' || c == ':'))) return "the URL's host holds a character that no host has";
+        if (!is_unreserved(c)) return "the URL's host holds a character that no host has";
         if (!put(out, (char)tolower(c))) return too_long;
     }
     if (in == end) return NULL;
@@ -81,11 +102,13 @@ static const char *put_authority(struct gyre__weburl *out, const char *in, const
     if (size == 0 || (size == strlen(default_port) && memcmp(in, default_port, size) == 0)) return NULL;
     if (size > 5) return "the URL's port is no number";
     if (!put(out, ':')) return too_long;
+    unsigned port = 0;
     for (; in < end; in++) {
         if (*in < '0' || *in > '9') return "the URL's port is no number";
         if (!put(out, *in)) return too_long;
+        port = port * 10 + (unsigned)(*in - '0');
     }
-    return NULL;
+    return port >= 1 && port <= 65535 ? NULL : "the URL's port is not between 1 and 65535";
 }
 
 /* Takes off the last segment, and leaves the path ending in the slash before it. */

@@ -1,9 +1,10 @@
 /*
  * weburl.h: the one spelling of a URL by which a crawl knows a page.
  *
- * RFC 3986, section 6.2.2 and 6.2.3: scheme and host in lower case, percent-encodings in upper case and only where they
- * are needed, dot segments removed, the scheme's default port and a fragment left out, an empty path written "/". The
- * query is left as it is, but for what no URL may hold (spaces, controls, non-ASCII bytes), which is encoded.
+ * RFC 3986, section 6.2.2 and 6.2.3: scheme and host in lower case, an IPv6 address as RFC 5952 writes it,
+ * percent-encodings in upper case and only where they are needed, dot segments removed, the scheme's default port and a
+ * fragment left out, an empty path written "/". The query is left as it is, but for what no URL may hold (spaces,
+ * controls, non-ASCII bytes), which is encoded.
  */
 #ifndef GYRE_JOB_WEBURL_H
 #define GYRE_JOB_WEBURL_H

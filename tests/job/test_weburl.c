@@ -66,6 +66,13 @@ static void test_host_and_port(void **state)
     check("http://h:0080/", "http://h/");
     check("http://h:/x", "http://h/x");
     check("http://[2001:DB8::1]:8080/x", "http://[2001:db8::1]:8080/x");
+    check("http://[2001:db8:0:0:0:0:0:1]/", "http://[2001:db8::1]/");
+    refuse("http://[20]:8080/x", "IPv6"); /* found by fuzz_weburl */
+    refuse("http://[]/", "IPv6");
+    refuse("http://[v1.x]/", "IPv6");
+    refuse("http://[::1%25eth0]/", "IPv6");
+    refuse("http://h:65536/", "between 1 and 65535");
+    refuse("http://h:0/", "between 1 and 65535");
     check("http://h?q", "http://h/?q");
     check("http://h#f", "http://h/");
     check("http://h/a#b?c", "http://h/a");
