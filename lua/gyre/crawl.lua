@@ -34,8 +34,9 @@ Crawl.__index = Crawl
 
 --- Stops the crawl with a reason: what is in the state stays as it was committed.
 function Crawl:fail(why)
-  self.report:stop("error", tostring(why))
-  team.stop("error", tostring(why))
+  local kind = self.mistaken and "script" or "error"
+  self.report:stop(kind, tostring(why))
+  team.stop(kind, tostring(why))
   for task in pairs(self.running) do
     net.cancel(task)
   end
@@ -49,22 +50,23 @@ function Crawl:checked(result, why)
   return result
 end
 
---- A request with the crawl's options.
+--- A request. What raises in it is a mistake in the script, mostly in its judge.
 ---@param target string
----@param more table
+---@param given table of settings: page_request or robots_request
+---@param counted_by? gyre.Job
 ---@return gyre.Response?
 ---@return gyre.Error?
-function Crawl:request(target, more)
-  local given, all = self.settings.given, {}
-  for name, value in pairs(given.request or {}) do
+function Crawl:request(target, given, counted_by)
+  local all = { follow = false, polite = self.polite, job = counted_by }
+  for name, value in pairs(given) do
     all[name] = value
   end
-  for name, value in pairs(more) do
-    all[name] = value
+  local ran, response, err = pcall(self.pool.get, self.pool, target, all)
+  if not ran then
+    self.mistaken = true
+    error(response, 0)
   end
-  all.polite = self.polite
-  all.headers, all.tries, all.timeout, all.judge = self.settings.headers, given.tries, given.timeout, given.judge
-  return self.pool:get(target, all)
+  return response, err
 end
 
 -- Runs beside the loop, for one page or robots.txt.
@@ -169,7 +171,7 @@ function Crawl:run()
   if self.report.stopped then
     team.stop(self.report.stopped, self.report.why)
   end
-  if self.report.stopped ~= "error" then
+  if not self.report:has_failed() then
     self:checked(self.frontier:commit())
   end
 end
@@ -263,7 +265,7 @@ end
 -- The end: everything is written, the summary printed, the job's `finish` called.
 local function conclude(crawl)
   local counts = crawl.frontier:counts()
-  if crawl.report.stopped ~= "error" and counts.waiting + counts.held_back == 0 then
+  if not crawl.report:has_failed() and counts.waiting + counts.held_back == 0 then
     crawl:checked(crawl.frontier:set_finished())
   end
   local closed, why = crawl.frontier:close()
@@ -282,7 +284,8 @@ end
 
 --- Crawls. Returns when the frontier is empty, or when the crawl has been stopped.
 ---@param given gyre.CrawlOptions
----@return integer code for the script to return: 0 all pages, 1 some failed, 3 no usable proxy, 4 stopped and can go on
+---@return integer code for the script to return: 0 all pages, 1 some failed, 2 a mistake in the script, 3 no usable
+--- proxy, 4 stopped and can go on
 ---@return table totals done, failed, refused, moved, waiting, held_back, too_deep, items, slowed; stopped: why; shared:
 --- what gyre.shared holds
 local function crawl(given)
@@ -291,6 +294,7 @@ local function crawl(given)
     error(settings, 2)
   end
   net.check "gyre.crawl"
+  options.check_request(settings, 2)
   local made = new(settings)
   if team.number > 1 then
     made:run()

@@ -105,6 +105,61 @@ test_wrong_options() {
     exits 2
 }
 
+# `request` is looked at before anything begins, the crawl's own options are not set there, and all of it is said where
+# the script calls gyre.crawl.
+test_wrong_requests() {
+    local wrong
+    : >"$LOG"
+    for wrong in timeout=1 tries=1 'headers={}' 'judge="strict"'; do
+        crawl "$ORIGIN/" "request={$wrong}"
+        exits 2
+        contains "$ERR" "gyre.crawl: option 'request' must not have '${wrong%%=*}': that is an option of"
+    done
+    for wrong in follow=true polite=1 job=1; do
+        crawl "$ORIGIN/" "request={$wrong}"
+        exits 2
+        contains "$ERR" "gyre.crawl: option 'request' must not have '${wrong%%=*}': the crawl sets it"
+    done
+    crawl "$ORIGIN/" 'request={foo=1}'
+    exits 2
+    contains "$ERR" "gyre.crawl: option 'request': unknown request field 'foo'"
+    crawl "$ORIGIN/" 'request={country=1}'
+    exits 2
+    contains "$ERR" "gyre.crawl: option 'request': country must be text or a list of texts"
+    crawl "$ORIGIN/" 'request={max_body="x"}'
+    exits 2
+    contains "$ERR" "option 'max_body' must be a number, not a string"
+    crawl "$ORIGIN/" 'headers={["a b"]="x"}'
+    exits 2
+    contains "$ERR" "'a b' is no name of a header"
+    echo 'local code = require("gyre").crawl { start = arg[2], pool = arg[1], page = print, request = { foo = 1 } }
+        return code' >"$DIR/job.lua"
+    gyre run "$DIR/job.lua" "$PEERS_DIR/one.txt" "$ORIGIN/"
+    exits 2
+    contains "$ERR" "job.lua:1: gyre.crawl: option 'request': unknown request field 'foo'"
+    same "requests" 0 "$(wc -l <"$LOG")"
+}
+
+# A judge that raises, or says what is no verdict, is a mistake in the script.
+test_wrong_judges() {
+    local workers
+    crawl "$ORIGIN/" 'judge="lax"'
+    exits 2
+    contains "$ERR" "option 'judge': there is no judge 'lax'"
+    for workers in 1 2; do
+        gyre run "$ROOT/tests/integration/jobs/crawl.lua" --workers "$workers" "$PEERS_DIR/one.txt" "$ORIGIN/graph/9/1" \
+            robots=false "state=\"$DIR/state\"" "out=\"$DIR/out\"" 'judge=function() error "no idea" end'
+        exits 2
+        contains "$ERR" "crawl stopped: a mistake in the script" "no idea"
+    done
+    crawl "$ORIGIN/graph/9/1" "state=\"$DIR/state\"" 'judge=function() return "fine" end'
+    exits 2
+    contains "$ERR" "judge returned 'fine', which is no verdict"
+    crawl "$ORIGIN/graph/9/1" "state=\"$DIR/state\""
+    exits 0
+    contains "$OUT" "done 9"
+}
+
 # Failures come back `retries` times and then are told to `failed`; a 404 is an answer and does not.
 test_retries() {
     : >"$LOG"

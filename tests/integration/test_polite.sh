@@ -115,6 +115,42 @@ test_robots_4xx() {
     contains "$OUT" "done 3 failed 0 refused 0"
 }
 
+# robots.txt is the crawl's own affair: the job's judge and headers are for pages.
+test_robots_is_not_the_jobs() {
+    origin 403
+    crawl "$SITE/graph/3/1" 'judge="strict"'
+    exits 0
+    contains "$OUT" "done 3 failed 0 refused 0"
+    DIR=${DIR}2 && mkdir "$DIR"
+    origin 404
+    crawl "$SITE/graph/3/1" 'judge={[404]="banned"}' 'request={method="HEAD"}' 'page=function(page) page:emit(page.headers) end'
+    exits 0
+    contains "$OUT" "done 1 failed 0 refused 0"
+    same "methods" "GET HEAD" "$(awk '{ print $2 }' "$LOG" | xargs)"
+    mkdir "$DIR/files" && echo "a page" >"$DIR/files/a.html"
+    printf 'User-agent: *\nDisallow: /a' >"$DIR/files/robots.txt"
+    peers_nginx range "$DIR/files" || fail "no nginx"
+    crawl "http://127.0.0.1:$peer_port/a.html" 'headers={Range="bytes=0-3"}'
+    contains "$OUT" "done 0 failed 0 refused 1"
+}
+
+# Redirects are followed, and what is far down in it counts.
+test_robots_redirected_and_long() {
+    local files=$DIR/files
+    mkdir -p "$files/robots.txt" && echo "a page" | tee "$files/a.html" >"$files/b.html"
+    printf 'User-agent: *\nDisallow: /a' >"$files/robots.txt/index.html" # nginx redirects to robots.txt/
+    peers_nginx "${DIR##*/}" "$files" || fail "no nginx"
+    SITE=http://127.0.0.1:$peer_port
+    crawl "$SITE/a.html"
+    contains "$OUT" "done 0 failed 0 refused 1"
+    crawl "$SITE/b.html"
+    contains "$OUT" "done 1 failed 0 refused 0"
+    rm -r "$files/robots.txt"
+    { echo "User-agent: *" && yes "# nothing" | head -c 400000 && printf '\nDisallow: /a'; } >"$files/robots.txt"
+    crawl "$SITE/a.html"
+    contains "$OUT" "done 0 failed 0 refused 1"
+}
+
 test_identification() {
     origin 404
     gyre run "$ROOT/tests/integration/jobs/crawl.lua" "$PEERS_DIR/one.txt" "$SITE/echo" "out=\"$DIR/echo\"" \

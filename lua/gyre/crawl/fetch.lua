@@ -137,7 +137,7 @@ function fetch.page(crawl, fields, origin)
     return finish(crawl, page, "refused", "undone")
   end
   local authority = match(origin, "//(.*)$")
-  local response, err = crawl:request(page.url, { follow = false, job = crawl.job })
+  local response, err = crawl:request(page.url, crawl.settings.page_request, crawl.job)
   if response then
     answered(crawl, page, response)
   else

@@ -1,6 +1,8 @@
 -- The options of gyre.crawl: types, defaults, and what follows from them.
+local criteria = require "gyre.criteria"
 local errors = require "gyre.error"
 local judge = require "gyre.judge"
+local request = require "gyre.request"
 local robots = require "gyre.robots"
 local url = require "gyre.url"
 
@@ -33,8 +35,9 @@ local concat, match, sub = table.concat, string.match, string.sub
 --- ["gyre/VERSION (crawler)"]
 ---@field robots? boolean obey robots.txt [true]
 ---@field headers? table<string, string> of every request
----@field request? table further options of pool:get(): country, tags, cacert, max_body, ...
----@field judge? gyre.Judge
+---@field request? table further options of pool:get(): country, tags, cacert, max_body, ...; none that the crawl has
+--- or sets itself
+---@field judge? gyre.Judge of pages
 ---@field out? string a file for the items, "-" for standard output ["-"]
 ---@field format? "jsonl"|"csv" [by the name of `out`, else jsonl]
 ---@field columns? string[] of a CSV [the fields of the first item, sorted]
@@ -63,6 +66,10 @@ local UNITS = { [""] = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30 }
 local FORMATS = { jsonl = true, csv = true }
 local COMPRESSIONS = { gzip = true, zstd = true, none = true }
 local ENDINGS = { gz = "gzip", zst = "zstd" }
+-- Fields of `request` that are options of the crawl, and those that it sets.
+local OPTIONS_TOO = { headers = true, judge = true, timeout = true, tries = true }
+local SET_HERE = { follow = true, job = true, polite = true }
+local OF_PAGES = { body = true, max_body = true, method = true } -- and not of robots.txt
 local ACTIVE, DELAY = 2, 0.5
 local MAX_DELAY = 86400
 
@@ -246,13 +253,43 @@ local function headers(given, agent)
   return all
 end
 
-local function read_judge(given)
+local function check_judge(given)
   if given.judge ~= nil then
     local made, fault = judge.compile(given.judge)
     if not made then
       misuse("option 'judge': " .. fault)
     end
   end
+end
+
+local function check_request(given)
+  for name in pairs(given.request or {}) do
+    if OPTIONS_TOO[name] then
+      misuse(("option 'request' must not have '%s': that is an option of gyre.crawl itself"):format(name))
+    elseif SET_HERE[name] then
+      misuse(("option 'request' must not have '%s': the crawl sets it"):format(name))
+    end
+  end
+end
+
+-- What pool:get() is given for pages.
+local function page_request(given, agent)
+  local all = { tries = given.tries, timeout = given.timeout, judge = given.judge, headers = headers(given, agent) }
+  for name, value in pairs(given.request or {}) do
+    all[name] = value
+  end
+  return all
+end
+
+-- And for robots.txt: through the same proxies, but neither judged nor asked for as the job's pages are.
+local function robots_request(given, agent)
+  local all = { tries = given.tries, timeout = given.timeout, judge = "default", headers = { ["User-Agent"] = agent } }
+  for name, value in pairs(given.request or {}) do
+    if not OF_PAGES[name] then
+      all[name] = value
+    end
+  end
+  return all
 end
 
 --- Reads the options of a crawl; misuse raises `level` calls up.
@@ -263,7 +300,8 @@ function options.read(given)
     misuse("it takes a table of options, not a " .. type(given))
   end
   check_types(given)
-  read_judge(given)
+  check_judge(given)
+  check_request(given)
   local starts = read_starts(given.start)
   local output = read_output(given)
   local agent, token = read_agent(given)
@@ -278,12 +316,24 @@ function options.read(given)
     agent = agent,
     token = token,
     robots = given.robots ~= false,
-    headers = headers(given, agent),
+    page_request = page_request(given, agent),
+    robots_request = robots_request(given, agent),
     concurrency = given.concurrency or 16,
     retries = given.retries or 2,
     depth = given.depth or -1,
     max_pages = given.max_pages or 0,
   }
+end
+
+--- Looks at what pool:get() will be given, before anything begins; misuse raises `level` calls up.
+---@param settings table
+---@param level integer
+function options.check_request(settings, level)
+  local fields = request.prepare(settings.page_request, level + 1).fields
+  local fault = criteria.names_fault(fields) or criteria.fill(criteria.new(), fields)
+  if fault then
+    error(("gyre.crawl: option 'request': %s"):format(fault), level + 1)
+  end
 end
 
 --- The error of a crawl that cannot begin.

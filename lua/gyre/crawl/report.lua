@@ -95,10 +95,16 @@ function Report:outage(err)
 end
 
 --- The crawl takes nothing more from the frontier.
----@param kind "no_proxy"|"error"|"interrupted"|"enough"
+---@param kind "no_proxy"|"error"|"script"|"interrupted"|"enough"
 ---@param why? string
 function Report:stop(kind, why)
   self.stopped, self.why = self.stopped or kind, self.why or why
+end
+
+--- Whether the frontier is left as it was last committed.
+---@return boolean
+function Report:has_failed()
+  return self.stopped == "error" or self.stopped == "script"
 end
 
 function Report:held_back(origin, why)
@@ -135,6 +141,7 @@ local REASONS = {
   interrupted = "interrupted",
   no_proxy = "no usable proxy",
   error = "an error",
+  script = "a mistake in the script",
   enough = "max_pages reached",
 }
 
@@ -185,7 +192,9 @@ end
 ---@param counts table
 ---@return integer
 function Report:code(counts)
-  if self.stopped == "no_proxy" then
+  if self.stopped == "script" then
+    return 2
+  elseif self.stopped == "no_proxy" then
     return 3
   elseif self.stopped == "interrupted" or self.stopped == "error" then
     return 4

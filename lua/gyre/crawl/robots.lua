@@ -15,7 +15,7 @@ local module = {}
 local function get(crawl, target)
   local asked = target
   for _ = 0, MAX_REDIRECTS do
-    local response, err = crawl:request(asked, { follow = false })
+    local response, err = crawl:request(asked, crawl.settings.robots_request)
     if not response then
       return nil, err
     end
