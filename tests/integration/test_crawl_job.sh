@@ -295,6 +295,24 @@ test_workers() {
     same "summaries" 1 "$(grep -c '^proxy ' "$ERR")"
 }
 
+# What only another worker has met with is in the one summary too.
+test_workers_tell_all() {
+    local i
+    for i in 1 2 3 4 5; do
+        peers_fixture "tell$i" || fail "no proxy"
+        echo "http://127.0.0.1:$peer_port"
+    done >"$DIR/five.txt"
+    gyre run "$ROOT/tests/integration/jobs/crawl.lua" --workers 3 "$DIR/five.txt" "$ORIGIN/graph/100/1" robots=false \
+        per_host=false retries=0 "start={$(printf "\"$ORIGIN/graph/300/%s\"," $(seq 100))}" \
+        'request={isolate=require("gyre.workers").number == 1}' \
+        'judge=function(asked)
+            if require("gyre.workers").number > 1 then return asked.attempt == 1 and "banned" or "ok" end
+            gyre.sleep(0.01)
+        end'
+    same "lines on the host" 1 "$(grep -c '^127.0.0.1 refused most of the pool at once' "$ERR")"
+    same "lines on identities" 1 "$(grep -c '^identities were not kept apart' "$ERR")"
+}
+
 test_workers_and_errors() {
     gyre run "$ROOT/tests/integration/jobs/crawl.lua" --workers 2 "$PEERS_DIR/one.txt" "$ORIGIN/" colour=1
     exits 2

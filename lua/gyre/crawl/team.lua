@@ -54,7 +54,12 @@ function team.leave(crawl)
   for name, count in pairs(report.statuses) do
     statuses[#statuses + 1] = { name, count }
   end
+  local blamed = {}
+  for host in pairs(job.blamed) do
+    blamed[#blamed + 1] = host
+  end
   workers.leave(json.encode {
+    blamed = blamed, mixed = job.mixed or false,
     responses = job.responses, errors = job.errors, attempts = job.attempts, bytes = job.bytes,
     latency = pack(job.latency), latencies = latencies, statuses = statuses,
     script_errors = report.script_errors, reached = report.reached,
@@ -74,6 +79,10 @@ local function merge(crawl, told, histogram)
   for _, pair in ipairs(told.statuses) do
     report.statuses[pair[1]] = (report.statuses[pair[1]] or 0) + pair[2]
   end
+  for _, host in ipairs(told.blamed) do
+    job:blame(host)
+  end
+  job.mixed = job.mixed or told.mixed
   report.script_errors = report.script_errors + told.script_errors
   report.reached = report.reached or told.reached
 end
