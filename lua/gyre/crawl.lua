@@ -257,7 +257,9 @@ local function new(settings)
     if type(settings.given.pool) ~= "cdata" and pool.loaded then -- opened here
       crawl.report:say(pool.loaded.message)
     end
-    crawl.report:begin(resumed, opened:counts())
+    local counts = opened:counts()
+    crawl.report:begin(resumed, counts)
+    crawl.job.line:resume(counts.done + counts.failed)
   end
   return crawl
 end

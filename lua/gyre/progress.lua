@@ -28,12 +28,12 @@ end
 
 local function line(self, now)
   local done, queued, failed = self.done, self.queued, self.failed
-  local elapsed = now - self.started
+  local elapsed, lately = now - self.started, done - self.before
   local all = total(self, done, queued)
   local share = all > 0 and (" (%d%%)"):format(floor(100 * done / all)) or ""
   return ("%s%d of %d%s, %d failed, %.0f/s, %s%s"):format(
-    self.name and self.name .. ": " or "", done, all, share, failed, done / max(elapsed, 1e-3), clock(elapsed),
-    self.total and done > 0 and all > done and ", eta " .. clock(elapsed * (all - done) / done) or ""
+    self.name and self.name .. ": " or "", done, all, share, failed, lately / max(elapsed, 1e-3),
+    clock(elapsed), self.total and lately > 0 and all > done and ", eta " .. clock(elapsed * (all - done) / lately) or ""
   )
 end
 
@@ -57,6 +57,12 @@ function Progress:update(done, queued, failed)
   if now >= self.next then
     write(self, now)
   end
+end
+
+--- Says how much was done before it began: that is no part of the rate.
+---@param done integer
+function Progress:resume(done)
+  self.before = done
 end
 
 --- Takes the line away: what is printed next starts in column one.
@@ -93,6 +99,7 @@ function progress.new(options)
     started = now,
     next = now + interval,
     done = 0,
+    before = 0,
     queued = 0,
     failed = 0,
   }, Progress)

@@ -232,6 +232,23 @@ test_scope_depth_and_number() {
     same "pages of both runs" 9 "$(lines)"
 }
 
+# The rate in the progress line is that of this run. A line every 0.2 s for the test.
+test_progress_of_a_resumed_crawl() {
+    local often='name=(function()
+        local progress = require "gyre.progress"
+        local new = progress.new
+        progress.new = function(options) options.interval = 0.2 return new(options) end
+        return "again"
+    end)()'
+    crawl "$ORIGIN/graph/200/1" max_pages=150 state="\"$DIR/state\""
+    contains "$OUT" "done 150"
+    crawl "$ORIGIN/graph/200/1" max_pages=160 state="\"$DIR/state\"" 'per_host={active=1,delay=0.1}' "$often"
+    contains "$OUT" "done 160"
+    contains "$ERR" "again: 15"
+    grep '^again: ' "$ERR" >"$DIR/progress"
+    same "rates above 30" "" "$(awk '{ for (i = 1; i < NF; i++) if ($i ~ "/s") if ($i + 0 > 30) print }' "$DIR/progress")"
+}
+
 test_priority_and_data() {
     crawl "$ORIGIN/graph/7/1" concurrency=1 'page=function(page)
         page:emit { n = tonumber(page.url:match "%d+$"), data = page.data and page.data.from }

@@ -40,7 +40,6 @@ end
 ---@param resumed integer 0 new, 1 resumed, 2 the one before had finished
 ---@param counts table
 function Report:begin(resumed, counts)
-  self.before = counts
   if resumed == 1 then
     local state = self.settings.state
     local text = "resuming %s: %d done, %d failed, %d waiting (--fresh starts over)"
