@@ -104,6 +104,11 @@ function Job:record(response, err)
   end
 end
 
+--- Takes back an error that record() has counted: nothing was sent.
+function Job:uncount()
+  self.errors = self.errors - 1
+end
+
 --- Remembers a host that refused most of the pool at once, for the summary. pool:get() calls this.
 ---@param host string
 function Job:blame(host)

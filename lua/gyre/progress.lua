@@ -33,7 +33,8 @@ local function line(self, now)
   local share = all > 0 and (" (%d%%)"):format(floor(100 * done / all)) or ""
   return ("%s%d of %d%s, %d failed, %.0f/s, %s%s"):format(
     self.name and self.name .. ": " or "", done, all, share, failed, lately / max(elapsed, 1e-3),
-    clock(elapsed), self.total and lately > 0 and all > done and ", eta " .. clock(elapsed * (all - done) / lately) or ""
+    clock(elapsed),
+    self.total and lately > 0 and all > done and ", eta " .. clock(elapsed * (all - done) / lately) or ""
   )
 end
 

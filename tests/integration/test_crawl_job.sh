@@ -199,6 +199,21 @@ test_no_proxy_at_all() {
     contains "$OUT" "waiting 0"
 }
 
+# A filter that nobody passes: what is waited for is said, once, and a wait is no request.
+test_nobody_passes_the_filter() { filtered false; }
+test_nobody_passes_the_filter_for_robots() { filtered true; }
+filtered() {
+    gyre_begin run "$ROOT/tests/integration/jobs/crawl.lua" "$PEERS_DIR/one.txt" "$ORIGIN/graph/9/1" per_host=false \
+        "robots=$1" 'request={country="de"}'
+    wait_for 4 grep -q "^gyre: waiting for a proxy, 60 s at most: no" "$ERR"
+    sleep 2
+    kill -INT "$pid"
+    gyre_end 5
+    exits 4
+    same "notices" 1 "$(grep -c 'waiting for a proxy' "$ERR")"
+    contains "$ERR" "0 requests, 0 errors, 0 attempts" "1 waiting"
+}
+
 test_redirects_are_urls() {
     : >"$LOG"
     crawl "$ORIGIN/redirect/$ORIGIN/graph/1/1"

@@ -113,6 +113,9 @@ end
 
 local function no_answer(crawl, page, err, authority)
   page.attempts = err.attempts or 0
+  if page.attempts == 0 then
+    crawl.job:uncount()
+  end
   if err.kind == "aborted" then
     put_back(crawl, page)
   elseif err.kind == "busy" then

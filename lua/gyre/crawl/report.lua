@@ -7,6 +7,7 @@ local MOST_ERRORS = 20 -- tracebacks shown; the others are counted
 -- No answer of any target in so many requests in a row: it is not the pages.
 local OUTAGE = 50
 local NO_PROXY_PATIENCE = 60 -- seconds without any proxy until the crawl stops
+local NO_PROXY_SAID = 0.9 -- and until it says that it waits
 
 ---@class gyre.crawl.Report
 local Report = {}
@@ -59,7 +60,7 @@ function Report:script_error(where, trace)
 end
 
 function Report:answered()
-  self.reached, self.unanswered, self.no_proxy_since = true, 0, nil
+  self.reached, self.unanswered, self.no_proxy_since, self.no_proxy_said = true, 0, nil, nil
 end
 
 function Report:failed(page, err)
@@ -69,8 +70,12 @@ end
 
 function Report:no_proxy(err)
   self.no_proxy_since = self.no_proxy_since or net.now()
-  if net.now() - self.no_proxy_since > NO_PROXY_PATIENCE or not self:may_recover() then
+  local waited = net.now() - self.no_proxy_since
+  if waited > NO_PROXY_PATIENCE or not self:may_recover() then
     self:stop("no_proxy", tostring(err))
+  elseif waited > NO_PROXY_SAID and not self.no_proxy_said then
+    self.no_proxy_said = true
+    self:say(format("gyre: waiting for a proxy, %d s at most: %s", NO_PROXY_PATIENCE, tostring(err)))
   end
 end
 

@@ -3,11 +3,12 @@ local judge = require "gyre.judge"
 local robots = require "gyre.robots"
 local url = require "gyre.url"
 
-local find, sub = string.find, string.sub
+local find, match, sub = string.find, string.match, string.sub
 
 local MAX_REDIRECTS = 5 -- RFC 9309, 2.3.1.2
 local MAX_TRIES = 3
 local MAX_PARSED = 256 -- origins whose rules are kept parsed, per worker
+local PAUSE = 1 -- seconds that a host waits when the pool has nobody for it
 local KEPT = 500 * 1024 -- bytes of a robots.txt that count, hence are stored
 
 local module = {}
@@ -48,6 +49,15 @@ local function gives_up(crawl, origin, err)
   return tries >= MAX_TRIES and not (err and err.kind == "aborted")
 end
 
+-- Nobody could be asked: that is no try.
+local function put_back(crawl, taken, origin, err)
+  if err.kind == "no_proxy" then
+    crawl.report:no_proxy(err)
+  end
+  crawl.frontier:hold(match(origin, "//(.*)$"), err.retry_after or PAUSE)
+  crawl:checked(crawl.frontier:robots(taken, false, 0, -1, "", "undone"))
+end
+
 --- Fetches a host's robots.txt and hands it to the frontier.
 ---@param crawl table
 ---@param taken userdata
@@ -56,6 +66,8 @@ function module.fetch(crawl, taken, origin)
   local response, err = get(crawl, origin .. "/robots.txt")
   if response then
     crawl.report:answered()
+  elseif err.attempts == 0 and (err.kind == "no_proxy" or err.kind == "busy") then
+    return put_back(crawl, taken, origin, err)
   end
   local status, body = outcome(response)
   local delay = status and crawl.token_rules(body).delay or nil
