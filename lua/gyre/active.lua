@@ -352,7 +352,7 @@ function active.judge(pool, source)
   local state = states[pool.number]
   local at_work = state and (source ~= nil and state.named[source] or state.strategy)
   local made = at_work and at_work.strategy
-  return made and made.judge and judge_of(state, at_work, made)
+  return made and made.judge and (at_work.loaded.judge or judge_of(state, at_work, made))
 end
 
 return active

@@ -2,8 +2,8 @@
 -- of a pool and sends nothing.
 --
 -- Who is asked, first to last, until one says something: the request's `judge`, the job's, the strategy's, the default.
--- Each of the first two is one word, a table from status to verdict, or a function.
-local error, os, pairs, tonumber, tostring, type = error, os, pairs, tonumber, tostring, type
+-- Each of the first three is one word, a table from status to verdict, or a function.
+local error, next, os, tonumber, tostring, type = error, next, os, tonumber, tostring, type
 local floor, match = math.floor, string.match
 
 --- What a judge is told of the request.
@@ -133,7 +133,7 @@ function judge.compile(value)
     return nil, "a judge is a word, a table or a function, not a " .. type(value)
   end
   local statuses = {}
-  for status, verdict in pairs(value) do
+  for status, verdict in next, value do -- without a metatable's __pairs, as OpenResty's LuaJIT has
     if type(status) ~= "number" or not VERDICTS[verdict] then
       return nil, "a table of verdicts has statuses as keys and verdicts as values"
     end

@@ -5,6 +5,7 @@ local confine = require "gyre.strategy.confine"
 local errors = require "gyre.error"
 local find = require "gyre.strategy.find"
 local guard = require "gyre.strategy.guard"
+local judge = require "gyre.judge"
 local options_text = require "gyre.strategy.text"
 local sandbox = require "gyre.strategy.sandbox"
 local steps = require "gyre.strategy.steps"
@@ -35,7 +36,7 @@ local metatable_of = debug.getmetatable
 ---@field select? fun(self: gyre.Strategy, view: gyre.View, request: gyre.Request): gyre.Proxy?, string?
 ---@field record? fun(self: gyre.Strategy, proxy: gyre.Proxy, outcome: gyre.Outcome)
 ---@field judge? fun(self: gyre.Strategy, asked: gyre.Asked, response?: gyre.Response, err?: gyre.Error): gyre.Verdict?,
---- number?
+--- number? or a word, or a table from status to verdict: see judge.lua
 
 ---@alias gyre.Native "round-robin"|"random"|"least-used"|"least-active"|"best"|"weighted"|"hash"
 ---@alias gyre.Metadata "latency"|"country"|"region"|"cost"|"weight"|"session"
@@ -48,6 +49,7 @@ local metatable_of = debug.getmetatable
 
 --- What is known of a loaded strategy beside its table.
 ---@class gyre.strategy.Loaded
+---@field judge? function when its `judge` is a word or a table
 ---@field guarded boolean some of its code is: every call of it goes by confine.lua
 ---@field nested gyre.Strategy[] strategies it asked for
 ---@field files gyre.strategy.Source[] what was read for it
@@ -58,7 +60,7 @@ local metatable_of = debug.getmetatable
 local strategy = {}
 
 local METADATA = { latency = true, country = true, region = true, cost = true, weight = true, session = true }
-local FUNCTIONS = { "configure", "record", "judge", "refresh", "first", "select" }
+local FUNCTIONS = { "configure", "record", "refresh", "first", "select" }
 local LOCKED = { __metatable = "gyre.Strategy" }
 local MOST_DEEP = 8
 local MOST_ASKED = 64
@@ -171,6 +173,16 @@ local function check(made)
   return check_requires(made)
 end
 
+-- A judge that is no function of its own.
+local function check_judge(made)
+  local compiled, fault = judge.compile(made.judge)
+  if not compiled then
+    return fail("strategy '%s': judge: %s", made.name, confine.text(fault))
+  end
+  loading.judge = compiled
+  return made
+end
+
 local function check_configured(made)
   if type(made.name) ~= "string" then
     return fail "a strategy needs a name"
@@ -184,6 +196,10 @@ local function check_configured(made)
     return fail("strategy '%s' has no function select(self, view, request)", made.name)
   elseif made.native ~= nil and not steps.PICKERS[made.native] then
     return fail("strategy '%s': there is no native picker '%s'", made.name, confine.text(made.native))
+  end
+  loading.judge = nil -- of a part of it
+  if made.judge ~= nil and type(made.judge) ~= "function" then
+    return check_judge(made)
   end
   return made
 end

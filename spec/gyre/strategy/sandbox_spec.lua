@@ -191,6 +191,24 @@ describe("gyre.trouble", function()
     pool:close()
   end)
 
+  it("takes a judge that is a word or a table", function()
+    for text, wanted in pairs {
+      ["'strict'"] = { "banned", "ok" }, ["{ [404] = 'target_bad' }"] = { [2] = "target_bad" },
+      ["setmetatable({ [404] = 'banned' }, { __pairs = function() while true do end end })"] = { [2] = "banned" },
+    } do
+      local pool = with("return { name = 'spec', select = function(_, view) return view[1] end, judge = " .. text
+        .. " }")
+      local judge = require("gyre.active").judge(pool)
+      for i, status in ipairs { 403, 404 } do
+        assert.equal(wanted[i], (judge({}, { status = status, headers = {} })))
+      end
+      pool:close()
+    end
+    local pool = with "return { name = 'spec', select = function(_, view) return view[1] end }"
+    assert.is_nil(require("gyre.active").judge(pool))
+    pool:close()
+  end)
+
   it("a swap ends the rest", function()
     local pool = with(selecting "error 'x'", { trip_after = 1 })
     pool:acquire()

@@ -102,6 +102,8 @@ function steps.precedence()
   same("a table's", "banned", verdict { job = job, judge = { [500] = "banned" }, tries = 1 })
   same("none for this status", "ok", verdict { job = job, judge = { [404] = "banned" } })
   same("a function's nil", "ok", verdict { job = job, judge = function() end })
+  local lenient = { name = "lenient", select = function(_, view) return view:random() end, judge = "lenient" }
+  same("a strategy's word", "ok", verdict { strategy = lenient })
   local strategy = {
     name = "judging",
     select = function(_, view) return view:random() end,
