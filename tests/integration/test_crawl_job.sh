@@ -61,6 +61,18 @@ test_page() {
         $'0\tnone\tLamp, no. 1'
 }
 
+test_json() {
+    echo '{ "name": "Lamp", "prices": [1, 2.5] }' >"$PEERS_DIR/files/lamp.json"
+    crawl "$SITE/lamp.json" 'page=function(page) local lamp = page:json() page:emit { a = lamp.name, b = lamp.prices[2] } end'
+    exits 0
+    same "what was read" $'Lamp\t2.5' "$(jsonl "$DIR/out" a b)"
+    crawl "$SITE/shop/1.html" 'page=function(page) page:emit { json = page:json() } end'
+    exits 1
+    contains "$OUT" "done 0 failed 1"
+    contains "$ERR" "error in the job at $SITE/shop/1.html" "Expected value but found"
+    same "items" 0 "$(lines)"
+}
+
 # What a page collected before it raised does not count, and the crawl goes on.
 test_an_error_fails_the_page() {
     crawl "$ORIGIN/graph/5/1" 'page=function(page)
@@ -138,6 +150,46 @@ test_wrong_requests() {
     exits 2
     contains "$ERR" "job.lua:1: gyre.crawl: option 'request': unknown request field 'foo'"
     same "requests" 0 "$(wc -l <"$LOG")"
+}
+
+# Options that requests are made with, by what arrives at the site.
+test_options_of_requests() {
+    local began=$SECONDS
+    : >"$LOG"
+    crawl "$ORIGIN/echo" 'request={method="POST",body="a=1"}' 'headers={["X-Shop"]="lamps"}' \
+        'page=function(page) page:emit { method = page:match "^%S+", shop = page:match "X%-Shop: (%S+)" } end'
+    exits 0
+    same "what arrived" $'POST\tlamps' "$(jsonl "$DIR/out" method shop)"
+    crawl "$ORIGIN/status/404" retries=0 'judge={[404]="banned"}' tries=1 \
+        'failed=function(page) page:emit { kind = page.error.kind, status = page.error.status } end'
+    same "what failed was told" $'banned\t404' "$(jsonl "$DIR/out" kind status)"
+    crawl "$ORIGIN/hang" retries=0 timeout=0.4 tries=1 'failed=function(page) page:emit { kind = page.error.kind } end'
+    same "what failed was told" timeout "$(jsonl "$DIR/out" kind)"
+    [ $((SECONDS - began)) -lt 10 ] || fail "the timeout was not kept"
+}
+
+# `fresh` starts over what could go on; with `sync` each commit waits for the disk.
+test_fresh_and_sync() {
+    local without
+    crawl "$ORIGIN/graph/100/1" max_pages=7 "state=\"$DIR/state\""
+    : >"$LOG"
+    crawl "$ORIGIN/graph/100/1" max_pages=9 "state=\"$DIR/state\"" fresh=true
+    contains "$OUT" "done 9"
+    same "requests" 9 "$(wc -l <"$LOG")"
+    same "items" 9 "$(lines)"
+    synced false
+    without=$waits
+    synced true
+    [ "$waits" -ge $((without + 15)) ] || fail "20 commits waited for the disk $waits times, $without without sync"
+}
+
+# synced BOOLEAN: a crawl of 20 pages, one at a time -> $waits
+synced() {
+    strace -f -qq -e trace=fsync,fdatasync -o "$DIR/trace" "$GYRE" run "$ROOT/tests/integration/jobs/crawl.lua" \
+        "$PEERS_DIR/one.txt" "$ORIGIN/graph/20/1" robots=false per_host=false concurrency=1 "state=\"$DIR/state$1\"" \
+        "out=\"$DIR/out$1\"" "sync=$1" >"$OUT" 2>"$ERR"
+    contains "$OUT" "done 20"
+    waits=$(grep -c sync "$DIR/trace")
 }
 
 # A judge that raises, or says what is no verdict, is a mistake in the script.
@@ -272,6 +324,8 @@ test_priority_and_data() {
         end
     end'
     same "the order" "1 3 7 6 2 5 4 " "$(jsonl "$DIR/out" n | tr '\n' ' ')"
+    crawl "$ORIGIN/graph/7/1" concurrency=1 'priority=function(url, depth) return tonumber(url:match "%d+$") * depth end'
+    same "the same by a function" "1 3 7 6 2 5 4 " "$(jsonl "$DIR/out" url | grep -o '[0-9]$' | tr '\n' ' ')"
     crawl "$ORIGIN/graph/7/1" concurrency=1 'priority=function(url) return -tonumber(url:match "%d+$") end'
     same "the other order" "1 2 3 4 5 6 7 " "$(jsonl "$DIR/out" url | grep -o '[0-9]$' | tr '\n' ' ')"
 }
