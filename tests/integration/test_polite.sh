@@ -58,6 +58,25 @@ test_429_one_proxy() { origin "" && patience one 1; }
 test_429_eight_proxies() { origin "" && patience eight 1; }
 test_429_eight_proxies_four_at_a_time() { origin "" && patience eight 4; }
 
+# The site asks for 3 s, more than the pool waits by itself after a 429; a date is read as well.
+test_retry_after() {
+    local i after
+    for i in 1 2; do
+        DIR=$PEERS_DIR/retry$i && mkdir "$DIR"
+        origin ""
+        after=3
+        [ "$i" = 1 ] || after=$(date -u -d "+5 seconds" '+%a,%%20%d%%20%b%%20%Y%%20%H:%M:%S%%20GMT')
+        gyre_begin run "$ROOT/tests/integration/jobs/crawl.lua" "$PEERS_DIR/eight.txt" "$SITE/retry/$after" robots=false \
+            'per_host={active=1,delay=0}'
+        wait_more_than 1
+        kill -INT "$pid"
+        gyre_end 10
+        [ "$(awk 'NR == 1 { first = $1 } NR == 2 { print $1 - first }' "$LOG")" -ge 2700 ] || fail "too early: $(cat "$LOG")"
+    done
+}
+wait_more_than() { wait_for 10 has_more "$1"; }
+has_more() { [ "$(wc -l <"$LOG")" -gt "$1" ]; }
+
 test_crawl_delay() {
     origin $'User-agent: *\nCrawl-delay: 0.7'
     crawl "$SITE/graph/4/1"

@@ -25,6 +25,11 @@ test_a_redirect_is_judged_by_who_answered() { step redirect; }
 test_precedence_of_judges() { step precedence; }
 test_errors_are_judged_too() { step errors; }
 
+test_retries() {
+    step retry
+    same "requests" "3 GET /reset/get 1 POST /reset/post" "$(grep /reset/ "$PEERS_DIR/origin/access.log" | sort | uniq -c | xargs)"
+}
+
 test_a_wrong_rule_benches_nobody() {
     step blame
     same "warnings" 1 "$(grep -c '^gyre: a.test refused most of the pool' "$ERR")"

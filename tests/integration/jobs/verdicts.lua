@@ -140,6 +140,28 @@ function steps.errors()
   same("failed", 0, pool:stats().failed)
 end
 
+-- Each attempt is through another proxy, and none is made that could do twice at the target what may be done once.
+function steps.retry()
+  for seed = 1, 20 do
+    local pool = assert(gyre.open {
+      proxies = { "http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3" }, strategy = "random", seed = seed,
+    })
+    local seen, proxies_seen = {}, 0
+    local _, err = pool:get(url("a.test", ""), { tries = 3, judge = function(asked)
+      proxies_seen = proxies_seen + (seen[asked.proxy.id] and 0 or 1)
+      seen[asked.proxy.id] = true
+    end })
+    same("attempts", 3, err.attempts)
+    same("proxies", 3, proxies_seen)
+    pool:close()
+  end
+  local pool = open { strategy = "random" }
+  local _, err = pool:get(url("a.test", "reset/post"), { method = "POST", body = "x" })
+  same("attempts of a POST", 1, err.attempts)
+  _, err = pool:get(url("a.test", "reset/get"))
+  same("attempts of a GET", 3, err.attempts)
+end
+
 -- A rule that takes every page for a ban: said aloud once, and nobody is benched.
 function steps.blame()
   local pool = open()
