@@ -197,6 +197,41 @@ static void test_robots_come_first(void **state)
     frontiers_close(frontier);
 }
 
+/* SQL on the state, while nobody has it open. */
+static void change_state(const char *path, const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* After 24 hours robots.txt is asked for again, and not before. */
+static void test_robots_expire(void **state)
+{
+    (void)state;
+    struct gyre__frontier_options options = frontiers_options("expire");
+    options.robots = 1;
+    struct gyre__frontier *frontier = frontiers_open(&options, 0);
+    frontiers_add(frontier, "http://h/1", 0);
+    frontiers_add(frontier, "http://h/2", 0);
+    struct gyre__taken robots = take_robots(frontier, 1);
+    assert_int_equal(give_robots(frontier, &robots, 1, 200, -1), 0);
+    frontiers_close(frontier);
+
+    change_state(options.path, "UPDATE robots SET fetched = fetched - 86340"); /* 23 hours 59 minutes */
+    frontier = frontiers_open(&options, 1);
+    expect(frontier, "http://h/1", 1);
+    frontiers_close(frontier);
+
+    change_state(options.path, "UPDATE robots SET fetched = fetched - 60");
+    frontier = frontiers_open(&options, 1);
+    robots = take_robots(frontier, 1);
+    assert_int_equal(give_robots(frontier, &robots, 1, 404, -1), 0);
+    expect(frontier, "http://h/2", 1);
+    frontiers_close(frontier);
+}
+
 /* A robots.txt that cannot be had: the host's pages wait for another run, those that come later too. */
 static void test_hopeless_robots(void **state)
 {
@@ -288,10 +323,7 @@ static void test_refuses_others(void **state)
     assert_null(gyre__frontier_open(&options, &resumed, why, sizeof why));
     assert_non_null(strstr(why, "is of another crawl (test)"));
     options.job = "test";
-    sqlite3 *db;
-    assert_int_equal(sqlite3_open(options.path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
+    change_state(options.path, "PRAGMA user_version = 99");
     assert_null(gyre__frontier_open(&options, &resumed, why, sizeof why));
     assert_non_null(strstr(why, "has format 99, this gyre knows 1"));
 }
@@ -364,7 +396,8 @@ int main(void)
         cmocka_unit_test(test_schemes_share_a_gate), cmocka_unit_test(test_robots_come_first),
         cmocka_unit_test(test_hopeless_robots),      cmocka_unit_test(test_limits_of_a_crawl),
         cmocka_unit_test(test_more_hosts_than_fit),  cmocka_unit_test(test_refuses_others),
-        cmocka_unit_test(test_sync),                 cmocka_unit_test(test_many_urls),
+        cmocka_unit_test(test_sync),                 cmocka_unit_test(test_robots_expire),
+        cmocka_unit_test(test_many_urls),
     };
     return cmocka_run_group_tests(tests, frontiers_begin, frontiers_finish);
 }
