@@ -36,6 +36,7 @@ int main(int argc, char **argv)
     protect_credentials();
     raise_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a peer that hangs up is an error of one request */
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is a full disk */
 
     argv = gyre__cli_take_arguments(argc, argv);
     if (!argv) {

@@ -67,7 +67,7 @@ static void segment_lease(struct gyre_pool *pool, int i)
                                    .tags = i % 5 ? NULL : "a,c", .host = i % 3 ? NULL : "shop.example", .key = "k"};
     static const uint32_t states[] = {0, GYRE_CLOSED, GYRE_HALF_OPEN};
     struct gyre_lease lease;
-    uint64_t ids[8];
+    uint64_t ids[8] = {0};
     uint32_t slots[SEGMENT_PROXIES];
     char session[16];
     snprintf(session, sizeof session, "s%d", i % 30);

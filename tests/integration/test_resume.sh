@@ -135,10 +135,10 @@ test_kill_9_again_and_again() {
 # fetched again.
 test_full_disk() {
     : >"$LOG"
-    [ "$(id -u)" = 0 ] || { full_by_limit && return; }
+    [ "$(id -u)" = 0 ] || return 0 # who may not mount has the next test
     local disk=$DIR/disk
     mkdir "$disk"
-    mount -t tmpfs -o size=300k none "$disk" || { full_by_limit && return; }
+    mount -t tmpfs -o size=300k none "$disk" || return 0
     (
         DIR=$disk
         crawl_begin
@@ -159,10 +159,10 @@ test_full_disk() {
     umount "$disk"
 }
 
-# Who may not mount: a limit on the size of files instead.
-full_by_limit() {
+# A limit on the size of files is a full disk, not the end of the program.
+test_file_size_limit() {
+    : >"$LOG"
     (
-        trap '' XFSZ # which ends who does not ignore it
         ulimit -f 200
         crawl_begin
         gyre_end 60
