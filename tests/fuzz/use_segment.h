@@ -89,7 +89,7 @@ static void segment_restore(struct gyre_pool *pool, uint64_t id, int i)
     struct gyre_books books = {.size = sizeof books};
     struct gyre_session session = {.size = sizeof session};
     char text[16];
-    uint64_t proxy;
+    uint64_t proxy = 0;
     if (gyre_books_get(pool, id, &books) == 0) gyre_books_set(pool, id, &books);
     snprintf(text, sizeof text, "s%d", i % 30);
     if (gyre_session_info(pool, text, &session) == 0) gyre_session_restore(pool, session.id, session.proxy, 5.0, 1.0);
