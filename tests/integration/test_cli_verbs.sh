@@ -72,5 +72,34 @@ test_stdout_that_is_closed() {
     same "stderr" "" "$(cat "$ERR")"
 }
 
+# What cannot be read is named, and why, by every verb that takes a list, a text or headers; nothing else happens.
+test_input_that_cannot_be_read() {
+    local from verb
+    echo "$DEAD" >"$DIR/list.txt"
+    for from in "$DIR/nofile" "$DIR" "$DIR/empty"; do
+        : >"$DIR/empty"
+        for verb in "get --proxies $from" "repl --proxies $from -e 1" "check --url http://x/ $from" \
+            "map $DIR/list.txt --proxies $from" "pool create $DIR/pool $from"; do
+            [ "$verb" = "get --proxies $from" ] && verb+=" http://x/"
+            # shellcheck disable=SC2086 # words
+            gyre $verb
+            exits 2
+            same "lines of '$verb'" 1 "$(wc -l <"$ERR")"
+            contains "$ERR" "gyre ${verb%% *}: $from: "
+        done
+    done
+    for verb in "get -x $DEAD -d @$DIR" "get -x $DEAD -H @$DIR" "get -x $DEAD -d @$DIR/nofile"; do
+        # shellcheck disable=SC2086
+        gyre $verb http://x/
+        exits 2
+        same "lines of '$verb'" 1 "$(wc -l <"$ERR")"
+        contains "$ERR" "$DIR"
+    done
+    timeout 10 "$GYRE" get --proxies - http://x/ <"$DIR" 2>"$ERR"
+    same "a folder as stdin" 2 $?
+    same "its message" "gyre get: stdin: Is a directory" "$(cat "$ERR")"
+    [ ! -e "$DIR/pool" ] || fail "a pool was made"
+}
+
 harness_begin
 harness_run "$@"

@@ -1,6 +1,7 @@
 -- Pools for verbs: an existing segment, or one of the verb's own from a list.
 local exit = require "gyre.cli.exit"
 local gyre = require "gyre"
+local input = require "gyre.cli.input"
 local list = require "gyre.list"
 local output = require "gyre.cli.output"
 
@@ -28,7 +29,7 @@ local function own(parsed, strategy)
 end
 
 local function of_list(source, strategy)
-  local parsed = exit.check(source == "-" and list.parse(io.stdin:read "*a") or list.read(source))
+  local parsed = input.list(source)
   local pool, report = own(parsed, strategy)
   if report.invalid > 0 or report.duplicates > 0 then
     output.say(report.message)

@@ -1,5 +1,6 @@
 -- Options that verbs share: the same name and meaning in each of them. Letters are curl's.
 local exit = require "gyre.cli.exit"
+local input = require "gyre.cli.input"
 
 local ipairs, tonumber = ipairs, tonumber
 
@@ -61,16 +62,11 @@ function common.request(parser)
 end
 
 local function read_header_file(path, lines)
-  local file, why = io.open(path, "rb")
-  if not file then
-    exit.usage("--header: " .. why)
-  end
-  for line in file:lines() do
+  for line in input.text(path, "--header"):gmatch "[^\n]+" do
     if line:find "%S" then
       lines[#lines + 1] = line:gsub("\r$", "")
     end
   end
-  file:close()
 end
 
 --- Headers for pool:get() from lines as curl's -H takes them, @FILE included.

@@ -3,6 +3,7 @@ local attach = require "gyre.cli.attach"
 local common = require "gyre.cli.common"
 local exit = require "gyre.cli.exit"
 local gyre = require "gyre"
+local input = require "gyre.cli.input"
 local net = require "gyre.net"
 local output = require "gyre.cli.output"
 local write_out = require "gyre.cli.write_out"
@@ -50,15 +51,7 @@ local function read_data(text, binary)
   if text:sub(1, 1) ~= "@" then
     return text
   end
-  local path = text:sub(2)
-  local file, why = io.stdin, nil
-  if path ~= "-" then
-    file, why = io.open(path, "rb")
-  end
-  if not file then
-    exit.usage("--data: " .. why)
-  end
-  local data = file:read "*a"
+  local data = input.text(text:sub(2), "--data")
   return binary and data or (data:gsub("[\r\n%z]", ""))
 end
 

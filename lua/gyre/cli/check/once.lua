@@ -3,14 +3,14 @@ local anonymity = require "gyre.cli.check.anonymity"
 local exit = require "gyre.cli.exit"
 local gyre = require "gyre"
 local histogram = require "gyre.histogram"
-local list = require "gyre.list"
+local input = require "gyre.cli.input"
 local net = require "gyre.net"
 local output = require "gyre.cli.output"
 local probe = require "gyre.cli.check.probe"
 local progress = require "gyre.progress"
 local records = require "gyre.cli.records"
 
-local io, ipairs, math, tostring = io, ipairs, math, tostring
+local ipairs, math, tostring = ipairs, math, tostring
 
 local once = {}
 
@@ -30,7 +30,7 @@ local function addresses(parsed)
 end
 
 local function read(source)
-  local parsed = exit.check(source == "-" and list.parse(io.stdin:read "*a") or list.read(source))
+  local parsed = input.list(source)
   local pool = exit.check(gyre.open { max_proxies = math.max(#parsed.entries, 64) })
   local report = exit.check(pool:reload(addresses(parsed)))
   if report.invalid > 0 or report.duplicates > 0 then

@@ -1,6 +1,7 @@
 -- gyre pool add, rm, update, drain, disable, enable, reload: changes of membership, in force for everybody at once.
 local attach = require "gyre.cli.attach"
 local exit = require "gyre.cli.exit"
+local input = require "gyre.cli.input"
 local list = require "gyre.list"
 local output = require "gyre.cli.output"
 local select_proxy = require "gyre.cli.pool.select"
@@ -17,15 +18,13 @@ end
 
 -- What a source holds: stdin, a file, or the one proxy that the text is.
 local function read(source)
-  if source == "-" then
-    return exit.check(list.parse(io.stdin:read "*a"))
-  end
-  local file = io.open(source, "rb")
-  if not file then
+  local file = source ~= "-" and io.open(source, "rb")
+  if file then
+    file:close()
+  elseif source ~= "-" then
     return exit.check(list.parse(source))
   end
-  file:close()
-  return exit.check(list.read(source))
+  return input.list(source)
 end
 
 local function add(args)

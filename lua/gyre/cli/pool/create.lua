@@ -1,7 +1,7 @@
 -- gyre pool create: a segment, before anybody opens it.
 local exit = require "gyre.cli.exit"
 local gyre = require "gyre"
-local list = require "gyre.list"
+local input = require "gyre.cli.input"
 local output = require "gyre.cli.output"
 
 local io, ipairs, tonumber = io, ipairs, tonumber
@@ -46,8 +46,7 @@ local function run(args)
     there:close()
     exit.usage(args.path .. " exists already")
   end
-  local parsed = args.list == "-" and exit.check(list.parse(io.stdin:read "*a"))
-    or args.list and exit.check(list.read(args.list))
+  local parsed = args.list and input.list(args.list)
   local given = { shared = args.path, group = args.group, mode = args.mode }
   for _, number in ipairs(NUMBERS) do
     given[number[1]] = args[number[1]]

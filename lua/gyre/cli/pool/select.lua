@@ -2,10 +2,11 @@
 local ffi = require "ffi"
 local C = require "gyre.clib"
 local exit = require "gyre.cli.exit"
+local input = require "gyre.cli.input"
 local line = require "gyre.list.line"
 local status = require "gyre.status"
 
-local io, ipairs, tonumber = io, ipairs, tonumber
+local ipairs, tonumber = ipairs, tonumber
 
 local select_proxy = {}
 
@@ -71,7 +72,7 @@ local function by_text(chosen, text)
 end
 
 local function read_stdin(texts)
-  for text in io.stdin:lines() do
+  for text in input.text("-"):gmatch "[^\n]+" do
     text = text:match "^%s*(.-)%s*$"
     if text ~= "" and text:sub(1, 1) ~= "#" then
       texts[#texts + 1] = text

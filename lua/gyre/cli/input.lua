@@ -1,0 +1,133 @@
+-- What a verb reads: a text as a whole, a list of proxies, or lines as they come. "-" is stdin. Other tasks go on while
+-- a pipe or a terminal has nothing to read; Ctrl-C ends the wait.
+local exit = require "gyre.cli.exit"
+local ffi = require "ffi"
+local list = require "gyre.list"
+local net = require "gyre.net"
+
+local io, setmetatable, tonumber = io, setmetatable, tonumber
+local find, sub = string.find, string.sub
+
+ffi.cdef [[
+int fileno(void *stream);
+long read(int fd, void *buffer, unsigned long count);
+char *strerror(int error);
+]]
+
+local FOREVER = 1e9
+local SIZE = 65536
+
+--- Reads a file in pieces.
+---@class gyre.cli.Reader
+---@field ended boolean nothing more will be read
+---@field why string? what went wrong, with the file's name
+local Reader = {}
+Reader.__index = Reader
+
+local input = {}
+
+--- Opens a file; nil and why when it cannot be.
+---@param path string
+---@return gyre.cli.Reader?
+---@return string? why
+function input.open(path)
+  local file, why = io.stdin, nil
+  if path ~= "-" then
+    file, why = io.open(path, "rb")
+  end
+  if not file then
+    return nil, why
+  end
+  return setmetatable({ file = file, fd = ffi.C.fileno(file), name = path == "-" and "stdin" or path,
+    buffer = ffi.new("char[?]", SIZE), text = "", at = 1, ended = false }, Reader)
+end
+
+-- The next piece; nil at the end, after an error, or when a signal came.
+local function read(self)
+  if self.ended then
+    return nil
+  end
+  local count = net.readable(self.fd, FOREVER) and tonumber(ffi.C.read(self.fd, self.buffer, SIZE))
+  if count and count > 0 then
+    return ffi.string(self.buffer, count)
+  end
+  self.ended = true
+  if count and count < 0 then
+    self.why = self.name .. ": " .. ffi.string(ffi.C.strerror(ffi.errno()))
+  end
+  return nil
+end
+
+--- Reads one piece more, which may wait.
+function Reader:fill()
+  local piece = read(self)
+  if piece then
+    self.text, self.at = sub(self.text, self.at) .. piece, 1
+  end
+end
+
+--- A line of what has been read so far, without its end; nil when there is none. The last one may have no end.
+---@return string?
+function Reader:ready_line()
+  local stop = find(self.text, "\n", self.at, true)
+  local line
+  if stop then
+    line, self.at = sub(self.text, self.at, stop - 1), stop + 1
+  elseif self.ended and self.at <= #self.text then
+    line, self.text, self.at = sub(self.text, self.at), "", 1
+  end
+  return line
+end
+
+--- The next line, which may have to be waited for; nil at the end, after an error, or when a signal came.
+---@return string?
+function Reader:line()
+  local line = self:ready_line()
+  while not line and not self.ended do
+    self:fill()
+    line = self:ready_line()
+  end
+  return line
+end
+
+function Reader:close()
+  if self.file ~= io.stdin then
+    self.file:close()
+  end
+end
+
+--- All that a file holds; what cannot be read ends the verb.
+---@param path string
+---@param option? string that the file was given to
+---@return string
+function input.text(path, option)
+  local prefix = option and option .. ": " or ""
+  local reader, why = input.open(path)
+  if not reader then
+    exit.usage(prefix .. why)
+  end
+  local parts, piece = {}, read(reader)
+  while piece do
+    parts[#parts + 1] = piece
+    piece = read(reader)
+  end
+  reader:close()
+  if reader.why then
+    exit.usage(prefix .. reader.why)
+  elseif net.stopping() then
+    exit.with(exit.INTERRUPTED)
+  end
+  return table.concat(parts)
+end
+
+--- A list of proxies from a file or stdin; what is no list ends the verb.
+---@param source string
+---@return gyre.list.Parsed
+function input.list(source)
+  if source == "-" then
+    return (exit.check(list.parse(input.text "-")))
+  end
+  return (exit.check(list.read(source)))
+end
+
+return input
