@@ -1,9 +1,16 @@
 -- Writes JSON, the fields of an object in the order they are given: output that people read and compare. Reading is
 -- lua-cjson's.
+local ffi = require "ffi"
+
 local concat, find, floor, format, gsub = table.concat, string.find, math.floor, string.format, string.gsub
-local byte, error, ipairs, pairs, sort, tostring, type = string.byte, error, ipairs, pairs, table.sort, tostring, type
+local byte, sub = string.byte, string.sub
+local error, ipairs, pairs, sort, tostring, type = error, ipairs, pairs, table.sort, tostring, type
 
 local json = {}
+
+local cast, bytes_of = ffi.cast, ffi.typeof "const uint8_t *"
+
+local REPLACEMENT = "\239\191\189" -- U+FFFD
 
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 
@@ -21,20 +28,83 @@ local function number(value)
   return tonumber(text) == value and text or format("%.17g", value)
 end
 
---- A text as JSON.
+-- The bytes at `i` that belong together, the first not ASCII: their number, and whether they are a character of UTF-8
+-- (RFC 3629). What is none counts as one mistake up to where it went wrong, as Unicode (3.9, table 3-8) recommends.
+local function sequence(text, i)
+  local first, least, most = byte(text, i), 0x80, 0xbf
+  local more
+  if first < 0xc2 or first > 0xf4 then
+    return 1, false
+  elseif first < 0xe0 then
+    more = 1
+  elseif first < 0xf0 then
+    more = 2
+    least, most = first == 0xe0 and 0xa0 or least, first == 0xed and 0x9f or most -- overlong, surrogates
+  else
+    more = 3
+    least, most = first == 0xf0 and 0x90 or least, first == 0xf4 and 0x8f or most -- overlong, beyond U+10FFFF
+  end
+  for n = 1, more do
+    local next_byte = byte(text, i + n)
+    if not next_byte or next_byte < least or next_byte > most then
+      return n, false
+    end
+    least, most = 0x80, 0xbf
+  end
+  return more + 1, true
+end
+
+-- Where the text stops being UTF-8, looked for from `i` on; and how many bytes are wrong there. A loop over bytes, as
+-- LuaJIT compiles no pattern: a tenth of what string.find takes.
+local function fault(text, i)
+  local bytes, size = cast(bytes_of, text), #text
+  while i <= size do
+    if bytes[i - 1] < 0x80 then
+      i = i + 1
+    else
+      local length, good = sequence(text, i)
+      if not good then
+        return i, length
+      end
+      i = i + length
+    end
+  end
+  return nil
+end
+
+local function replace_faults(text, at, length)
+  local parts, from = {}, 1
+  while at do
+    parts[#parts + 1] = sub(text, from, at - 1)
+    parts[#parts + 1] = REPLACEMENT
+    from = at + length
+    at, length = fault(text, from)
+  end
+  parts[#parts + 1] = sub(text, from)
+  return concat(parts)
+end
+
+--- A text as JSON. Bytes that are no UTF-8, as those of a page in Latin-1, become U+FFFD: JSON has no other text.
 ---@param value string
+---@param as_is? boolean leave them: for what gyre itself reads again, and must find unchanged
 ---@return string
-function json.text(value)
+function json.text(value, as_is)
+  if not as_is then
+    local at, length = fault(value, 1)
+    if at then
+      value = replace_faults(value, at, length)
+    end
+  end
   if find(value, '[%c"\\\127]') then
     value = gsub(value, '[%c"\\\127]', escape)
   end
   return '"' .. value .. '"'
 end
 
-local function array(list)
+local function array(list, as_is)
   local items = {}
   for i, value in ipairs(list) do
-    items[i] = json.encode(value)
+    items[i] = json.encode(value, as_is)
   end
   return "[" .. concat(items, ",") .. "]"
 end
@@ -42,13 +112,14 @@ end
 --- An object with these of its fields, in this order; those that are nil are left out.
 ---@param object table
 ---@param fields string[]
+---@param as_is? boolean as json.text() has it
 ---@return string
-function json.object(object, fields)
+function json.object(object, fields, as_is)
   local items = {}
   for _, name in ipairs(fields) do
     local value = object[name]
     if value ~= nil then
-      items[#items + 1] = json.text(name) .. ":" .. json.encode(value)
+      items[#items + 1] = json.text(name, as_is) .. ":" .. json.encode(value, as_is)
     end
   end
   return "{" .. concat(items, ",") .. "}"
@@ -57,11 +128,12 @@ end
 --- A value as JSON: numbers so that they read back as they were (NaN, infinity: null), tables with [1] as arrays and
 --- others as objects, their fields sorted. An empty table is an array.
 ---@param value any
+---@param as_is? boolean as json.text() has it
 ---@return string
-function json.encode(value)
+function json.encode(value, as_is)
   local kind = type(value)
   if kind == "string" then
-    return json.text(value)
+    return json.text(value, as_is)
   elseif kind == "number" then
     return number(value)
   elseif kind == "boolean" then
@@ -69,14 +141,14 @@ function json.encode(value)
   elseif kind ~= "table" then
     error("no JSON for a " .. kind, 2)
   elseif value[1] ~= nil or next(value) == nil then
-    return array(value)
+    return array(value, as_is)
   end
   local names = {}
   for name in pairs(value) do
     names[#names + 1] = name
   end
   sort(names)
-  return json.object(value, names)
+  return json.object(value, names, as_is)
 end
 
 return json

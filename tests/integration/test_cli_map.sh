@@ -73,6 +73,15 @@ test_bodies() {
     exits 1
 }
 
+# A body that is no UTF-8 makes no record that is none.
+test_body_of_other_bytes() {
+    echo "$ORIGIN/nul" >"$DIR/urls.txt"
+    map "$DIR/urls.txt" --body -s
+    exits 0
+    iconv -f utf-8 -t utf-8 "$OUT" >/dev/null || fail "no UTF-8: $(od -c "$OUT")"
+    contains "$OUT" $'"body":"a\\u0000b\xef\xbf\xbd"'
+}
+
 test_failures() {
     printf '%s\n' "$ORIGIN/bytes/7" "$ORIGIN/status/404" "$ORIGIN/bytes/5000" >"$DIR/urls.txt"
     map "$DIR/urls.txt" -s

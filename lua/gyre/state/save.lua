@@ -82,7 +82,7 @@ local function write_proxies(out, pool, now, with_credentials)
   for proxy in pool:each() do
     local found = proxy_record(pool, proxy, now, with_credentials)
     if found then
-      out(count > 0 and ",\n" or "\n", json.object(found, PROXY))
+      out(count > 0 and ",\n" or "\n", json.object(found, PROXY, true))
       count = count + 1
       place[proxy.id] = count
     end
@@ -96,7 +96,7 @@ local function write_sessions(out, pool, now, place)
     local proxy = place[tonumber(session.proxy)]
     if proxy then
       out(first and "\n" or ",\n", json.object({ id = ffi_string(session.id), proxy = proxy,
-        created_ago = max(now - session.created, 0), used_ago = max(now - session.last_used, 0) }, SESSION))
+        created_ago = max(now - session.created, 0), used_ago = max(now - session.last_used, 0) }, SESSION, true))
       first = false
     end
   end
@@ -112,7 +112,7 @@ local function write_bans(out, pool, now, place)
     local proxy = place[tonumber(ban.id)]
     if proxy then
       out(first and "\n" or ",\n", json.object({ proxy = proxy, host = ffi_string(ban.host), hash = hash_text(ban.hash),
-        left = max(ban["until"] - now, 0), strikes = ban.strikes, judged = ban.judged ~= 0 }, BAN))
+        left = max(ban["until"] - now, 0), strikes = ban.strikes, judged = ban.judged ~= 0 }, BAN, true))
       first = false
     end
   end
@@ -122,7 +122,7 @@ local function write_throttles(out, pool)
   local cursor, first = ffi.new "uint32_t[1]", true
   while C.gyre_throttle_next(pool.handle, cursor, throttle) == 1 do
     out(first and "\n" or ",\n", json.object({ host = ffi_string(throttle.host), hash = hash_text(throttle.hash),
-      left = throttle.left, length = throttle.length }, THROTTLE))
+      left = throttle.left, length = throttle.length }, THROTTLE, true))
     first = false
   end
 end
@@ -130,7 +130,7 @@ end
 local function write_counters(out, pool)
   local cursor, first = ffi.new "uint64_t[1]", true
   while C.gyre_counter_next(pool.handle, cursor, counter) == 1 do
-    out(first and "\n" or ",\n", json.text(ffi_string(counter.name)), ":", json.encode(counter.value))
+    out(first and "\n" or ",\n", json.text(ffi_string(counter.name), true), ":", json.encode(counter.value))
     first = false
   end
 end
@@ -141,7 +141,7 @@ end
 ---@param out fun(...: string)
 function save.write(pool, with_credentials, out)
   local now = pool:time()
-  out((json.object(head(pool, with_credentials), HEAD):gsub("}$", "")), ',\n"proxies":[')
+  out((json.object(head(pool, with_credentials), HEAD, true):gsub("}$", "")), ',\n"proxies":[')
   local place = write_proxies(out, pool, now, with_credentials)
   out '\n],\n"sessions":['
   write_sessions(out, pool, now, place)

@@ -116,6 +116,16 @@ describe("pool:save and pool:load", function()
     end
   end)
 
+  it("keep labels that are no UTF-8", function()
+    local pool, copy = open(), open()
+    assert(pool:add { url = "http://192.0.2.1:1", region = "caf\233" })
+    assert(pool:save(path))
+    assert(copy:load(path))
+    assert.equal("caf\233", copy:find("http://192.0.2.1:1").region)
+    copy:close()
+    pool:close()
+  end)
+
   it("write JSON, readable by its owner only", function()
     local pool = lived(math.random)
     assert(pool:save(path))
