@@ -10,7 +10,7 @@ PACKAGES_BUILD=(gcc libc6-dev cmake ninja-build pkg-config luajit2 libluajit2-5.
     ca-certificates)
 PACKAGES_PEERS=(nginx tinyproxy-bin squid dante-server postgresql-doc-15)
 PACKAGES_TESTS=(libnginx-mod-http-lua wrk curl luarocks dpkg-dev file
-    libcmocka-dev lua-busted lua-check clang libclang-rt-14-dev valgrind openssl
+    zstd libcmocka-dev lua-busted lua-check clang libclang-rt-14-dev valgrind openssl
     shellcheck strace)
 }
 
