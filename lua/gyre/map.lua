@@ -137,13 +137,15 @@ end
 
 local function pull(state)
   local item = state.pull()
-  if item ~= nil then
-    return item, read_item(state, item)
+  if not item then
+    return item
   end
+  return item, read_item(state, item)
 end
 
 local function may_start(state)
-  return not state.exhausted and is_stopping[0] == 0 and state.in_flight + state.waiting < state.concurrency
+  return not state.exhausted and not state.dry and is_stopping[0] == 0
+    and state.in_flight + state.waiting < state.concurrency
 end
 
 -- Pulls an item and starts its request. What the iterator raises ends the map, and is raised here.
@@ -154,6 +156,8 @@ local function start(state)
     error(item, 0)
   elseif item == nil then
     state.exhausted = true
+  elseif item == false then
+    state.dry = true
   else
     assign(state, item, url, prepared)
   end
@@ -193,7 +197,7 @@ function State:next()
   end
   local at = place_of(self, self.taken + 1)
   while not self.done[at] do
-    if self.in_flight == 0 then
+    if self.in_flight == 0 and not self.dry then
       self:close() -- the workers have nothing to wait for
       return nil
     end
@@ -203,8 +207,22 @@ function State:next()
     if self.closed then
       return nil
     end
+    if may_start(self) then -- the input is no longer dry
+      fill(self)
+    end
   end
   return take(self, at)
+end
+
+-- The input may have items again.
+function State:wake()
+  self.dry = false
+  wake_consumer(self)
+end
+
+-- Whether the next result is there already.
+function State:ready()
+  return (self.done[place_of(self, self.taken + 1)] or false) ~= false
 end
 
 function State:close()
@@ -225,6 +243,12 @@ local function wrap(state)
   local methods = {
     close = function()
       state:close()
+    end,
+    wake = function()
+      state:wake()
+    end,
+    ready = function()
+      return state:ready()
     end,
   }
   meta.__index = methods
@@ -251,6 +275,8 @@ end
 
 --- Requests every item of the input through the pool and yields them as they finish:
 ---     for item, response, err in pool:map(urls, { concurrency = 8 }) do ... end
+--- An iterator that has nothing yet returns false, and :wake() has it asked again: results are not held up by an input
+--- that is waited for. :ready() says whether the next result is there already.
 --- Leaving the loop cancels the rest, at the latest when the result of this call is collected; :close() does it now.
 ---@param pool gyre.Pool
 ---@param input table|function a list or an iterator; items are URLs, or tables with `url` and options of their own
@@ -269,6 +295,8 @@ function map.new(pool, input, options)
     prepared = request.prepare(shared, 2),
     concurrency = concurrency,
     ordered = ordered,
+    exhausted = false,
+    dry = false, -- the input has nothing yet
     in_flight = 0,
     pulled = 0,
     ended = 0,

@@ -50,6 +50,30 @@ same("as they finish", "2 3 1", order { concurrency = 3 })
 same("in the order of the input", "1 2 3", order { concurrency = 3, ordered = true })
 same("one at a time", "1 2 3", order { concurrency = 1 })
 
+-- An input that has nothing yet holds up nothing, and is asked again when it says so.
+for _, ordered in ipairs { false, true } do
+  local given, got, results = 0, 0, nil
+  results = pool:map(function()
+    if given == 3 then
+      return nil
+    elseif given > got then
+      gyre.spawn(function()
+        gyre.sleep(0.05)
+        results:wake()
+      end)
+      return false
+    end
+    given = given + 1
+    return url "/"
+  end, { concurrency = 4, ordered = ordered })
+  for _, response in results do
+    same("status", 200, response.status)
+    got = got + 1
+    same("the next is there", false, results:ready())
+  end
+  same("results", 3, got)
+end
+
 -- Pulled as the loop takes: never more ahead than may be in flight, however slow the loop is.
 for _, ordered in ipairs { false, true } do
   local pulled, taken, most = 0, 0, 0
