@@ -18,6 +18,11 @@ local function create(path)
   return file, why
 end
 
+-- The system's words name the new file, of which nobody need know.
+local function failure(path, why)
+  return errors.new("system", ("%s: %s"):format(path, (tostring(why):gsub("^.*: ", ""))))
+end
+
 --- Writes a file that only its owner may read (mode 0600); an old one is replaced whole or not at all.
 ---@param path string
 ---@param write fun(out: fun(...: string)) is given a function that takes pieces of text
@@ -27,7 +32,7 @@ function files.write_private(path, write)
   local new_path = ("%s.%d.new"):format(path, ffi.C.getpid())
   local file, why = create(new_path)
   if not file then
-    return nil, errors.new("system", why)
+    return nil, failure(path, why)
   end
   local failed
   write(function(...)
@@ -44,7 +49,7 @@ function files.write_private(path, write)
     end
   end
   os.remove(new_path)
-  return nil, errors.new("system", ("%s: %s"):format(path, tostring(failed)))
+  return nil, failure(path, failed)
 end
 
 return files

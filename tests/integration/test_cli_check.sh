@@ -29,14 +29,21 @@ test_list() {
 }
 
 test_live_ones_into_a_file() {
+    local before
     check "$PEERS_DIR/list.txt" -o "$DIR/live.txt"
     same "mode" 600 "$(stat -c %a "$DIR/live.txt")"
     same "lines" 1 "$(wc -l <"$DIR/live.txt")"
     contains "$DIR/live.txt" anna:verysecret@ country=fr tags=a
     check "$DIR/live.txt" # a list again
     exits 0
+    before=$(wc -l <"$PEERS_DIR/good/access.log")
     check "$PEERS_DIR/list.txt" -o "$DIR/no/folder"
     exits 2
+    same "words" "gyre check: --live: $DIR/no/folder: No such file or directory" "$(cat "$ERR")"
+    check "$PEERS_DIR/list.txt" -o "$DIR"
+    exits 2
+    contains "$ERR" "$DIR: Is a directory"
+    same "requests" "$before" "$(wc -l <"$PEERS_DIR/good/access.log")"
 }
 
 test_records() {

@@ -189,6 +189,9 @@ end
 ---@param fault_of fun(response: gyre.Response): string?
 ---@return integer code
 function once.run(args, fault_of)
+  if args.live then
+    output.check_place(args.live, "--live")
+  end
   local pool, ids, parsed, report = read(args.list)
   local job = {
     args = args, pool = pool, ids = ids, parsed = parsed, report = report, fault_of = fault_of,
