@@ -69,8 +69,72 @@ test_bodies() {
     same "size" 7 "$(wc -c <"$DIR/bodies/000001")"
     map "$DIR/urls.txt" --body --ordered -s
     jsonl "$OUT" body | grep -q "GET /echo" || fail "no body in the record"
-    map "$DIR/urls.txt" --bodies "$DIR/nowhere" -s
-    exits 1
+    map "$DIR/urls.txt" --bodies "$DIR/new" -s # which is made
+    exits 0
+    same "files" 2 "$(find "$DIR/new" -type f | wc -l)"
+}
+
+requests() { wc -l <"$PEERS_DIR/origin/access.log"; }
+
+# What cannot be is refused before anything is asked for, in words that name it once.
+test_refused_at_once() {
+    local before
+    before=$(requests)
+    map "$PEERS_DIR/urls.txt" --bodies "$DIR/no/folder"
+    exits 2
+    same "words" "gyre map: --bodies: $DIR/no/folder: No such file or directory" "$(cat "$ERR")"
+    map "$PEERS_DIR/urls.txt" --bodies "$PEERS_DIR/urls.txt"
+    exits 2
+    same "words" "gyre map: --bodies: $PEERS_DIR/urls.txt: Not a directory" "$(cat "$ERR")"
+    map "$DIR"
+    exits 2
+    same "words" "gyre map: $DIR: Is a directory" "$(cat "$ERR")"
+    timeout 10 "$GYRE" map --proxies "$PEERS_DIR/list.txt" - <"$DIR" 2>"$ERR"
+    same "exit code of a folder as stdin" 2 $?
+    contains "$ERR" "gyre map: stdin: Is a directory"
+    same "requests" "$before" "$(requests)"
+}
+
+records() { [ "$(wc -l <"$OUT")" = "$1" ]; }
+
+# A pipe that is slow holds nothing up: neither what came before, nor Ctrl-C. Records go into a pipe as they come.
+test_slow_pipe() {
+    mkfifo "$DIR/pipe"
+    "$GYRE" map - --proxies "$PEERS_DIR/list.txt" -s "$@" <"$DIR/pipe" 2>"$ERR" > >(cat >"$OUT") &
+    pid=$!
+    exec 9>"$DIR/pipe"
+    printf '%s\n%s' "$ORIGIN/bytes/1" "$ORIGIN/by" >&9
+    wait_for 2 records 1
+    printf 'tes/2\n' >&9
+    wait_for 2 records 2
+    printf '%s\n' "$ORIGIN/bytes/3" "$ORIGIN/bytes/4" >&9
+    wait_for 2 records 4
+    kill -INT "$pid"
+    gyre_end 2
+    exec 9>&-
+    exits 4
+    same "sizes" "1 2 3 4" "$(jsonl "$OUT" size | sort -n | xargs)"
+    "$GYRE" map "$DIR/pipe" --proxies "$PEERS_DIR/list.txt" -s >"$OUT" 2>"$ERR" & # likewise as a file, to its end
+    pid=$!
+    exec 9>"$DIR/pipe"
+    printf '%s\n' "$ORIGIN/bytes/5" >&9
+    wait_for 2 records 1
+    printf '%s' "$ORIGIN/bytes/6" >&9
+    exec 9>&-
+    gyre_end 5
+    exits 0
+    same "lines" $'1\t5\n2\t6' "$(jsonl "$OUT" line size)"
+}
+
+test_slow_pipe_ordered() { test_slow_pipe --ordered; }
+
+test_stdin_of_other_kinds() {
+    timeout 20 "$GYRE" map - --proxies "$PEERS_DIR/list.txt" -s <"$PEERS_DIR/urls.txt" >"$OUT" || fail "it fails"
+    same "of a file" 200 "$(wc -l <"$OUT")"
+    { sleep 0.3 && echo "$ORIGIN/bytes/1" && sleep 0.3 && printf '\004' && sleep 0.3; } |
+        timeout 20 script -qefc "$GYRE map - --proxies $PEERS_DIR/list.txt -s --out $DIR/out.jsonl" /dev/null >/dev/null ||
+        fail "it fails on a terminal"
+    same "of a terminal" 1 "$(wc -l <"$DIR/out.jsonl")"
 }
 
 # A body that is no UTF-8 makes no record that is none.

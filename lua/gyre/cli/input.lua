@@ -11,11 +11,13 @@ local find, sub = string.find, string.sub
 ffi.cdef [[
 int fileno(void *stream);
 long read(int fd, void *buffer, unsigned long count);
+long lseek(int fd, long offset, int whence);
 char *strerror(int error);
 ]]
 
 local FOREVER = 1e9
 local SIZE = 65536
+local SEEK_CUR = 1
 
 --- Reads a file in pieces.
 ---@class gyre.cli.Reader
@@ -88,6 +90,11 @@ function Reader:line()
     line = self:ready_line()
   end
   return line
+end
+
+--- Whether it can be read again from its beginning.
+function Reader:can_seek()
+  return ffi.C.lseek(self.fd, 0, SEEK_CUR) >= 0
 end
 
 function Reader:close()

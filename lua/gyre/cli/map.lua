@@ -3,6 +3,8 @@ local attach = require "gyre.cli.attach"
 local common = require "gyre.cli.common"
 local exit = require "gyre.cli.exit"
 local gyre = require "gyre"
+local input = require "gyre.cli.input"
+local net = require "gyre.net"
 local output = require "gyre.cli.output"
 local records = require "gyre.cli.records"
 
@@ -25,7 +27,8 @@ function map.options(parser)
     :argname "FORMAT"
   parser:flag("--ordered", "In the order of the input, not as they finish.")
   parser:flag("--body", "The body in the record; for text.")
-  parser:option("--bodies", "The body in a file of this folder, named by the number of the line."):argname "FOLDER"
+  parser:option("--bodies", "The body in a file of this folder, named by the number of the line; it is made.")
+    :argname "FOLDER"
   parser:flag("-f --fail", "A status from 400 on is a failure.")
   parser:flag("-s --silent", "No progress, no summary.")
   common.add_number(parser, "--max-filesize", "Bytes of a body at most [32 MiB].", 1, true)
@@ -34,57 +37,78 @@ end
 -- The number of each item's line; not in the item, whose fields are options of its request.
 local line_of = setmetatable({}, { __mode = "k" })
 
-local function read_lines(file)
+-- The next URL of what has been read so far, and the number of its line.
+local function next_url(reader, number)
+  local text = reader:ready_line()
+  while text do
+    number = number + 1
+    local url = text:match "^%s*(.-)%s*$"
+    if url ~= "" and url:sub(1, 1) ~= "#" then
+      return url:find "^%a[%w+.-]*://" and url or "http://" .. url, number
+    end
+    text = reader:ready_line()
+  end
+  return nil, number
+end
+
+-- An iterator for pool:map(). It never waits, since results would wait with it: `more` is to have more read.
+local function items_of(reader, more)
   local number = 0
   return function()
-    for text in file:lines() do
-      number = number + 1
-      local url = text:match "^%s*(.-)%s*$"
-      if url ~= "" and url:sub(1, 1) ~= "#" then
-        local item = { url = url:find "^%a[%w+.-]*://" and url or "http://" .. url }
-        line_of[item] = number
-        return item
-      end
+    local url
+    url, number = next_url(reader, number)
+    if url then
+      local item = { url = url }
+      line_of[item] = number
+      return item
+    elseif reader.why then
+      exit.usage(reader.why)
+    elseif reader.ended then
+      return nil
     end
+    more()
+    return false
   end
+end
+
+local function open(path)
+  local reader, why = input.open(path)
+  if not reader then
+    exit.usage(why)
+  end
+  return reader
 end
 
 -- How many there are, where that can be known beforehand: the file is read twice then.
-local function count_lines(path)
-  local file = io.open(path, "rb")
-  if not file or not file:seek "end" then
+local function count_urls(path)
+  local reader = open(path)
+  if path == "-" or not reader:can_seek() then
     return nil
   end
-  file:seek "set"
   local count = 0
-  for _ in read_lines(file) do
-    count = count + 1
+  while not reader.ended do
+    reader:fill()
+    while next_url(reader, 0) do
+      count = count + 1
+    end
   end
-  file:close()
+  reader:close()
+  if reader.why then
+    exit.usage(reader.why)
+  end
   return count
-end
-
-local function open_input(path)
-  if path == "-" then
-    return io.stdin
-  end
-  local file, why = io.open(path, "rb")
-  if not file then
-    exit.usage(why)
-  end
-  return file, count_lines(path)
 end
 
 local function save_body(folder, line, body)
   local path = ("%s/%06d"):format(folder, line)
   local file, why = io.open(path, "wb")
-  local written, closed
-  if file then
-    written, why = file:write(body)
-    closed, why = file:close(), why
+  if not file then
+    exit.with(exit.SOME_FAILED, why)
   end
+  local written, reason = file:write(body)
+  local closed, late = file:close()
   if not written or not closed then
-    exit.with(exit.SOME_FAILED, ("%s: %s"):format(path, tostring(why)))
+    exit.with(exit.SOME_FAILED, ("%s: %s"):format(path, reason or late))
   end
   return path
 end
@@ -106,39 +130,11 @@ local function record_of(args, item, response, err)
   return record
 end
 
--- Gives records on in the order of their items, holding back those that came too early.
-local function in_order(write)
-  local waiting, order, first, last = {}, {}, 1, 0
-  return {
-    expect = function(item)
-      last = last + 1
-      order[last] = item
-    end,
-    take = function(item, record)
-      waiting[item] = record
-      while order[first] and waiting[order[first]] do
-        write(waiting[order[first]])
-        waiting[order[first]], order[first] = nil, nil
-        first = first + 1
-      end
-    end,
-  }
-end
-
-local function as_they_come(write)
-  return {
-    expect = function() end,
-    take = function(_, record)
-      write(record)
-    end,
-  }
-end
-
 -- The options of pool:map(), with the job that counts.
 local function map_options(args, strategy, job)
   local options = common.get_options(args)
   options.strategy, options.job = strategy, job
-  options.concurrency, options.max_body = args.concurrency, args.max_filesize
+  options.concurrency, options.max_body, options.ordered = args.concurrency, args.max_filesize, args.ordered
   if args.per_host or args.delay then
     options.polite = gyre.polite { per_host = args.per_host or 0, delay = args.delay }
   end
@@ -149,26 +145,25 @@ local function is_failure(args, response)
   return not response or (args.fail and response.status >= 400)
 end
 
-local function work(args, pool, strategy, job, out)
-  local file, total = open_input(args.file)
-  local ordered = (args.ordered and in_order or as_they_come)(function(record)
-    out:write(record)
-  end)
-  local read = read_lines(file)
-  local totals = { done = 0, failed = 0, by_proxy = 0 }
-  job.line.total = total
-  local results = pool:map(function()
-    local item = read()
-    if item then
-      ordered.expect(item)
-    end
-    return item
-  end, map_options(args, strategy, job))
+-- Requests them all. What has come is handed on before the next result is waited for.
+local function work(args, reader, total, pool, options, out)
+  local totals, job = { done = 0, failed = 0, by_proxy = 0 }, options.job
+  local results
+  local function read_more()
+    reader:fill()
+    results:wake()
+  end
+  results = pool:map(items_of(reader, function()
+    net.spawn(true, read_more)
+  end), options)
   for item, response, err in results do
     totals.done = totals.done + 1
     totals.failed = totals.failed + (is_failure(args, response) and 1 or 0)
     totals.by_proxy = totals.by_proxy + (err and (err.kind == "no_proxy" or err.where == "proxy") and 1 or 0)
-    ordered.take(item, record_of(args, item, response, err))
+    out:write(record_of(args, item, response, err))
+    if not results:ready() then
+      out:flush()
+    end
     if not args.silent then
       job:progress(totals.done, total and total - totals.done or 0, totals.failed)
     end
@@ -179,8 +174,14 @@ end
 function map.run(args)
   local pool, strategy = attach.chosen(args)
   local job = gyre.job { pool = pool, name = "map" }
+  local total, reader = count_urls(args.file), open(args.file)
+  job.line.total = total
+  if args.bodies then
+    output.make_folder(args.bodies, "--bodies")
+  end
   local out = records.open(args.out, args.format, FIELDS)
-  local totals = work(args, pool, strategy, job, out)
+  local totals = work(args, reader, total, pool, map_options(args, strategy, job), out)
+  reader:close()
   out:close()
   if not args.silent then
     job:finish()

@@ -68,6 +68,17 @@ function Records:write(record)
   self:line(self.csv and csv_line(record, self.fields) or json.object(record, self.fields))
 end
 
+--- Hands on what has been written so far.
+function Records:flush()
+  if not self.file then
+    return output.flush()
+  end
+  local flushed, why = self.file:flush()
+  if not flushed then
+    exit.with(exit.SOME_FAILED, ("%s: %s"):format(self.path, why))
+  end
+end
+
 --- Closes the file; what could not be written ends the verb.
 function Records:close()
   if not self.file then
