@@ -46,6 +46,29 @@ test_live_ones_into_a_file() {
     same "requests" "$before" "$(wc -l <"$PEERS_DIR/good/access.log")"
 }
 
+# Whoever reads has seen enough: no words, and no waiting for the rest.
+test_reader_that_leaves() {
+    local i
+    for ((i = 1; i <= 250; i++)); do echo "${GOOD/http:\/\//http://u$i:p@}"; done >"$DIR/list.txt"
+    for i in "" "--format jsonl"; do
+        # shellcheck disable=SC2086 # words
+        { timeout 30 "$GYRE" check "$DIR/list.txt" --url "$ORIGIN/slow/100" --concurrency 4 $i 2>"$ERR"
+            echo $? >"$DIR/code"; } | head -n 3 >"$OUT"
+        same "lines" 3 "$(wc -l <"$OUT")"
+        same "stderr" "" "$(cat "$ERR")"
+        same "exit code" 1 "$(cat "$DIR/code")"
+    done
+    [ "$(grep -c slow/100 "$PEERS_DIR/origin/access.log")" -lt 60 ] || fail "it goes on to the end"
+}
+
+# On a terminal: how many of how many, rewritten in place.
+test_progress_on_a_terminal() {
+    printf '%s\n' "$GOOD" "${GOOD/127.0.0.1/localhost}" "$GARBAGE" >"$DIR/list.txt"
+    script -qefc "$GYRE check $DIR/list.txt --url $ORIGIN/slow/300 --concurrency 1 --out $DIR/out.jsonl --format jsonl" \
+        "$DIR/terminal" >/dev/null </dev/null
+    contains "$DIR/terminal" "check: 1 of 3 (33%), 0 failed" "check: 2 of 3 (66%)" "checked 3 of 3"
+}
+
 test_records() {
     check "$PEERS_DIR/list.txt" --format jsonl
     same "records" $'false\nfalse\ntrue' "$(jsonl "$OUT" live | sort)"

@@ -141,7 +141,7 @@ local function write_file(path, ...)
   if not file then
     exit.with(exit.SOME_FAILED, why)
   end
-  local written, reason = file:write(...)
+  local written, reason = output.write_to(file, ...)
   local closed, late = file:close()
   if not written or not closed then
     exit.with(exit.SOME_FAILED, ("%s: %s"):format(path, reason or late))

@@ -105,7 +105,7 @@ local function save_body(folder, line, body)
   if not file then
     exit.with(exit.SOME_FAILED, why)
   end
-  local written, reason = file:write(body)
+  local written, reason = output.write_to(file, body)
   local closed, late = file:close()
   if not written or not closed then
     exit.with(exit.SOME_FAILED, ("%s: %s"):format(path, reason or late))

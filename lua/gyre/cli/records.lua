@@ -56,7 +56,7 @@ function Records:line(text)
   if not self.file then
     return output.write(text, "\n")
   end
-  local written, why = self.file:write(text, "\n")
+  local written, why = output.write_to(self.file, text, "\n")
   if not written then
     exit.with(exit.SOME_FAILED, ("%s: %s"):format(self.path, why))
   end
@@ -73,7 +73,7 @@ function Records:flush()
   if not self.file then
     return output.flush()
   end
-  local flushed, why = self.file:flush()
+  local flushed, why = output.flush_to(self.file)
   if not flushed then
     exit.with(exit.SOME_FAILED, ("%s: %s"):format(self.path, why))
   end

@@ -10,7 +10,7 @@ local probe = require "gyre.cli.check.probe"
 local progress = require "gyre.progress"
 local records = require "gyre.cli.records"
 
-local ipairs, math, tostring = ipairs, math, tostring
+local debug, error, ipairs, math, pairs, tostring, xpcall = debug, error, ipairs, math, pairs, tostring, xpcall
 
 local once = {}
 
@@ -47,7 +47,7 @@ end
 local function try(job, id)
   local response, err
   for number = 1, job.args.tries do
-    if net.stopping() then
+    if net.stopping() or job.raised then
       return nil
     end
     response, err = probe.run(job.pool, id, job.args.url, job.options)
@@ -105,6 +105,7 @@ local function finish_one(job, record)
   job.line:finish()
   if job.out then
     job.out:write(record)
+    job.out:flush()
   else
     output.write((words(record):gsub("%s+$", "")), "\n")
     output.flush()
@@ -114,7 +115,7 @@ local function finish_one(job, record)
 end
 
 local function worker(job)
-  while not net.stopping() do
+  while not net.stopping() and not job.raised do
     job.next = job.next + 1
     local id = job.ids[job.next]
     if not id then
@@ -124,6 +125,22 @@ local function worker(job)
     if response or (err and err.kind ~= "aborted") then
       job.good[id] = response ~= nil
       finish_one(job, record_of(job, id, response, err, attempts))
+    end
+  end
+end
+
+-- The way out of a verb, and what only the program can be blamed for, with where it was.
+local function handler(raised)
+  return exit.of(raised) and raised or debug.traceback(tostring(raised), 2)
+end
+
+-- What a worker raises ends the others, and is raised where they are waited for: in a task it would end the program.
+local function work(job)
+  local ran, raised = xpcall(worker, handler, job)
+  if not ran then
+    job.raised = job.raised or raised
+    for _, each in ipairs(job.workers) do
+      net.cancel(each.handle)
     end
   end
 end
@@ -197,20 +214,22 @@ function once.run(args, fault_of)
     args = args, pool = pool, ids = ids, parsed = parsed, report = report, fault_of = fault_of,
     options = probe.options(fault_of, args.timeout, { follow = false }),
     echo_options = probe.options(function() end, args.timeout, { follow = false }),
-    next = 0, live = 0, dead = 0, reasons = {}, levels = {}, good = {}, latency = histogram.new(),
+    workers = {}, next = 0, live = 0, dead = 0, reasons = {}, levels = {}, good = {}, latency = histogram.new(),
     line = progress.new { name = "check", total = #ids }, started = net.now(),
   }
   if args.format or (args.out and args.out ~= "-") then
     job.out = records.open(args.out, args.format, FIELDS)
   end
-  local workers = {}
   for i = 1, math.min(args.concurrency, #ids) do
-    workers[i] = gyre.spawn(worker, job)
+    job.workers[i] = gyre.spawn(work, job)
   end
-  for _, each in ipairs(workers) do
+  for _, each in ipairs(job.workers) do
     each:join()
   end
   job.line:finish()
+  if job.raised then
+    error(job.raised, 0)
+  end
   if job.out then
     job.out:close()
   end
