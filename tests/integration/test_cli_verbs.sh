@@ -21,6 +21,20 @@ test_every_verb_has_help() {
     done
 }
 
+# Options stand in one column, with all their names in one line.
+test_help_is_aligned() {
+    local verb
+    for verb in $(verbs); do
+        gyre help "$verb"
+        ! grep -nE '^ {4,24}-|^ *-[^-].*,$' "$OUT" || fail "a crooked line"
+    done
+    gyre help get
+    grep -qE '^   -x, --proxy URL  +This proxy only' "$OUT" || fail "no line of -x: $(grep -A 1 -e -x "$OUT")"
+    grep -qE '^   -w, --write-out FORMAT  +Print' "$OUT" || fail "no line of -w"
+    gyre help pool use
+    grep -qE '^   -o, --option|^   -o ' "$OUT" || fail "no line of -o: $(cat "$OUT")"
+}
+
 test_unknown_option_is_named() {
     local verb
     for verb in $(verbs); do

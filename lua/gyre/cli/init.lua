@@ -10,9 +10,10 @@
 -- --proxies --pool --strategy --session --country --concurrency --per-host --tries --timeout --out --state.
 local argparse = require "argparse"
 local exit = require "gyre.cli.exit"
+local options = require "gyre.cli.options"
 local output = require "gyre.cli.output"
 
-local debug, ipairs, tostring, xpcall = debug, ipairs, tostring, xpcall
+local debug, ipairs, pairs, tostring, xpcall = debug, ipairs, pairs, tostring, xpcall
 
 local VERBS = { "run", "get", "map", "check", "pool", "top", "tail", "sim", "repl", "bench", "help" }
 
@@ -63,7 +64,12 @@ function cli.parser(name, verb)
   function parser.error(current, message) -- `current` may be a command's
     exit.usage(message .. "\n" .. current:get_usage())
   end
-  return parser, verb.options(parser) or {}
+  local commands = verb.options(parser) or {}
+  options.align(parser)
+  for _, command in pairs(commands) do
+    options.align(command)
+  end
+  return parser, commands
 end
 
 local function wants_help(argv)
@@ -83,7 +89,8 @@ local function run(name, verb, argv)
     output.write((commands[argv[1]] or parser):get_help(), "\n")
     return exit.ALL_GOOD
   end
-  local code = verb.run(parser:parse(argv), argv)
+  local words = options.glue_negatives(commands[argv[1]] or parser, argv)
+  local code = verb.run(parser:parse(words), argv)
   output.flush()
   return code
 end
