@@ -374,5 +374,19 @@ test_arguments_are_hidden() {
     same "what the script gets" http://anna:verysecret@192.0.2.1:1 "$(tail -n 1 "$OUT")"
 }
 
+# An option that cannot be is named as it was typed.
+test_create_names_its_options() {
+    local value
+    for value in 0 1.5 1e12 many -1; do
+        gyre pool create "$DIR/pool" --max-proxies "$value"
+        exits 2
+        contains "$ERR" "gyre pool: option '--max-proxies'"
+        [ ! -e "$DIR/pool" ] || fail "a pool was made"
+    done
+    gyre pool create "$DIR/pool" --session-ttl 0
+    exits 2
+    contains "$ERR" "option '--session-ttl'"
+}
+
 harness_begin
 harness_run "$@"

@@ -1,10 +1,11 @@
 -- gyre pool create: a segment, before anybody opens it.
+local common = require "gyre.cli.common"
 local exit = require "gyre.cli.exit"
 local gyre = require "gyre"
 local input = require "gyre.cli.input"
 local output = require "gyre.cli.output"
 
-local io, ipairs, tonumber = io, ipairs, tonumber
+local io, ipairs = io, ipairs
 
 local NUMBERS = {
   { "max_proxies", "Proxies that fit [65536]." },
@@ -23,7 +24,7 @@ local function options(command)
   command:option("--strategy", "How a proxy is picked: a name, or the file of a strategy [round-robin].")
     :argname "NAME"
   for _, number in ipairs(NUMBERS) do
-    command:option("--" .. number[1]:gsub("_", "-"), number[2]):convert(tonumber):argname "N"
+    common.add_number(command, "--" .. number[1]:gsub("_", "-"), number[2])
   end
 end
 
@@ -54,7 +55,13 @@ local function run(args)
   if args.mode and not args.mode:find "^0?[0-7][0-7][0-7]$" then
     exit.usage "--mode takes octal digits, like 0660"
   end
-  local pool = exit.check(gyre.open(given))
+  local pool, why = gyre.open(given)
+  if not pool then
+    why.message = why.message:gsub("^option '([%w_]+)'", function(name) -- as it was typed
+      return ("option '--%s'"):format(name:gsub("_", "-"))
+    end)
+    exit.check(nil, why)
+  end
   local report, err = fill(pool, parsed, args.strategy)
   if not report then
     os.remove(args.path) -- of which nobody can know yet
