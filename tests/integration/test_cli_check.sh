@@ -129,6 +129,17 @@ test_tries() {
 }
 
 test_usage() {
+    local before url
+    before=$(wc -l <"$PEERS_DIR/good/access.log")
+    for url in ftp://x/ nonsense http:// "${ORIGIN#http://}/"; do
+        gyre check "$PEERS_DIR/list.txt" --url "$url"
+        exits 2
+        contains "$ERR" "option '--url': '$url' is no http:// or https:// URL"
+        check "$PEERS_DIR/list.txt" --echo "$url"
+        exits 2
+        contains "$ERR" "option '--echo': '$url' is no"
+    done
+    same "requests" "$before" "$(wc -l <"$PEERS_DIR/good/access.log")"
     gyre check "$PEERS_DIR/list.txt"
     exits 2
     contains "$ERR" --url

@@ -58,6 +58,35 @@ test_going_out_has_to_be_said() {
     same "requests" "$before" "$(wc -l <"$PEERS_DIR/origin/access.log")"
 }
 
+# What can never be asked for is a usage error, and nothing is: neither it nor what stands before it.
+test_what_cannot_be_asked_for() {
+    local before url
+    before=$(wc -l <"$PEERS_DIR/origin/access.log")
+    for url in ftp://x/ http:// "http://x/a b" http://:80/; do
+        get "$ORIGIN/nothing" "$url"
+        exits 2
+        contains "$ERR" "argument 'url': '$url' is no http:// or https:// URL"
+    done
+    get "ftp://anna:verysecret@x/"
+    exits 2
+    contains "$ERR" "'ftp://x/'"
+    ! grep -q verysecret "$ERR" || fail "a password is shown"
+    get -X "BAD METHOD" "$ORIGIN/nothing"
+    exits 2
+    contains "$ERR" "option '--request': 'BAD METHOD' is no method"
+    gyre get --proxies "$PEERS_DIR/good.txt" -x "$GOOD" "$ORIGIN/nothing"
+    exits 2
+    contains "$ERR" "exclude each other"
+    "$GYRE" pool create "$DIR/pool" "$PEERS_DIR/good.txt" --max-proxies 64 2>/dev/null
+    for from in "--proxies $PEERS_DIR/good.txt" "--pool $DIR/pool" "-x $GOOD"; do
+        # shellcheck disable=SC2086 # words
+        gyre get $from --strategy nope "$ORIGIN/nothing"
+        exits 2
+        contains "$ERR" "no strategy 'nope'"
+    done
+    same "requests" "$before" "$(wc -l <"$PEERS_DIR/origin/access.log")"
+}
+
 test_headers_are_sent() {
     get -H "X-One: 1" -H "X-Two: 2" -H "Accept:" -A "me/1" -e http://from.example/ -b "a=1; b=2" "$ORIGIN/echo"
     sent "X-One: 1" "X-Two: 2" "User-Agent: me/1" "Referer: http://from.example/" "Cookie: a=1; b=2"
@@ -134,15 +163,27 @@ test_fail() {
 }
 
 test_time() {
-    get -m 0.5 --tries 3 "$ORIGIN/hang"
+    get -m 0.5 --tries 3 "$ORIGIN/hang" -w '%{errormsg}'
+    exits 3 # as --timeout
+    contains "$ERR" "timeout: not within 0.5 seconds"
+    same "the error" "timeout: not within 0.5 seconds" "$(cat "$OUT")"
+    gyre get --direct -m 0.5 "$ORIGIN/hang"
     exits 1
-    contains "$ERR" "within 0.5 seconds"
+    contains "$ERR" "timeout: not within 0.5 seconds"
     get --timeout 0.3 --tries 1 "$ORIGIN/hang"
     exits 3 # through a plain proxy the proxy is blamed
     contains "$ERR" timeout
     get -m soon "$ORIGIN/"
     exits 2
     contains "$ERR" --max-time soon
+    get --timeout -1 "$ORIGIN/"
+    exits 2
+    contains "$ERR" "option '--timeout': '-1' is not a number from 0.001 on"
+    get -m -.5 "$ORIGIN/"
+    exits 2
+    contains "$ERR" "option '--max-time': '-.5' is not"
+    get -- "$ORIGIN/bytes/1"
+    exits 0
 }
 
 test_write_out() {

@@ -4,6 +4,7 @@ local gyre = require "gyre"
 local input = require "gyre.cli.input"
 local list = require "gyre.list"
 local output = require "gyre.cli.output"
+local strategy = require "gyre.strategy"
 
 local io = io
 
@@ -22,15 +23,15 @@ function attach.open(path)
 end
 
 -- A pool of our own is as large as its list, and needs no more of anything than the verb has requests in flight.
-local function own(parsed, strategy)
-  local pool = exit.check(gyre.open { strategy = strategy, max_proxies = math.max(#parsed.entries, 64) })
+local function own(parsed, wanted)
+  local pool = exit.check(gyre.open { strategy = wanted, max_proxies = math.max(#parsed.entries, 64) })
   local report = exit.check(pool:reload(parsed))
   return pool, report
 end
 
-local function of_list(source, strategy)
+local function of_list(source, wanted)
   local parsed = input.list(source)
-  local pool, report = own(parsed, strategy)
+  local pool, report = own(parsed, wanted)
   if report.invalid > 0 or report.duplicates > 0 then
     output.say(report.message)
   end
@@ -47,12 +48,19 @@ function attach.chosen(args, can_be_direct)
   local direct = args.direct or (can_be_direct and args.proxy == "")
   local given = (args.proxies and 1 or 0) + (args.pool and 1 or 0) + (args.proxy and args.proxy ~= "" and 1 or 0)
     + (direct and 1 or 0)
-  if given ~= 1 then
+  if given > 1 then
+    exit.usage("--proxies, --pool, -x" .. (can_be_direct and " and --direct" or "")
+      .. " exclude each other: each says how to go out")
+  elseif given == 0 then
     exit.usage("say how to go out: by --proxies FILE, --pool PATH, -x URL" .. (can_be_direct and " or --direct" or ""))
   elseif direct then
     return nil
   elseif args.pool then
-    return attach.open(args.pool), args.strategy
+    local pool = attach.open(args.pool)
+    if args.strategy then
+      exit.check(strategy.load(args.strategy)) -- each request will: what cannot be is told before the first
+    end
+    return pool, args.strategy
   elseif args.proxies then
     return of_list(args.proxies, args.strategy)
   end

@@ -12,7 +12,8 @@ function check.options(parser)
     :argname("LIST"):args "?"
   parser:option("--url", "What to fetch through each."):argname "URL"
   parser:option("--expect", "What comes back: a status (200, 2xx), text:WORDS in its body, or regex:PATTERN, as grep "
-    .. "-E has it; several have to hold all [a status below 400]."):argname("WHAT"):count "*"
+    .. "-E has it; any other word is looked for in the body, as a text. Several have to hold all [a status below 400].")
+    :argname("WHAT"):count "*"
   common.add_number(parser, "--timeout", "Seconds for a request [10].", 0.001)
   common.add_number(parser, "--concurrency", "Proxies at once [50].", 1, true)
 
@@ -48,6 +49,10 @@ end
 function check.run(args)
   if not args.url then
     exit.usage "--url says what to fetch through each proxy"
+  end
+  common.check_url(args.url, "option '--url'")
+  if args.echo then
+    common.check_url(args.echo, "option '--echo'")
   end
   local fault_of = expect.compile(args.expect)
   args.timeout, args.concurrency = args.timeout or TIMEOUT, args.concurrency or CONCURRENCY

@@ -1,6 +1,7 @@
 -- Options that verbs share: the same name and meaning in each of them. Letters are curl's.
 local exit = require "gyre.cli.exit"
 local input = require "gyre.cli.input"
+local request = require "gyre.request"
 
 local ipairs, tonumber = ipairs, tonumber
 
@@ -29,6 +30,16 @@ local function number(parser, names, about, least, whole)
 end
 
 common.add_number = number
+
+--- Ends the verb when a text is no URL that could be asked for. The message shows no credentials.
+---@param url string
+---@param what string where it was given
+function common.check_url(url, what)
+  if not url:find "^[Hh][Tt][Tt][Pp][Ss]?://" or not request.host(url) or url:find "[%c ]" then
+    local shown = url:gsub("//[^/?#]*@", "//")
+    exit.usage(("%s: '%s' is no http:// or https:// URL"):format(what, shown))
+  end
+end
 
 --- Where proxies come from; `direct`: the verb can go without.
 function common.pool(parser, direct)

@@ -99,6 +99,9 @@ local function options_of(args)
   if options.body and not has_header(options.headers, "content-type") then
     options.headers["Content-Type"] = "application/x-www-form-urlencoded"
   end
+  if args.request and not args.request:find "^[%w!#$%%&'*+.^_`|~-]+$" then
+    exit.usage(("option '--request': '%s' is no method"):format(args.request))
+  end
   options.method = args.request or (args.head and "HEAD") or (options.body and "POST") or nil
   options.headers.Referer = options.headers.Referer or args.referer
   options.headers.Cookie = options.headers.Cookie or args.cookie
@@ -107,8 +110,21 @@ local function options_of(args)
   return options
 end
 
+-- Whose fault it is that a request was cut off, as codes and phases have it for --timeout: a proxy's, unless it had let
+-- us through to the target; ours, while there was no proxy to be had.
+local function blame(url, pool, err)
+  if not pool then
+    return "target"
+  elseif not err.id then
+    return "local"
+  end
+  local proxy = pool:get(err.id)
+  local tunnelled = url:find "^[Hh][Tt][Tt][Pp][Ss]" or (proxy and proxy.scheme:find "^socks")
+  return tunnelled and err.sent and "target" or "proxy"
+end
+
 -- All tries of a URL together get `seconds`.
-local function within(seconds, request)
+local function within(seconds, url, pool, request)
   if not seconds then
     return request()
   end
@@ -121,8 +137,8 @@ local function within(seconds, request)
   end)
   local response, err = work:join()
   if err and expired then
-    err.message = ("not within %g seconds: %s"):format(seconds, err.message)
-    err.where = "local" -- whoever is slow: it was we who gave up
+    err.message = ("timeout: not within %g seconds"):format(seconds)
+    err.kind, err.where = "timeout", blame(url, pool, err)
   end
   return response, err
 end
@@ -159,7 +175,7 @@ end
 
 -- Whether the URL was fetched; and whether the failure is one of proxies.
 local function fetch(args, url, pool, options, path)
-  local response, err = within(args.max_time, function()
+  local response, err = within(args.max_time, url, pool, function()
     if pool then
       return pool:get(url, options)
     end
@@ -196,20 +212,30 @@ local function fields_for(pool, strategy, options)
   return options
 end
 
-function get.run(args)
-  local pool, strategy = attach.chosen(args, true)
-  local outputs, failed, by_proxy = args.outputs or {}, 0, 0
-  local options = fields_for(pool, strategy, options_of(args))
+-- The URLs, and the files for them; what cannot be is told before the first request.
+local function targets_of(args)
+  local urls, paths = {}, {}
   for i, url in ipairs(args.url) do
+    urls[i] = url:find "^%a[%w+.-]*://" and url or "http://" .. url
+    common.check_url(urls[i], "argument 'url'")
+    paths[i] = args.outputs and args.outputs[i]
+    if paths[i] == false then
+      paths[i] = file_name(urls[i])
+    end
+  end
+  return urls, paths
+end
+
+function get.run(args)
+  local urls, paths = targets_of(args)
+  local pool, strategy = attach.chosen(args, true)
+  local failed, by_proxy = 0, 0
+  local options = fields_for(pool, strategy, options_of(args))
+  for i, url in ipairs(urls) do
     if gyre.stopping() then
       return exit.INTERRUPTED
     end
-    url = url:find "^%a[%w+.-]*://" and url or "http://" .. url
-    local path = outputs[i]
-    if path == false then
-      path = file_name(url)
-    end
-    local fetched, proxy_failed = fetch(args, url, pool, options, path)
+    local fetched, proxy_failed = fetch(args, url, pool, options, paths[i])
     failed = failed + (fetched and 0 or 1)
     by_proxy = by_proxy + (proxy_failed and 1 or 0)
   end
