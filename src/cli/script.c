@@ -20,7 +20,7 @@
 #include "net/net.h"
 #include "verbs.h"
 
-enum { OTHER_DESCRIPTORS = 256 }; /* for files, the resolver, what the script opens */
+enum { OTHER_DESCRIPTORS = 256, FEWEST_OTHERS = 16 }; /* for files, the resolver, what the script opens */
 
 /* What the signal handler speaks to: the loops that run, a worker's each. */
 static struct gyre__net *_Atomic interrupted_nets[GYRE__MAX_WORKERS];
@@ -51,14 +51,18 @@ static void release_signals(void)
     signal(SIGTERM, SIG_DFL);
 }
 
-/* How many transfers the descriptors allow at once: beside each connection in use there are idle ones. */
-static unsigned max_running(void)
+/* How many transfers the descriptors allow each worker at once, one at least: beside each connection in use there are
+ * idle ones. Where there are few descriptors at all, less of them is kept for other things, but so much that all may
+ * look up a name and connect at once. */
+static unsigned max_running(unsigned workers)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 512;
-    if (limit.rlim_cur > 1 << 20) return (1 << 20) / 2;
-    if (limit.rlim_cur <= 2 * OTHER_DESCRIPTORS) return OTHER_DESCRIPTORS / 2;
-    return (unsigned)((double)(limit.rlim_cur - OTHER_DESCRIPTORS) / 1.3);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 512 / workers;
+    if (limit.rlim_cur > 1 << 20) return (1 << 20) / 2 / workers;
+    double all = (double)limit.rlim_cur, others = FEWEST_OTHERS + all / 4;
+    if (others > OTHER_DESCRIPTORS) others = OTHER_DESCRIPTORS;
+    double running = (all - others) / (others < OTHER_DESCRIPTORS ? 4 : 1.3) / workers;
+    return running < 1 ? 1 : (unsigned)running;
 }
 
 static int report(struct gyre_host *host)
@@ -173,7 +177,7 @@ static int run_worker(struct worker *worker)
     int code = EXIT_USAGE;
 
     if (gyre_host_open(&options, &worker->host) < 0 ||
-        gyre__net_open(worker->host, max_running() / workers->count, &worker->net) < 0 ||
+        gyre__net_open(worker->host, max_running(workers->count), &worker->net) < 0 ||
         gyre__job_open(worker->host) < 0 || gyre__workers_attach(worker->host, workers, worker->number) < 0 ||
         gyre_host_preload(worker->host, "cjson", luaopen_cjson) < 0 ||
         gyre_host_preload(worker->host, "gyre.screen", gyre__cli_screen_open) < 0)

@@ -15,6 +15,7 @@
  *             | false, kind, where, verdict, ms, bytes, message, sent, connect_code
  *   now() -> seconds     stopping() -> bool     on_close(f)
  *   is_stopping                                        an address: the int there is not 0 when stopping() is true
+ *   most_at_once                                       so many transfers run at once, as the descriptors allow; others wait
  *   forget(session)                                    its connections, TLS sessions and cookies
  */
 #include <math.h>
@@ -229,5 +230,7 @@ int gyre__net_luaopen(lua_State *L)
     }
     lua_pushlightuserdata(L, &gyre__net_of(L)->draining);
     lua_setfield(L, -2, "is_stopping");
+    lua_pushinteger(L, (lua_Integer)gyre__net_of(L)->http.multi.max_running);
+    lua_setfield(L, -2, "most_at_once");
     return 1;
 }

@@ -34,7 +34,10 @@ struct gyre__poll {
     int ours;    /* opened by open_socket: the CLOSESOCKETFUNCTION will tell of its end */
 };
 
-enum { IDLE_CONNECTIONS = 16 }; /* kept per shard beyond those in use */
+enum {
+    IDLE_CONNECTIONS = 16, /* kept per shard beyond those in use */
+    RUNNING_PER_SHARD = 8, /* at least, where few may run: a CURLM has two descriptors of its own */
+};
 
 static void admit(struct gyre__multi *multi);
 static int watch(struct gyre__multi *multi, struct gyre__poll *poll);
@@ -244,6 +247,13 @@ static void close_shard(struct gyre__multi *multi, unsigned index)
     multi->shards[index] = NULL;
 }
 
+/* What a shard may keep then: its share of what is for idle connections. */
+static unsigned idle_under_pressure(const struct gyre__multi *multi)
+{
+    unsigned share = (multi->max_sockets - multi->max_running) / multi->shard_count;
+    return share < 1 ? 1 : share < IDLE_CONNECTIONS ? share : IDLE_CONNECTIONS;
+}
+
 /*
  * The descriptors are nearly used up while less than max_running transfers run: idle connections have them, in shards that
  * were busy before. Those where nothing runs go; the others get no more idle ones than at first, as their transfers end.
@@ -255,16 +265,23 @@ static void relieve(struct gyre__multi *multi)
         if (!shard) continue;
         if (shard->running == 0) {
             close_shard(multi, i);
-        } else if (shard->max_connects > shard->running + IDLE_CONNECTIONS) {
-            shard->max_connects = shard->running + IDLE_CONNECTIONS;
+        } else if (shard->max_connects > shard->running + idle_under_pressure(multi)) {
+            shard->max_connects = shard->running + idle_under_pressure(multi);
             curl_multi_setopt(shard->curlm, CURLMOPT_MAXCONNECTS, (long)shard->max_connects);
         }
     }
 }
 
+/* Whether one more may start. When even relieve() leaves too many connections, it has to wait until a transfer ends. */
+static int has_room(struct gyre__multi *multi)
+{
+    if (multi->running >= multi->max_running) return 0;
+    if (multi->sockets >= multi->max_sockets) relieve(multi);
+    return multi->running == 0 || multi->sockets < multi->max_sockets + multi->max_sockets / 8;
+}
+
 static int start(struct gyre__multi *multi, struct gyre__call *call)
 {
-    if (multi->sockets >= multi->max_sockets) relieve(multi);
     struct gyre__shard *shard = find_shard(multi, call->shard);
     if (!shard) return -ENOMEM;
     shard->running++;
@@ -281,7 +298,7 @@ static int start(struct gyre__multi *multi, struct gyre__call *call)
 /* Starts what waits while there is room. Outside of any libcurl callback. */
 static void admit(struct gyre__multi *multi)
 {
-    while (multi->queue && multi->running < multi->max_running) {
+    while (multi->queue && has_room(multi)) {
         struct gyre__call *call = multi->queue;
         gyre__multi_remove(multi, call);
         if (start(multi, call) < 0) call->done(call, CURLE_OUT_OF_MEMORY);
@@ -290,7 +307,8 @@ static void admit(struct gyre__multi *multi)
 
 int gyre__multi_add(struct gyre__multi *multi, struct gyre__call *call)
 {
-    if (multi->running < multi->max_running) return start(multi, call);
+    call->shard %= multi->shard_count; /* an identity stays in one all the same */
+    if (!multi->queue && has_room(multi)) return start(multi, call);
     call->state = GYRE__CALL_QUEUED;
     call->next = NULL;
     *multi->queue_tail = call;
@@ -342,6 +360,9 @@ int gyre__multi_init(struct gyre__multi *multi, uv_loop_t *loop, unsigned max_ru
     memset(multi, 0, sizeof *multi);
     multi->loop = loop;
     multi->max_running = max_running;
+    multi->shard_count = max_running / RUNNING_PER_SHARD;
+    if (multi->shard_count < 1) multi->shard_count = 1;
+    if (multi->shard_count > GYRE__SHARDS) multi->shard_count = GYRE__SHARDS;
     multi->max_sockets = gyre__multi_sockets(max_running);
     multi->queue_tail = &multi->queue;
     if (!(multi->dns = curl_share_init())) return -ENOMEM;

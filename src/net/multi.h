@@ -31,6 +31,7 @@ struct gyre__multi {
     uv_loop_t *loop;
     struct gyre__shard *shards[GYRE__SHARDS]; /* made when first used */
     struct gyre__poll **polls;                /* by file descriptor */
+    unsigned shard_count;                     /* of these in use */
     unsigned poll_count;
     unsigned running, max_running;
     unsigned sockets, max_sockets;            /* open, idle ones included; see relieve() */

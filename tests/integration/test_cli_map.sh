@@ -176,6 +176,23 @@ test_concurrency_is_kept() {
     [ $((($(date +%s%N) - began) / 1000000)) -ge 600 ] || fail "six of 200 ms, two at a time, in less than 600 ms"
 }
 
+# More at once than there are descriptors: fewer, which is said once, and no request fails for it, though each of the many
+# identities would keep connections.
+test_few_descriptors() {
+    local i limit
+    for ((i = 1; i <= 200; i++)); do sed -n "$((i % 3 + 1))s|//127.0.0.1|//u$i:p@localhost|p" "$PEERS_DIR/list.txt"; done >"$DIR/list.txt"
+    for ((i = 1; i <= 400; i++)); do echo "$ORIGIN/slow/$((i % 3 * 20))"; done >"$DIR/urls.txt"
+    for limit in 60 120 300; do
+        (ulimit -n "$limit" && exec timeout 60 "$GYRE" map --proxies "$DIR/list.txt" "$DIR/urls.txt" --concurrency 300 --tries 1) \
+            >"$OUT" 2>"$ERR"
+        same "exit code with $limit" 0 $?
+        same "good" 400 "$(jsonl "$OUT" status | grep -c 200)"
+        same "words about it" 1 "$(grep -c 'at once, not 300: the limit of open files' "$ERR")"
+    done
+    map "$DIR/urls.txt" --concurrency 300
+    ! grep "at once, not" "$ERR" || fail "it fits"
+}
+
 test_interrupt_drains() {
     local i
     for ((i = 0; i < 500; i++)); do echo "$ORIGIN/slow/100"; done >"$DIR/urls.txt"

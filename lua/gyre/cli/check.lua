@@ -55,7 +55,7 @@ function check.run(args)
     common.check_url(args.echo, "option '--echo'")
   end
   local fault_of = expect.compile(args.expect)
-  args.timeout, args.concurrency = args.timeout or TIMEOUT, args.concurrency or CONCURRENCY
+  args.timeout, args.concurrency = args.timeout or TIMEOUT, common.at_once(args.concurrency or CONCURRENCY)
   if args.watch then
     refuse(args, { "live", "echo", "my-address", "tries", "out", "format" }, "is for lists, not for --watch")
     if not args.pool then

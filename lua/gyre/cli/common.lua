@@ -1,9 +1,11 @@
 -- Options that verbs share: the same name and meaning in each of them. Letters are curl's.
 local exit = require "gyre.cli.exit"
 local input = require "gyre.cli.input"
+local net = require "gyre.net"
+local output = require "gyre.cli.output"
 local request = require "gyre.request"
 
-local ipairs, tonumber = ipairs, tonumber
+local ipairs, math, tonumber = ipairs, math, tonumber
 
 local common = {}
 
@@ -39,6 +41,17 @@ function common.check_url(url, what)
     local shown = url:gsub("//[^/?#]*@", "//")
     exit.usage(("%s: '%s' is no http:// or https:// URL"):format(what, shown))
   end
+end
+
+--- So many requests at once as are wanted, or as the descriptors allow, which is said.
+---@param wanted integer
+---@return integer
+function common.at_once(wanted)
+  if wanted > net.most_at_once then
+    local words = "%d at once, not %d: the limit of open files (ulimit -n) allows no more"
+    output.say(words:format(net.most_at_once, wanted))
+  end
+  return math.min(wanted, net.most_at_once)
 end
 
 --- Where proxies come from; `direct`: the verb can go without.

@@ -12,6 +12,8 @@ local io, tostring = io, tostring
 
 local map = { about = "fetch many URLs at once, with a record for each" }
 
+local CONCURRENCY = 16
+
 local FIELDS = { "line", "url", "status", "final_url", "content_type", "size", "ms", "attempts", "proxy", "verdict",
   "error", "message", "where", "file", "body" }
 
@@ -134,7 +136,8 @@ end
 local function map_options(args, strategy, job)
   local options = common.get_options(args)
   options.strategy, options.job = strategy, job
-  options.concurrency, options.max_body, options.ordered = args.concurrency, args.max_filesize, args.ordered
+  options.concurrency = common.at_once(args.concurrency or CONCURRENCY)
+  options.max_body, options.ordered = args.max_filesize, args.ordered
   if args.per_host or args.delay then
     options.polite = gyre.polite { per_host = args.per_host or 0, delay = args.delay }
   end
