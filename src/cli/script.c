@@ -262,7 +262,20 @@ static unsigned read_count(const char *text)
     return text && *text && !*end && count <= GYRE__MAX_WORKERS ? (unsigned)count : 0;
 }
 
-/* Takes gyre's own options out of the arguments, up to "--"; the rest is the script's. Returns how many are left, or -1. */
+static int refuse_workers(void)
+{
+    fprintf(stderr, "gyre run: --workers takes a number from 1 to %d\n", GYRE__MAX_WORKERS);
+    return -1;
+}
+
+/* Where the script's name should be. */
+static int is_unknown(const char *text)
+{
+    return text[0] == '-' && text[1] && strcmp(text, "-h") != 0 && strcmp(text, "--help") != 0;
+}
+
+/* Takes gyre's own options out of the arguments, up to "--"; the rest is the script's. Returns how many are left, or -1
+ * when something was wrong, which has been said. */
 static int take_options(int argc, char **argv, unsigned *count, int *fresh)
 {
     int kept = 1;
@@ -273,7 +286,10 @@ static int take_options(int argc, char **argv, unsigned *count, int *fresh)
         } else if (strcmp(argv[i], "--fresh") == 0) {
             *fresh = 1;
         } else if (strcmp(argv[i], "--workers") == 0) {
-            if (!(*count = read_count(++i < argc ? argv[i] : NULL))) return -1;
+            if (!(*count = read_count(++i < argc ? argv[i] : NULL))) return refuse_workers();
+        } else if (kept == 1 && is_unknown(argv[i])) {
+            fprintf(stderr, "gyre run: unknown option '%s'; those of the job follow its name\n", argv[i]);
+            return -1;
         } else {
             argv[kept++] = argv[i];
         }
@@ -287,10 +303,7 @@ int gyre__cli_run(int argc, char **argv)
     unsigned count = 1;
     int fresh = 0;
 
-    if ((argc = take_options(argc, argv, &count, &fresh)) < 0) {
-        fprintf(stderr, "gyre: --workers takes a number from 1 to %d\n", GYRE__MAX_WORKERS);
-        return EXIT_USAGE;
-    }
+    if ((argc = take_options(argc, argv, &count, &fresh)) < 0) return EXIT_USAGE;
     if (argc >= 2 && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0) {
         struct script script = {0, argc - 1, argv + 1, NULL};
         return start(&script, count, fresh);

@@ -38,12 +38,32 @@ test_help_is_aligned() {
 test_unknown_option_is_named() {
     local verb
     for verb in $(verbs); do
-        [ "$verb" = run ] && continue # its arguments are the script's
         gyre "$verb" --no-such-option
         exits 2
         contains "$ERR" "gyre $verb: " "--no-such-option"
         same "stdout" "" "$(cat "$OUT")"
     done
+}
+
+# Before the script's name an option is gyre's, behind it the script's; "--" ends gyre's.
+test_options_of_run() {
+    printf '%s\n' 'print(table.concat(arg, " "))' >"$DIR/-job.lua"
+    cd "$DIR" || fail "no folder"
+    gyre run ./-job.lua --bogus -x
+    exits 0
+    same "arguments" "--bogus -x" "$(cat "$OUT")"
+    gyre run -- -job.lua --bogus
+    exits 0
+    same "arguments" "--bogus" "$(cat "$OUT")"
+    gyre run --bogus ./-job.lua
+    exits 2
+    contains "$ERR" "gyre run: unknown option '--bogus'"
+    gyre run --workers many ./-job.lua
+    exits 2
+    contains "$ERR" "gyre run: --workers"
+    gyre run --fresh --help
+    exits 0
+    contains "$OUT" "Usage: gyre run"
 }
 
 test_no_verb() {
