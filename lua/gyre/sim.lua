@@ -56,7 +56,7 @@ local function recovery(run, options)
   return run:fairness(recovered, options.recover_at + RECOVERY_FROM, options.recover_at + RECOVERY_TO)
 end
 
-local function run_entry(entry, given, name, seeds)
+local function run_entry(entry, given, name, seeds, stopping)
   local row = { name = entry.name or tostring(entry.source), runs = {} }
   local list, shares, counted = {}, 0, 0
   for i, seed in ipairs(seeds) do
@@ -66,7 +66,7 @@ local function run_entry(entry, given, name, seeds)
     local run
     if made then
       options.duration = made.duration or options.duration
-      run, err = engine.run(options, made, entry, seed)
+      run, err = engine.run(options, made, entry, seed, stopping)
     end
     if not run then
       return nil, err
@@ -84,7 +84,7 @@ local function run_entry(entry, given, name, seeds)
 end
 
 local function compare(rows)
-  local base = rows[1].figures
+  local base = rows[1] and rows[1].figures
   for _, row in ipairs(rows) do
     row.change = {}
     for _, name in ipairs { "mean_ms", "end_to_end_ms" } do
@@ -98,10 +98,11 @@ end
 
 --- Runs every entry on the same seeds: the same proxies, the same arrivals. Options that cannot be raise.
 ---@param entries (string|gyre.sim.Entry)[] strategies; changes are against the first
----@param options? { scenario?: string, model?: gyre.sim.Options, seed?: integer, seeds?: integer } seed: the first [1];
---- seeds: how many [1]
+---@param options? { scenario?: string, model?: gyre.sim.Options, seed?: integer, seeds?: integer,
+--- stopping?: fun(): boolean } seed: the first [1]; seeds: how many [1]; stopping: asked now and then whether to stop
 ---@return gyre.sim.Row[]? rows
 ---@return gyre.Error? err of a strategy that cannot be used, or of a trace that cannot be read
+---@return boolean? interrupted it was stopped: the rows are those that were through
 function sim.run(entries, options)
   options = options or {}
   if type(entries) ~= "table" or #entries == 0 then
@@ -116,8 +117,10 @@ function sim.run(entries, options)
     if entry.source == nil then
       error("an entry needs a source: a strategy's name, path or table", 2)
     end
-    local row, err = run_entry(entry, options.model, options.scenario, seeds)
-    if not row then
+    local row, err = run_entry(entry, options.model, options.scenario, seeds, options.stopping)
+    if err and err.kind == "aborted" then
+      return compare(rows), nil, true
+    elseif not row then
       return nil, err
     end
     rows[i] = row

@@ -42,6 +42,23 @@ test_json() {
     same "fields of all" 2 "$(awk -F '\t' '{ for (i = 1; i <= 5; i++) if ($i == "") next } { n++ } END { print n }' "$DIR/fields")"
 }
 
+# Ctrl-C ends it at once; what is known is told.
+test_interrupt() {
+    gyre_begin sim random --duration 10000000
+    sleep 0.5
+    kill -INT "$pid"
+    gyre_end 2
+    exits 4
+    contains "$ERR" "gyre sim: interrupted; 0 of 2 strategies were through"
+    same "stdout" "" "$(cat "$OUT")"
+    gyre_begin sim random least-used weighted --duration 3000 --json # a second or so for each
+    sleep 2
+    kill -INT "$pid"
+    gyre_end 2
+    exits 4
+    contains "$ERR" "gyre sim: interrupted; $(wc -l <"$OUT") of 4 strategies were through"
+}
+
 # wrong WORD... MESSAGE
 wrong() {
     gyre sim "${@:1:$#-1}"

@@ -1,5 +1,6 @@
 -- gyre sim: strategies against each other in virtual time. The simulator is gyre.sim; docs/sim.md describes the model.
 local exit = require "gyre.cli.exit"
+local net = require "gyre.net"
 local output = require "gyre.cli.output"
 
 local ipairs, pairs, pcall, tonumber = ipairs, pairs, pcall, tonumber
@@ -152,6 +153,11 @@ local function draw(path, rows)
   end
 end
 
+-- A simulation never waits: it lets the loop turn now and then, which takes notice of Ctrl-C.
+local function stopping()
+  return not net.sleep(0)
+end
+
 function sim.run(args)
   local list, model = entries(args.strategy), read_model(args)
   if args.seeds < 1 or args.seeds % 1 ~= 0 or args.seed < 1 or args.seed % 1 ~= 0 then
@@ -162,13 +168,22 @@ function sim.run(args)
   if not good then
     exit.usage(why)
   end
-  local rows = exit.check(require("gyre.sim").run(list,
-    { scenario = args.scenario, model = model, seed = args.seed, seeds = args.seeds }))
   if args.plot then
+    output.check_place(args.plot, "--plot")
+  end
+  local rows, _, interrupted = exit.check(require("gyre.sim").run(list,
+    { scenario = args.scenario, model = model, seed = args.seed, seeds = args.seeds, stopping = stopping }))
+  if args.plot and not interrupted then
     draw(args.plot, rows)
   end
   local report = require "gyre.sim.report"
-  output.write((args.json and report.json or report.text)(rows), "\n")
+  if #rows > 0 then
+    output.write((args.json and report.json or report.text)(rows), "\n")
+  end
+  if interrupted then
+    output.say(("gyre sim: interrupted; %d of %d strategies were through"):format(#rows, #list))
+    return exit.INTERRUPTED
+  end
 end
 
 return sim

@@ -2,6 +2,7 @@
 -- becomes of them, the pool learns the outcome, and what failed tries another proxy.
 local ffi = require "ffi"
 local gyre = require "gyre"
+local errors = require "gyre.error"
 local deadlines = require "gyre.sim.deadline"
 local dice = require "gyre.sim.dice"
 local heap = require "gyre.sim.heap"
@@ -26,6 +27,7 @@ local FIRST_ROOM = 1024
 local CLOCK_STEP = 0.001 -- seconds; the pool's clock has no finer ones
 local PATIENCE = 10 -- seconds after its arrival in which a request waits for a proxy when none is to be had
 local LOOK_EVERY = 0.05 -- seconds between two looks at those who wait
+local ASK_EVERY = 1024 -- events between two questions whether to stop
 local MOST_REFUSED = 4 -- of them in one look: who comes later in the queue waits on
 
 ---@class gyre.sim.Engine
@@ -235,16 +237,22 @@ local function change(self, now)
   end
 end
 
---- Runs until everything that arrived has ended.
-function Engine:run()
+--- Runs until everything that arrived has ended, or until `stopping`, which is asked now and then, says so.
+---@param stopping? fun(): boolean
+---@return boolean interrupted
+function Engine:run(stopping)
   local events, model = self.events, self.model
-  local arrival = plan_arrival(self, 0)
+  local arrival, steps = plan_arrival(self, 0), 0
   while true do
+    steps = steps + 1
+    if stopping and steps % ASK_EVERY == 0 and stopping() then
+      return true
+    end
     local event = events.count > 0 and events.items[1].at or huge
     local deadline = self.deadlines:next()
     local now = min(event, arrival, deadline)
     if now == huge then
-      return
+      return false
     end
     local changes = model.changes[self.change]
     if changes and changes.at <= now then
@@ -287,9 +295,10 @@ local engine = {}
 ---@param model gyre.sim.Model
 ---@param strategy { source: string|gyre.Strategy, options?: table }
 ---@param seed integer
+---@param stopping? fun(): boolean
 ---@return gyre.sim.Statistics? statistics
----@return gyre.Error? err
-function engine.run(options, model, strategy, seed)
+---@return gyre.Error? err kind aborted when it was stopped
+function engine.run(options, model, strategy, seed, stopping)
   local pool, err = open_pool(options, model, strategy, seed)
   if not pool then
     return nil, err
@@ -310,10 +319,13 @@ function engine.run(options, model, strategy, seed)
   for client = 1, options.clients or 0 do
     events:push(self.arrivals:between(0, options.think), CLIENT + 8 * client, 0)
   end
-  self:run()
+  local interrupted = self:run(stopping)
   local found = self.statistics
   found.pool = pool:stats()
   pool:close()
+  if interrupted then
+    return nil, errors.new("aborted", "interrupted")
+  end
   return found
 end
 
