@@ -2,57 +2,22 @@
 local attach = require "gyre.cli.attach"
 local common = require "gyre.cli.common"
 local exit = require "gyre.cli.exit"
-local ffi = require "ffi"
 local gyre = require "gyre"
+local input = require "gyre.cli.input"
 local json = require "gyre.json"
-local net = require "gyre.net"
 local output = require "gyre.cli.output"
 local terminal = require "gyre.terminal"
 
 local debug, getmetatable, ipairs, loadstring, pairs = debug, getmetatable, ipairs, loadstring, pairs
-local select, setmetatable, tonumber, tostring, type, xpcall = select, setmetatable, tonumber, tostring, type, xpcall
-
-ffi.cdef "long read(int fd, void *buffer, unsigned long count);"
+local select, tostring, type, xpcall = select, tostring, type, xpcall
 
 local repl = { about = "Lua line by line, with a pool at hand" }
 
 local STDIN, STDOUT = 0, 1
-local FOREVER = 1e9
-local SIZE = 4096
 
 function repl.options(parser)
   common.pool(parser)
   parser:option("-e", "Run this and end; may be given again."):argname("CODE"):count "*"
-end
-
--- ---- input ----
-
-local Input = {}
-Input.__index = Input
-
--- A line; nil at the end, or when a signal came.
-function Input:line()
-  while true do
-    local stop = self.text:find("\n", 1, true)
-    if stop then
-      local line = self.text:sub(1, stop - 1)
-      self.text = self.text:sub(stop + 1)
-      return line
-    elseif self.ended then
-      local rest = self.text
-      self.text = ""
-      return rest ~= "" and rest or nil
-    elseif not net.readable(STDIN, FOREVER) then
-      return nil
-    end
-    local count = tonumber(ffi.C.read(STDIN, self.buffer, SIZE))
-    self.ended = count <= 0
-    self.text = self.text .. ffi.string(self.buffer, count > 0 and count or 0)
-  end
-end
-
-local function new_input()
-  return setmetatable({ text = "", buffer = ffi.new("char[?]", SIZE), ended = false }, Input)
 end
 
 -- ---- evaluation ----
@@ -116,11 +81,11 @@ local function evaluate(text)
 end
 
 -- Reads lines until they are a chunk. nil at the end.
-local function read_chunk(input, prompt)
+local function read_chunk(reader, prompt)
   local text
   while true do
     prompt(text and ">> " or "> ")
-    local line = input:line()
+    local line = reader:line()
     if not line then
       return text
     end
@@ -158,7 +123,7 @@ function repl.run(args)
     return exit.ALL_GOOD
   end
   local interactive, failed = terminal.is_terminal(STDIN) and terminal.is_terminal(STDOUT), false
-  local input = new_input()
+  local reader = input.open "-"
   local function prompt(text)
     if interactive then
       output.write(text)
@@ -168,10 +133,10 @@ function repl.run(args)
   if interactive then
     greet(pool)
   end
-  local text = read_chunk(input, prompt)
+  local text = read_chunk(reader, prompt)
   while text do
     failed = not evaluate(text) or failed
-    text = read_chunk(input, prompt)
+    text = read_chunk(reader, prompt)
   end
   return failed and not interactive and exit.USAGE or exit.ALL_GOOD
 end
