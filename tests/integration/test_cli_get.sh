@@ -60,7 +60,7 @@ test_going_out_has_to_be_said() {
 
 # What can never be asked for is a usage error, and nothing is: neither it nor what stands before it.
 test_what_cannot_be_asked_for() {
-    local before url
+    local before from letter url
     before=$(wc -l <"$PEERS_DIR/origin/access.log")
     for url in ftp://x/ http:// "http://x/a b" http://:80/; do
         get "$ORIGIN/nothing" "$url"
@@ -74,6 +74,15 @@ test_what_cannot_be_asked_for() {
     get -X "BAD METHOD" "$ORIGIN/nothing"
     exits 2
     contains "$ERR" "option '--request': 'BAD METHOD' is no method"
+    for letter in -H -A -e -b; do
+        get "$letter" $'X: a\nb' "$ORIGIN/nothing"
+        exits 2
+        same "lines" 1 "$(wc -l <"$ERR")"
+        contains "$ERR" "holds a line end"
+    done
+    get -H "X(: 1" "$ORIGIN/nothing"
+    exits 2
+    contains "$ERR" "gyre get: 'X(' is no name of a header"
     gyre get --proxies "$PEERS_DIR/good.txt" -x "$GOOD" "$ORIGIN/nothing"
     exits 2
     contains "$ERR" "exclude each other"

@@ -5,7 +5,7 @@ local net = require "gyre.net"
 local output = require "gyre.cli.output"
 local request = require "gyre.request"
 
-local ipairs, math, tonumber = ipairs, math, tonumber
+local ipairs, math, pairs, tonumber, type = ipairs, math, pairs, tonumber, type
 
 local common = {}
 
@@ -124,6 +124,21 @@ function common.headers(given)
   return headers
 end
 
+--- Ends the verb when headers could not be sent.
+---@param headers table<string, any>
+function common.check_headers(headers)
+  for name, given in pairs(headers) do
+    if not name:find "^[%w!#$%%&'*+.^_`|~-]+$" then
+      exit.usage(("'%s' is no name of a header"):format(name))
+    end
+    for _, value in ipairs(type(given) == "table" and given or { given }) do
+      if value and value:find "[\r\n]" then
+        exit.usage(("the header '%s' holds a line end"):format(name))
+      end
+    end
+  end
+end
+
 --- What pool:get() takes, from the options of common.request().
 ---@param args table
 ---@return table
@@ -132,6 +147,7 @@ function common.get_options(args)
   if args.user_agent then
     headers["User-Agent"] = args.user_agent ~= "" and args.user_agent or false
   end
+  common.check_headers(headers)
   local options = {
     session = args.session,
     country = args.country,

@@ -105,6 +105,7 @@ local function options_of(args)
   options.method = args.request or (args.head and "HEAD") or (options.body and "POST") or nil
   options.headers.Referer = options.headers.Referer or args.referer
   options.headers.Cookie = options.headers.Cookie or args.cookie
+  common.check_headers(options.headers)
   options.max_body = args.max_filesize or LARGEST
   options.judge = args.verbose and narrator or nil
   return options
