@@ -1,6 +1,7 @@
 -- Files that hold credentials.
 local ffi = require "ffi"
 local errors = require "gyre.error"
+local stream = require "gyre.stream"
 
 local io, os, tostring = io, os, tostring
 
@@ -36,7 +37,7 @@ function files.write_private(path, write)
   end
   local failed
   write(function(...)
-    local written, reason = file:write(...)
+    local written, reason = stream.write(file, ...)
     failed = failed or not written and reason
   end)
   local closed, reason = file:close()

@@ -7,12 +7,14 @@
 local errors = require "gyre.error"
 local histogram = require "gyre.histogram"
 local html = require "gyre.html"
+local json = require "gyre.json"
 local judge = require "gyre.judge"
 local net = require "gyre.net"
 local progress = require "gyre.progress"
+local stream = require "gyre.stream"
 local summary = require "gyre.summary"
 
-local error, io, pairs, pcall, setmetatable, tostring, type = error, io, pairs, pcall, setmetatable, tostring, type
+local error, io, pairs, setmetatable, tostring, type = error, io, pairs, setmetatable, tostring, type
 
 ---@class gyre.Job
 local Job = {}
@@ -123,14 +125,10 @@ function Job:progress(done, queued, failed)
   self.line:update(done, queued, failed)
 end
 
---- Writes an object as one line of JSON. A line that cannot be written raises.
+--- Writes an object as one line of JSON; bytes that are no UTF-8 become U+FFFD. A line that cannot be written raises.
 ---@param object table
 function Job:emit(object)
-  local found, cjson = pcall(require, "cjson")
-  if not found then
-    error("job:emit needs the Lua module cjson (Debian: lua-cjson)", 2)
-  end
-  local written, why = self.output:write(cjson.encode(object), "\n")
+  local written, why = stream.write(self.output, json.encode(object), "\n")
   if not written then
     error(errors.new("system", "the output cannot be written: " .. why), 0)
   end

@@ -7,6 +7,7 @@ local input = require "gyre.cli.input"
 local net = require "gyre.net"
 local output = require "gyre.cli.output"
 local write_out = require "gyre.cli.write_out"
+local stream = require "gyre.stream"
 
 local io, ipairs, tostring = io, ipairs, tostring
 
@@ -158,7 +159,7 @@ local function write_file(path, ...)
   if not file then
     exit.with(exit.SOME_FAILED, why)
   end
-  local written, reason = output.write_to(file, ...)
+  local written, reason = stream.write(file, ...)
   local closed, late = file:close()
   if not written or not closed then
     exit.with(exit.SOME_FAILED, ("%s: %s"):format(path, reason or late))

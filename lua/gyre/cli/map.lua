@@ -7,6 +7,7 @@ local input = require "gyre.cli.input"
 local net = require "gyre.net"
 local output = require "gyre.cli.output"
 local records = require "gyre.cli.records"
+local stream = require "gyre.stream"
 
 local io, tostring = io, tostring
 
@@ -107,7 +108,7 @@ local function save_body(folder, line, body)
   if not file then
     exit.with(exit.SOME_FAILED, why)
   end
-  local written, reason = output.write_to(file, body)
+  local written, reason = stream.write(file, body)
   local closed, late = file:close()
   if not written or not closed then
     exit.with(exit.SOME_FAILED, ("%s: %s"):format(path, reason or late))

@@ -1,10 +1,10 @@
 -- What a verb prints: data to stdout, words for people to stderr. stdout is data somebody relies on, so what cannot be
 -- written ends the verb.
-local exit = require "gyre.cli.exit"
-
 local ffi = require "ffi"
+local exit = require "gyre.cli.exit"
+local stream = require "gyre.stream"
 
-local io, jit, tostring = io, jit, tostring
+local io, tostring = io, tostring
 
 ffi.cdef [[
 int mkdir(const char *path, unsigned int mode);
@@ -23,35 +23,10 @@ local function failed(why)
   exit.with(exit.SOME_FAILED, not why:find "Broken pipe" and "stdout: " .. why or nil)
 end
 
--- A write or a flush that fails in compiled code is made once more, by the interpreter, for its results. What failed is
--- gone from the buffer by then, so that this one succeeds and nobody learns of it: of 5,000 flushes into a pipe without
--- a reader none failed. So these are never compiled.
-local function never_compiled(f)
-  jit.off(f)
-  return f
-end
-
---- Writes to a file.
----@param file file*
----@param ... string|number
----@return file*? written nil and why
----@return string? why
-output.write_to = never_compiled(function(file, ...)
-  return file:write(...)
-end)
-
---- Hands on what has been written to a file.
----@param file file*
----@return true? flushed nil and why
----@return string? why
-output.flush_to = never_compiled(function(file)
-  return file:flush()
-end)
-
 --- Writes data.
 ---@param ... string|number
 function output.write(...)
-  local written, why = output.write_to(io.stdout, ...)
+  local written, why = stream.write(io.stdout, ...)
   if not written then
     failed(why)
   end
@@ -59,7 +34,7 @@ end
 
 --- Hands on what has been written so far.
 function output.flush()
-  local flushed, why = output.flush_to(io.stdout)
+  local flushed, why = stream.flush(io.stdout)
   if not flushed then
     failed(why)
   end

@@ -2,6 +2,7 @@
 local exit = require "gyre.cli.exit"
 local json = require "gyre.json"
 local output = require "gyre.cli.output"
+local stream = require "gyre.stream"
 
 local io, ipairs, tostring, type = io, ipairs, tostring, type
 
@@ -56,7 +57,7 @@ function Records:line(text)
   if not self.file then
     return output.write(text, "\n")
   end
-  local written, why = output.write_to(self.file, text, "\n")
+  local written, why = stream.write(self.file, text, "\n")
   if not written then
     exit.with(exit.SOME_FAILED, ("%s: %s"):format(self.path, why))
   end
@@ -73,7 +74,7 @@ function Records:flush()
   if not self.file then
     return output.flush()
   end
-  local flushed, why = output.flush_to(self.file)
+  local flushed, why = stream.flush(self.file)
   if not flushed then
     exit.with(exit.SOME_FAILED, ("%s: %s"):format(self.path, why))
   end

@@ -145,7 +145,7 @@ local function follow(page, reference, options, depth, hops)
   local follows, at = page.follows, #page.follows
   follows[at + 1], follows[at + 2], follows[at + 3] = target, depth, hops
   follows[at + 4] = priority_of(page, target, depth, options.priority)
-  follows[at + 5] = options.data ~= nil and json.encode(options.data)
+  follows[at + 5] = options.data ~= nil and json.encode(options.data, true)
   return true
 end
 

@@ -1,16 +1,16 @@
 -- What cannot be written is told in compiled code, too, where LuaJIT's own functions tell nothing.
 local ffi = require "ffi"
 
-describe("gyre.cli.output", function()
+describe("gyre.stream", function()
   it("tells of every flush that fails", function()
-    local output = require "gyre.cli.output"
+    local stream = require "gyre.stream"
     ffi.cdef "void (*signal(int number, void (*handler)(int)))(int);"
     local before = ffi.C.signal(13, ffi.cast("void (*)(int)", 1)) -- SIGPIPE is ignored
     local pipe = io.popen("head -n 200 >/dev/null", "w")
     local failed, last = 0, nil
     for i = 1, 20000 do
-      output.write_to(pipe, "line\n")
-      local flushed, why = output.flush_to(pipe)
+      stream.write(pipe, "line\n")
+      local flushed, why = stream.flush(pipe)
       if not flushed then
         failed, last = failed + 1, why
       end
