@@ -11,7 +11,7 @@ local find, format, zero = string.find, string.format, ffi.fill
 local tostring, type = tostring, type
 
 --- What the caller knows of the request to come. A field of another name is a misuse; names are looked at in each of a
---- pool's first 1,000 requests and outcomes, then in 15 of 100.
+--- pool's first 1,000 requests and outcomes, then in 10 of 100.
 ---@class gyre.Request
 ---@field session? string sticky: the same proxy for the same id; 1 to 128 bytes of [A-Za-z0-9._:@-]
 ---@field host? string the target's host name: proxies that it banned are left out, and it may ask for patience

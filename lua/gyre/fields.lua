@@ -3,10 +3,10 @@
 --
 -- To look at every name one walks through the table, which costs as much as four picks: most of all since LuaJIT then
 -- has to build it in memory, and otherwise never builds one that is written where it is used. So the names are looked
--- at in each of a pool's first 1,000 tables, and then in 15 of 100. Which ones is decided by the multiples of the
+-- at in each of a pool's first 1,000 tables, and then in 10 of 100. Which ones is decided by the multiples of the
 -- golden ratio modulo 1, which spread evenly, and so do those of each k-th table (H. Weyl, 1916): however the calls of
 -- a program alternate, each of its places is looked at as often as any other, and none goes unseen for long, since no
--- number is further from all fractions (A. Hurwitz, 1891): one that makes each k-th call, for 13 + 4 k of its own.
+-- number is further from all fractions (A. Hurwitz, 1891): one that makes each k-th call, for 20 + 6 k of its own.
 local next = next
 local floor = math.floor
 
@@ -16,7 +16,7 @@ local fields = {}
 local GOLDEN = 0.6180339887498949
 
 --- Of the tables that come after the first 1,000.
-fields.SHARE = 0.15
+fields.SHARE = 0.1
 local SHARE = fields.SHARE
 
 --- Where a pool's `phase` begins: it counts up to 0, and then goes around between 0 and 1.

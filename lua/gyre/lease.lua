@@ -245,7 +245,7 @@ end
 
 -- `tag` is the index of the strategy in recorders; 0: it has no `record`. `memo` leads to what the request said.
 local Lease = ffi.metatype(
-  ffi.typeof "struct { struct gyre_lease raw; uint32_t pool, tag, memo; }",
+  ffi.typeof "struct { struct gyre_lease raw; int32_t pool, tag; uint32_t memo; }",
   { __index = index, __tostring = to_text }
 )
 

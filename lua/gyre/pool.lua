@@ -302,10 +302,11 @@ end
 
 local Handle = ffi.metatype(
   -- `request` is what a plain acquire() asks of the core, where `plain` says that it can; `generation` is where the
-  -- segment's strategy stands, `seen` what this handle has seen of it; `phase`: see fields.lua.
+  -- segment's strategy stands, `seen` what this handle has seen of it; `phase`: see fields.lua. Signed, since LuaJIT
+  -- makes floating-point numbers of the others before it compares them.
   ffi.typeof [[struct {
-    struct gyre_pool *handle; const uint32_t *generation; uint32_t seen, plain; struct gyre_request request;
-    uint32_t number, tag; double phase;
+    struct gyre_pool *handle; const int32_t *generation; int32_t seen, plain; struct gyre_request request;
+    int32_t number, tag; double phase;
   }]],
   { __index = index, __len = length, __tostring = to_text, __gc = Pool.close }
 )
@@ -335,7 +336,7 @@ function pool.wrap(handle, settings)
   local number = registry.next_number()
   local self = Handle()
   self.handle, self.number, self.phase = handle, number, field_names.START
-  self.generation = C.gyre_strategy_generation(handle)
+  self.generation = ffi.cast("const int32_t *", C.gyre_strategy_generation(handle))
   pools[number] = self
   states[number] = {
     number = number,

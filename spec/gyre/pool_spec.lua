@@ -215,7 +215,7 @@ describe("gyre.pool", function()
       pool:acquire({}):complete { verdict = "ok", ms = 1 }
     end
     for _, call in ipairs { misspelt_request, misspelt_outcome } do
-      for _ = 1, 40 do
+      for _ = 1, 80 do
         local ran, message = pcall(call)
         seen[call] = not ran and message or seen[call]
       end

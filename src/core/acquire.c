@@ -310,7 +310,7 @@ static __attribute__((noinline)) int acquire_other(struct gyre_pool *pool, const
 /* The plainest request, of a thread that has been here before, is tried here at once. */
 GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease)
 {
-    if (unlikely(!pool || !lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
+    if (unlikely(!pool) || unlikely(!lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
     if (request && !request_is_plain(request)) return acquire_other(pool, request, lease);
     const struct thread_cache *cache = thread_cache_of(pool);
     const struct segment_control *control = pool->control;
