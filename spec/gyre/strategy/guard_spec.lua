@@ -39,6 +39,17 @@ describe("gyre.strategy.guard", function()
     assert.is_true(n > 100, n)
   end)
 
+  -- Whether two texts compile to the same. LuaJIT does not always compile one text to the same: the order of the fields
+  -- of constant tables differs now and then.
+  local function compile_alike(one, other)
+    for _ = 1, 20 do
+      if string.dump(loadstring(one, "=text"), true) == string.dump(loadstring(other, "=text"), true) then
+        return true
+      end
+    end
+    return false
+  end
+
   -- With parentheses where a call would be, and without checks, they must compile to the same.
   it("finds the operands of every `..`", function()
     local checks = require "gyre.strategy.checks"
@@ -58,8 +69,7 @@ describe("gyre.strategy.guard", function()
     for path, text in pairs(corpus()) do
       local guarded = checks.insert(text)
       n = n + select(2, guarded:gsub("%)%.%.%(", ""))
-      local same = string.dump(loadstring(text, "=text"), true) == string.dump(loadstring(guarded, "=text"), true)
-      assert.is_true(same, path)
+      assert.is_true(compile_alike(text, guarded), path)
     end
     assert.is_true(n > 1000, n)
   end)
