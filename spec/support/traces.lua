@@ -5,7 +5,7 @@ local traces = {}
 
 -- The compiler's heuristics are partly random (hash of addresses, penalties): code that can be compiled may still fail
 -- to be at first.
-local ATTEMPTS = 20
+local ATTEMPTS = 60
 
 local function compiles_once(hot)
   local traceinfo = require("jit.util").traceinfo
