@@ -79,8 +79,15 @@ local function check(name, value, level)
   end
 end
 
+--- Whether a text is a token (RFC 9110, 5.6.2): a method, or the name of a header.
+---@param text string
+---@return boolean
+function request.is_token(text)
+  return find(text, "^[%w!#$%%&'*+.^_`|~-]+$") ~= nil
+end
+
 local function header_line(name, value, level)
-  if type(name) ~= "string" or not name:find "^[%w!#$%%&'*+.^_`|~-]+$" then
+  if type(name) ~= "string" or not request.is_token(name) then
     error(("'%s' is no name of a header"):format(tostring(name)), level + 1)
   end
   if value == false then

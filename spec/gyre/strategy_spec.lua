@@ -2,15 +2,13 @@ local ffi = require "ffi"
 local gyre = require "gyre"
 local pools = require "pools"
 local strategy = require "gyre.strategy"
+local write = require("strategy_file").write
 
 -- Under a name of our own: others may have declared it their way.
 ffi.cdef [[int gyre_setenv(const char *name, const char *value, int overwrite) asm("setenv");]]
 
 local function with_file(text, run)
-  local path = os.tmpname() .. ".lua"
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
+  local path = write(text)
   local ran, value, err = pcall(run, path)
   os.remove(path)
   assert(ran, value)

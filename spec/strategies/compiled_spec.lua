@@ -52,10 +52,7 @@ for _, name in ipairs(rules.names()) do
 end
 
 it("a file with checks against endless loops is compiled, and leaves no garbage", function()
-  local path = os.tmpname() .. ".lua"
-  local file = io.open(path, "wb")
-  file:write(GUARDED)
-  file:close()
+  local path = require("strategy_file").write(GUARDED)
   check(path, "library")
   os.remove(path)
 end)

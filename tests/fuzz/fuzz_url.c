@@ -12,16 +12,7 @@
 #include <strings.h>
 
 #include "gyre/gyre.h"
-
-int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
-
-#define REQUIRE(condition)                                                                                         \
-    do {                                                                                                           \
-        if (!(condition)) {                                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                        \
-            abort();                                                                                               \
-        }                                                                                                          \
-    } while (0)
+#include "require.h"
 
 static const char *const schemes[] = {NULL, "http", "https", "socks4", "socks4a", "socks5", "socks5h"};
 static const unsigned default_ports[] = {0, 80, 443, 1080, 1080, 1080, 1080};

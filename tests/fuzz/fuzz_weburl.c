@@ -12,16 +12,7 @@
 #include <strings.h>
 
 #include "job/weburl.h"
-
-int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
-
-#define REQUIRE(condition)                                                                                         \
-    do {                                                                                                           \
-        if (!(condition)) {                                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                        \
-            abort();                                                                                               \
-        }                                                                                                          \
-    } while (0)
+#include "require.h"
 
 static void check_form(const struct gyre__weburl *url)
 {

@@ -33,6 +33,13 @@ end
 
 common.add_number = number
 
+--- A URL as people write it, without a scheme: that is http then.
+---@param text string
+---@return string
+function common.full_url(text)
+  return text:find "^%a[%w+.-]*://" and text or "http://" .. text
+end
+
 --- Ends the verb when a text is no URL that could be asked for. The message shows no credentials.
 ---@param url string
 ---@param what string where it was given
@@ -128,7 +135,7 @@ end
 ---@param headers table<string, any>
 function common.check_headers(headers)
   for name, given in pairs(headers) do
-    if not name:find "^[%w!#$%%&'*+.^_`|~-]+$" then
+    if not request.is_token(name) then
       exit.usage(("'%s' is no name of a header"):format(name))
     end
     for _, value in ipairs(type(given) == "table" and given or { given }) do

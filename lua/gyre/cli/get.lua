@@ -8,6 +8,7 @@ local net = require "gyre.net"
 local output = require "gyre.cli.output"
 local write_out = require "gyre.cli.write_out"
 local stream = require "gyre.stream"
+local is_token = require("gyre.request").is_token
 
 local io, ipairs, tostring = io, ipairs, tostring
 
@@ -100,7 +101,7 @@ local function options_of(args)
   if options.body and not has_header(options.headers, "content-type") then
     options.headers["Content-Type"] = "application/x-www-form-urlencoded"
   end
-  if args.request and not args.request:find "^[%w!#$%%&'*+.^_`|~-]+$" then
+  if args.request and not is_token(args.request) then
     exit.usage(("option '--request': '%s' is no method"):format(args.request))
   end
   options.method = args.request or (args.head and "HEAD") or (options.body and "POST") or nil
@@ -218,7 +219,7 @@ end
 local function targets_of(args)
   local urls, paths = {}, {}
   for i, url in ipairs(args.url) do
-    urls[i] = url:find "^%a[%w+.-]*://" and url or "http://" .. url
+    urls[i] = common.full_url(url)
     common.check_url(urls[i], "argument 'url'")
     paths[i] = args.outputs and args.outputs[i]
     if paths[i] == false then

@@ -47,7 +47,7 @@ local function next_url(reader, number)
     number = number + 1
     local url = text:match "^%s*(.-)%s*$"
     if url ~= "" and url:sub(1, 1) ~= "#" then
-      return url:find "^%a[%w+.-]*://" and url or "http://" .. url, number
+      return common.full_url(url), number
     end
     text = reader:ready_line()
   end

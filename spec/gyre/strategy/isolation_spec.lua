@@ -1,15 +1,19 @@
 -- What a strategy in a file cannot get hold of by way of the objects that it is given.
 local pools = require "pools"
+local write = require("strategy_file").write
+
+-- A pool that follows a file with this text.
+local function follows(text)
+  local path = write(text)
+  local pool = pools.open(4, { strategy = path })
+  os.remove(path)
+  return pool
+end
 
 -- What a strategy in a file makes of this, or the error.
 local function tries(body)
-  local path = os.tmpname() .. ".lua"
-  local file = assert(io.open(path, "wb"))
-  file:write("return { name = 'spec', select = function(self, view, request) local _, made = pcall(function() ", body,
-    " end) return nil, tostring(made) end }")
-  file:close()
-  local pool = pools.open(4, { strategy = path })
-  os.remove(path)
+  local pool = follows("return { name = 'spec', select = function(self, view, request) "
+    .. "local _, made = pcall(function() " .. body .. " end) return nil, tostring(made) end }")
   local first = pool:each()(pool)
   local _, err = pool:acquire { metadata = { pool = "other" } }
   assert.equal("http", first.scheme) -- and the program's own objects are as they were
@@ -59,18 +63,13 @@ describe("gyre.strategy", function()
   end)
 
   it("looks at sessions, and does not end them", function()
-    local path = os.tmpname() .. ".lua"
-    local file = assert(io.open(path, "wb"))
-    file:write [[return { name = "spec", select = function(self, view, request)
+    local pool = follows [[return { name = "spec", select = function(self, view, request)
       local session = view.pool:session "s1"
       if not session then return view:random() end
       local ran, why = pcall(function() return session:close() end)
       return nil, table.concat({ session.id, tostring(session.proxy == view.pool:get(session.proxy.id)),
         type(session.created), tostring(getmetatable(session)), tostring(ran), tostring(why) }, " ")
     end }]]
-    file:close()
-    local pool = pools.open(4, { strategy = path })
-    os.remove(path)
     assert(pool:acquire { session = "s1" }):ok()
     local _, err = pool:acquire()
     assert.matches("s1 true number gyre.Session false .*no 'close' of a session", tostring(err))
@@ -84,17 +83,12 @@ describe("gyre.strategy", function()
   end)
 
   it("narrows its view in any number of ways, one after the other", function()
-    local path = os.tmpname() .. ".lua"
-    local file = assert(io.open(path, "wb"))
-    file:write [[local n = 0
+    local pool = follows [[local n = 0
       return { name = "spec", select = function(self, view, request)
         n = n + 1
         assert(view:where { tags = "t" .. n }:is_empty())
         return view:where { state = "closed" }:random()
       end }]]
-    file:close()
-    local pool = pools.open(4, { strategy = path })
-    os.remove(path)
     for _ = 1, 1000 do
       assert(pool:acquire():ok())
     end

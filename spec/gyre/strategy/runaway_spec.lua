@@ -1,16 +1,9 @@
 -- Strategies that would keep the host: each did so for seconds or for good, in C, by an error's __tostring, or in what
 -- the host itself does with what they left behind.
 local pools = require "pools"
+local write = require("strategy_file").write
 
 local MOST = 2 -- seconds of the processor; with a budget of 5 ms most take 0.05
-
-local function write(text)
-  local path = os.tmpname() .. ".lua"
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  return path
-end
 
 local function open(text, options)
   local path, told = write(text), {}

@@ -1,13 +1,6 @@
 -- What a strategy in a file may do, and what not; what becomes of it when it fails.
 local pools = require "pools"
-
-local function write(text)
-  local path = os.tmpname() .. ".lua"
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  return path
-end
+local write = require("strategy_file").write
 
 -- A pool whose strategy is a file with this text, and what its logger was told.
 local function with(text, options)
