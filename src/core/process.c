@@ -1,6 +1,10 @@
 /*
- * The table of attached processes. An entry is pid + start time, so that a pid used again is not mistaken for the one
- * that had it. A process may have several entries (one a handle). Liveness is read from /proc.
+ * The table of attached processes. A process may have several entries (one a handle).
+ *
+ * Who lives: a process holds a lock (fcntl) on a byte of the segment's file for each entry of its own, which the kernel takes
+ * away when it dies, and which those in other pid namespaces see too. Such locks get lost by accident (any close() of the
+ * file in that process, a file system without them), so within one pid namespace a process without the lock is dead only when
+ * its pid is too. An entry has pid + start time, so that a pid used again is not mistaken for the one that had it.
  */
 #include "pool.h"
 
@@ -10,9 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define UNKNOWN_START 1u /* the process could not read its own */
+#define UNKNOWN_START 1u     /* the process could not read its own */
+#define LOCKS ((off_t)1 << 40) /* where in the file: past its end */
 
 enum found { FOUND, GONE, UNREADABLE };
 
@@ -51,6 +57,51 @@ static enum found look_up(uint32_t pid, uint64_t *started)
     return *started ? FOUND : UNREADABLE;
 }
 
+/* The byte of an entry: fcntl's command and kind of lock. 0, or -1 with errno; `type` is what F_GETLK found. */
+static int on_byte(const struct gyre_pool *pool, uint32_t process, int command, short *type)
+{
+    struct flock byte = {.l_type = *type, .l_whence = SEEK_SET, .l_start = LOCKS + process, .l_len = 1};
+    int result = fcntl(gyre__mapping_file(pool->mapping), command, &byte);
+    *type = byte.l_type;
+    return result;
+}
+
+enum held { HELD, NOT_HELD, BY_ANOTHER };
+
+/* Takes the byte. NOT_HELD: there is no file, or its file system has no locks. */
+static enum held hold(const struct gyre_pool *pool, uint32_t process)
+{
+    short type = F_WRLCK;
+    if (on_byte(pool, process, F_SETLK, &type) == 0) return HELD;
+    return errno == EAGAIN || errno == EACCES ? BY_ANOTHER : NOT_HELD;
+}
+
+static void let_go(const struct gyre_pool *pool, uint32_t process)
+{
+    short type = F_UNLCK;
+    on_byte(pool, process, F_SETLK, &type);
+}
+
+/* Whether another process holds the byte: not the one that asks. */
+static bool is_held(const struct gyre_pool *pool, uint32_t process)
+{
+    short type = F_WRLCK;
+    return on_byte(pool, process, F_GETLK, &type) == 0 && type != F_UNLCK;
+}
+
+/* Our pid namespace, which a process never changes; 0: not known. */
+uint32_t gyre__pid_space(void)
+{
+    struct stat st;
+    return stat("/proc/self/ns/pid", &st) == 0 ? (uint32_t)st.st_ino : 0;
+}
+
+/* Whether the pid of an entry says something to us. Both unknown: as if it did. */
+static bool is_near(const struct process_entry *entry)
+{
+    return load_relaxed(&entry->pid_space) == gyre__pid_space();
+}
+
 /* When in doubt a process lives: a dead one taken for living costs time, the reverse damages what it works on. */
 bool gyre__process_alive(const struct gyre_pool *pool, uint32_t process)
 {
@@ -59,6 +110,8 @@ bool gyre__process_alive(const struct gyre_pool *pool, uint32_t process)
     const struct process_entry *entry = &pool->processes[process];
     uint32_t state = load_acquire(&entry->state);
     if (state != PROCESS_ALIVE && state != PROCESS_LEAVING) return false;
+    if (is_held(pool, process)) return true;
+    if (!is_near(entry)) return !load_relaxed(&entry->locked);
     uint32_t pid = load_relaxed(&entry->pid);
     if (kill((pid_t)pid, 0) < 0 && errno == ESRCH) return false;
     uint64_t now, then = load_relaxed(&entry->started);
@@ -76,10 +129,13 @@ int gyre__process_register(struct gyre_pool *pool)
         uint32_t pid = load_relaxed(&entry->pid);
         if (load_acquire(&entry->state) != PROCESS_FREE) continue;
         if (pid && !(kill((pid_t)pid, 0) < 0 && errno == ESRCH)) continue;
-        if (!compare_swap(&entry->pid, &pid, self)) continue;
+        enum held held = hold(pool, i);
+        if (held == BY_ANOTHER || !compare_swap(&entry->pid, &pid, self)) continue;
         uint64_t started;
         if (look_up(self, &started) != FOUND) started = UNKNOWN_START;
         store_relaxed(&entry->started, started);
+        store_relaxed(&entry->pid_space, gyre__pid_space());
+        store_relaxed(&entry->locked, (uint64_t)(held == HELD));
         store_relaxed(&entry->incarnation, load_relaxed(&entry->incarnation) + 1);
         store_release(&entry->state, (uint32_t)PROCESS_ALIVE);
         pool->process = i;
@@ -100,6 +156,8 @@ void gyre__process_leave(struct gyre_pool *pool)
     store_release(&entry->state, (uint32_t)PROCESS_LEAVING);
     bool settled = gyre__settle(pool);
     gyre__unlock(pool);
+    store_release(&entry->locked, (uint64_t)0); /* or it would look dead in between */
+    let_go(pool, pool->process);                /* before another thread of ours can take the entry */
     store_release(&entry->state, (uint32_t)(settled ? PROCESS_FREE : PROCESS_DEAD));
     if (settled) store_release(&entry->pid, 0u); /* last: nobody takes the entry while our pid stands in it */
 }
@@ -107,6 +165,7 @@ void gyre__process_leave(struct gyre_pool *pool)
 bool gyre__process_find_dead(struct gyre_pool *pool)
 {
     bool any = false;
+    if (load_acquire(pool->here)) hold(pool, pool->process); /* anew, should it have got lost */
     for (uint32_t i = 0; i < MAX_PROCESSES; i++) {
         struct process_entry *entry = &pool->processes[i];
         uint32_t state = load_acquire(&entry->state);

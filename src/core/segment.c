@@ -283,7 +283,8 @@ static int make_file(const struct plan *plan)
 {
     char name[4096];
     unsigned long long serial = gyre__thread_serial(); /* threads of one process may be at this at once */
-    if ((size_t)snprintf(name, sizeof name, "%s.%ld-%llu.new", plan->path, (long)getpid(), serial) >= sizeof name)
+    int length = snprintf(name, sizeof name, "%s.%u-%ld-%llu.new", plan->path, gyre__pid_space(), (long)getpid(), serial);
+    if (length < 0 || (size_t)length >= sizeof name)
         return gyre__fail(GYRE_EINVALID, "the path is too long");
     unlink(name); /* of a process with our pid that was killed at this */
     int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -327,7 +328,7 @@ static int check_header(const struct segment_header *header, uint64_t file_size,
     return 0;
 }
 
-/* The file's mapping, for one handle: the one there is in this process, or a new one. */
+/* Maps the file, for one handle. The descriptor is the mapping's from then on. */
 static int map_file(int fd, const char *path, struct mapping **mapping)
 {
     union {
@@ -337,7 +338,6 @@ static int map_file(int fd, const char *path, struct mapping **mapping)
     struct stat st;
     int bad = check_owner(fd, path, &st);
     if (bad) return bad;
-    if ((*mapping = gyre__mapping_find(&st))) return 0;
     if (pread(fd, &first, sizeof first, 0) != (ssize_t)sizeof first)
         return gyre__fail(GYRE_ECORRUPT, "%.200s is no gyre segment: only %lld bytes", path, (long long)st.st_size);
     bad = check_header(&first.header, (uint64_t)st.st_size, path);
@@ -345,19 +345,21 @@ static int map_file(int fd, const char *path, struct mapping **mapping)
     size_t size = first.header.size;
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED) return system_error("mapping", path);
-    *mapping = gyre__mapping_add(&st, memory, size);
+    *mapping = gyre__mapping_add(&st, memory, size, fd);
     if (*mapping) return 0;
     munmap(memory, size);
     return system_error("allocating for", path);
 }
 
-/* A process that may not open the file, but has inherited its mapping by fork, can attach all the same: an nginx worker of
- * user nobody whose master, root, opened a file of mode 0600. */
-static struct mapping *inherited(const char *path)
+/*
+ * The mapping of the file that is there in this process already. Nothing is opened: a process that may not open the file, but
+ * has inherited its mapping by fork, can attach all the same (an nginx worker of user nobody whose master, root, opened a file
+ * of mode 0600).
+ */
+static struct mapping *mapped_already(const char *path)
 {
     struct stat st;
-    if (errno != EACCES || lstat(path, &st) < 0) return NULL;
-    return gyre__mapping_find(&st);
+    return lstat(path, &st) < 0 ? NULL : gyre__mapping_find(&st);
 }
 
 /* After a reboot no pid in the file means anything: everybody in it is dead, and so is the holder of the lock. */
@@ -424,29 +426,41 @@ static int open_mapping(struct mapping *mapping, bool fresh, struct gyre_pool **
     return bad;
 }
 
-static int open_shared(const struct plan *plan, struct gyre_pool **out)
+/* Opens the file, or makes it. Returns a descriptor or an error below 0. */
+static int open_file(const struct plan *plan, bool *made)
 {
-    struct mapping *mapping = NULL;
-    int fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), bad = 0, made = 0;
+    int fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno == ENOENT) {
-        made = make_file(plan);
-        if (made < 0) return made;
+        int result = make_file(plan);
+        if (result < 0) return result;
+        *made = result > 0;
         fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     }
-    if (fd < 0 && errno == ELOOP) return gyre__fail(GYRE_ESYSTEM, "%.200s is a symbolic link", plan->path);
-    if (fd < 0) {
-        int error = errno;
-        mapping = inherited(plan->path);
-        if (mapping) return open_mapping(mapping, false, out);
-        errno = error;
-        return system_error("opening", plan->path);
-    }
-    if (flock(fd, LOCK_EX) < 0) bad = system_error("locking", plan->path);
-    if (!bad) bad = map_file(fd, plan->path, &mapping);
-    if (!bad) bad = open_mapping(mapping, made, out);
-    flock(fd, LOCK_UN); /* closing would not do it: the mapping keeps the file open */
-    close(fd);
+    if (fd >= 0) return fd;
+    return errno == ELOOP ? gyre__fail(GYRE_ESYSTEM, "%.200s is a symbolic link", plan->path) : system_error("opening", plan->path);
+}
+
+static int enter_file(int fd, const char *path, bool made, struct gyre_pool **out)
+{
+    struct mapping *mapping = NULL;
+    int bad = flock(fd, LOCK_EX) < 0 ? system_error("locking", path) : map_file(fd, path, &mapping);
+    if (mapping) bad = open_mapping(mapping, made, out);
+    if (mapping && bad) return bad; /* the descriptor was closed with the mapping */
+    flock(fd, LOCK_UN);
+    if (bad) close(fd);
     return bad;
+}
+
+static int open_shared(const struct plan *plan, struct gyre_pool **out)
+{
+    bool made = false;
+    int result;
+    gyre__mapping_begin();
+    struct mapping *mapping = mapped_already(plan->path);
+    if (mapping) result = open_mapping(mapping, false, out);
+    else if ((result = open_file(plan, &made)) >= 0) result = enter_file(result, plan->path, made, out);
+    gyre__mapping_end();
+    return result;
 }
 
 GYRE_API int gyre_pool_open(const struct gyre_options *options, struct gyre_pool **pool)

@@ -442,8 +442,8 @@ GYRE_API int gyre_url_parse(const char *text, struct gyre_url *url);
  * Opens a pool; `options` may be NULL. On success *pool is the caller's until gyre_pool_close(). Errors: INVALID
  * (an option), ABI or CORRUPT (the file is something else, another version, or damaged), SYSTEM, FULL (too many
  * processes). A file that is a symbolic link, or belongs to neither this user nor root, is refused.
- * Takes nothing from those who have the file open. However often one process opens a file it is mapped once; each
- * handle has leases of its own. A handle may be used on after fork(), in the child too, which is a process of its own from its
+ * Takes nothing from those who have the file open, and they may be of other containers (pid namespaces). However often one process
+ * opens a file it is mapped once, with one descriptor; each handle has leases of its own. A handle may be used on after fork(), in the child too, which is a process of its own from its
  * first use on; and a child that may not open the file itself can still attach to what it inherited, by path.
  */
 GYRE_API int gyre_pool_open(const struct gyre_options *options, struct gyre_pool **pool);
