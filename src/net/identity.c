@@ -15,7 +15,10 @@
  */
 #define FIRST_SCOPE UINT32_C(0x80000000)
 
-enum { FIRST_ROOM = 64 };
+enum {
+    FIRST_ROOM = 64,
+    LANE_STEP = 7, /* an identity's first shard is the next one's second otherwise, and so on */
+};
 
 /* FNV-1a: the keys are the user's own list. */
 static uint64_t hash_of(uint64_t h, const char *text)
@@ -178,6 +181,24 @@ void gyre__identity_put(struct gyre__identities *table, struct gyre__identity *i
     link_idle(table, identity);
     if (identity->forgotten) drop(table, identity);
     while (table->idle > table->most) drop(table, table->oldest);
+}
+
+unsigned gyre__identity_enter(struct gyre__identity *identity)
+{
+    unsigned lane = 0;
+    while (lane < GYRE__LANES - 1 && identity->lanes[lane] >= GYRE__LANE) lane++;
+    identity->lanes[lane]++;
+    return lane;
+}
+
+void gyre__identity_leave(struct gyre__identity *identity, unsigned lane)
+{
+    identity->lanes[lane]--;
+}
+
+unsigned gyre__identity_shard(const struct gyre__identity *identity, unsigned lane)
+{
+    return (identity->shard + lane * LANE_STEP) % GYRE__SHARDS;
 }
 
 void gyre__identity_meet(struct gyre__identity *identity)

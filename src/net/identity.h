@@ -9,6 +9,9 @@
  *   the key of its connection cache, and which means nothing to the kernel but for link-local IPv6 addresses. So any
  *   number of identities share one CURLM, and a look for a connection looks at no other identity's (a CURLM for
  *   each would cost 33 KiB, and 1,000 users of one gateway in one CURLM 40 times the time per request).
+ * - Lanes: looking for a connection, libcurl walks over all that the identity has in the CURLM, mostly busy ones. So one with
+ *   many transfers has its connections in several CURLMs; a transfer goes to the first that has room, where another has just
+ *   ended.
  * - TLS sessions and cookies: in CURLSH objects of its own, made when first needed.
  */
 #ifndef GYRE_NET_IDENTITY_H
@@ -21,6 +24,8 @@
 
 enum {
     GYRE__SHARDS = 64,               /* CURLMs over which identities are spread */
+    GYRE__LANES = 16,                /* of them in which one identity may have connections */
+    GYRE__LANE = 64,                 /* transfers in each before the next is used; the last has no such limit */
     GYRE__MAX_IDENTITIES = 131072,   /* kept at once, those in use apart: as many as a pool has sessions */
 };
 
@@ -32,9 +37,10 @@ struct gyre__identity {
     char *proxy, *session; /* what it was asked for by: a URL and credentials, "" for direct; "" for none */
     int apart, variant;
     uint64_t hash;
-    unsigned shard;      /* below GYRE__SHARDS */
+    unsigned shard;      /* of its first lane, below GYRE__SHARDS */
     uint32_t scope;      /* 0: not kept apart */
     unsigned users;      /* transfers under way */
+    uint32_t lanes[GYRE__LANES]; /* and in each of its CURLMs */
     int forgotten;       /* its users finish, nobody finds it any more */
     struct gyre__shares own, *shares;
     /* What setup.c makes of `proxy` once, for libcurl: */
@@ -66,6 +72,13 @@ struct gyre__identity *gyre__identity_get(struct gyre__identities *identities, c
 
 /* The user is gone, and its easy handle holds no share of the identity's any more. NULL is allowed. */
 void gyre__identity_put(struct gyre__identities *identities, struct gyre__identity *identity);
+
+/* A place among its connections for one transfer: a lane, to be left when the transfer has ended. */
+unsigned gyre__identity_enter(struct gyre__identity *identity);
+void gyre__identity_leave(struct gyre__identity *identity, unsigned lane);
+
+/* The CURLM of a lane, below GYRE__SHARDS. */
+unsigned gyre__identity_shard(const struct gyre__identity *identity, unsigned lane);
 
 /* Whose identity is not kept apart goes where all do that have its endpoint, or they could not share. */
 void gyre__identity_meet(struct gyre__identity *identity);

@@ -121,7 +121,8 @@ static const char *set_identity(struct gyre__transfer *transfer, const struct gy
     transfer->proxied = fetch->proxy != NULL;
     transfer->socks = identity->socks;
     transfer->secure_proxy = identity->secure;
-    transfer->call.shard = identity->shard;
+    transfer->lane = gyre__identity_enter(identity);
+    transfer->call.shard = gyre__identity_shard(identity, transfer->lane);
     curl_easy_setopt(easy, CURLOPT_PROXY, identity->endpoint);
     if (identity->credentials) curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, identity->credentials);
     curl_easy_setopt(easy, CURLOPT_ADDRESS_SCOPE, (long)identity->scope);

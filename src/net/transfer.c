@@ -163,6 +163,8 @@ static void reset(struct gyre__transfer *transfer)
         transfer->body = NULL;
         transfer->body_room = 0;
     }
+    if (transfer->lane < GYRE__LANES) gyre__identity_leave(transfer->identity, transfer->lane);
+    transfer->lane = GYRE__LANES;
     gyre__identity_put(&transfer->http->identities, transfer->identity);
     transfer->identity = NULL;
     transfer->head_size = transfer->body_size = transfer->head_seen = 0;
@@ -192,6 +194,7 @@ struct gyre__transfer *gyre__transfer_new(struct gyre__http *http)
     }
     if (!(transfer = calloc(1, sizeof *transfer))) return NULL;
     transfer->http = http;
+    transfer->lane = GYRE__LANES;
     transfer->call.done = on_done;
     if (!(transfer->call.easy = curl_easy_init())) {
         destroy(transfer);

@@ -48,6 +48,7 @@ struct gyre__transfer {
     struct gyre__call call; /* first: a call is cast to its transfer */
     struct gyre__http *http;
     struct gyre__identity *identity; /* while it is under way */
+    unsigned lane;                   /* of the identity; GYRE__LANES: none */
     struct gyre__transfer *next; /* in the free list */
     void (*done)(struct gyre__transfer *transfer);
     void *owner;

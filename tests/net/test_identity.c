@@ -123,6 +123,37 @@ static void test_forget(void **state)
     gyre__identities_clear(&table);
 }
 
+/* Transfers fill one CURLM after the other, and the first that has room again; what they have too many, the last takes. */
+static void test_lanes(void **state)
+{
+    enum { MANY = GYRE__LANE * GYRE__LANES + 5 };
+    struct gyre__identities table;
+    unsigned lanes[MANY], count[GYRE__LANES] = {0}, shards[GYRE__LANES];
+
+    (void)state;
+    gyre__identities_init(&table, 1000);
+    struct gyre__identity *identity = get(&table, "http://h:1", NULL, 1), *other = get(&table, "http://h:2", NULL, 1);
+    for (int i = 0; i < MANY; i++) count[lanes[i] = gyre__identity_enter(identity)]++;
+    for (int i = 0; i < GYRE__LANES; i++) {
+        assert_int_equal(count[i], i < GYRE__LANES - 1 ? GYRE__LANE : GYRE__LANE + 5);
+        shards[i] = gyre__identity_shard(identity, (unsigned)i);
+        assert_in_range(shards[i], 0, GYRE__SHARDS - 1);
+        for (int k = 0; k < i; k++) assert_int_not_equal(shards[k], shards[i]);
+    }
+    assert_int_equal(gyre__identity_enter(other), 0); /* counted by identity */
+    gyre__identity_leave(identity, 3);
+    gyre__identity_leave(identity, 7);
+    assert_int_equal(gyre__identity_enter(identity), 3);
+    assert_int_equal(gyre__identity_enter(identity), 7);
+    assert_int_equal(gyre__identity_enter(identity), GYRE__LANES - 1);
+    gyre__identity_leave(identity, GYRE__LANES - 1);
+    for (int i = 0; i < MANY; i++) gyre__identity_leave(identity, lanes[i]);
+    for (int i = 0; i < GYRE__LANES; i++) assert_int_equal(identity->lanes[i], 0);
+    gyre__identity_put(&table, identity);
+    gyre__identity_put(&table, other);
+    gyre__identities_clear(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +161,7 @@ int main(void)
         cmocka_unit_test(test_together),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_forget),
+        cmocka_unit_test(test_lanes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

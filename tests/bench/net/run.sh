@@ -11,7 +11,8 @@
 #   tls          a new, verified TLS connection for every request
 #   npm          undici and @crawlee/http, 100 in flight; installs them into build/bench-npm
 #
-# ROUNDS=3; REQUESTS, a round. Needs a build with tests: build/release/gyre, net-peer, net-bare.
+# ROUNDS=3; REQUESTS, a round: by default so many that 10,000 connections, made once each, are used 20 times.
+# Needs a build with tests: build/release/gyre, net-peer, net-bare.
 set -u
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 BUILD=${GYRE_BUILD:-$ROOT/build/release}
@@ -109,7 +110,7 @@ main() {
         case $what in
         1) rounds "${REQUESTS:-20000}" 1 "$ORIGIN" bare map ;;
         100 | 1000) rounds "${REQUESTS:-60000}" "$what" "$ORIGIN" bare map ;;
-        10000) rounds "${REQUESTS:-40000}" 10000 "$ORIGIN" bare map ;;
+        10000) rounds "${REQUESTS:-200000}" 10000 "$ORIGIN" bare map ;;
         many) many ;;
         tls) tls ;;
         npm)
