@@ -40,10 +40,11 @@ static int flag_field(lua_State *L, int index, const char *name, int otherwise)
     return value;
 }
 
-/* options.headers: a list of "Name: value". */
-static struct curl_slist *headers_field(lua_State *L, int index)
+/* options.headers: a list of "Name: value". For each header that libcurl would send by itself it walks over the list: so there
+ * is nothing in it that the request does not need. */
+static struct curl_slist *headers_field(lua_State *L, int index, int has_body)
 {
-    struct curl_slist *list = curl_slist_append(NULL, "Expect:"); /* or a second's wait before a large body */
+    struct curl_slist *list = has_body ? curl_slist_append(NULL, "Expect:") : NULL; /* or a second's wait before a large one */
 
     lua_getfield(L, index, "headers"); /* stack: ... headers */
     int count = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0;
@@ -64,7 +65,7 @@ static void read(lua_State *L, int index, struct gyre__terms *terms)
     terms->body = text_field(L, index, "body", &terms->body_size);
     terms->cacert = text_field(L, index, "cacert", NULL);
     terms->session = text_field(L, index, "session", NULL);
-    terms->headers = headers_field(L, index);
+    terms->headers = headers_field(L, index, terms->body != NULL);
     terms->timeout = number_field(L, index, "timeout", terms->timeout);
     terms->connect_timeout = number_field(L, index, "connect_timeout", terms->connect_timeout);
     terms->max_body = (uint64_t)number_field(L, index, "max_body", (double)terms->max_body);
