@@ -148,16 +148,17 @@ run_integration() {
 
 # Each target over its corpus from a fixed seed (ctest), then, with --long, a minute of search beyond it.
 run_fuzz() {
-    local program name dict
+    local program name options
     build fuzz tests/fuzz/all && ctest --test-dir build/fuzz -V -R '^fuzz/' || return 1
     [ -n "${GYRE_LONG:-}" ] || return 0
     for program in build/fuzz/fuzz_*; do
         [ -x "$program" ] || continue
-        name=${program#build/fuzz/fuzz_} dict=tests/fuzz/$name.dict
+        name=${program#build/fuzz/fuzz_}
+        options=(-max_total_time=60 "-artifact_prefix=build/fuzz/$name-")
+        [ ! -e "tests/fuzz/$name.dict" ] || options+=("-dict=tests/fuzz/$name.dict") # libFuzzer refuses an empty one
         mkdir -p "build/fuzz/corpus/$name"
-        [ -f "$dict" ] || dict=/dev/null
-        each "fuzz/$name for a minute" timeout --foreground -k 5 180 "$program" -max_total_time=60 \
-            "-dict=$dict" "-artifact_prefix=build/fuzz/$name-" "build/fuzz/corpus/$name" "tests/fuzz/corpus/$name"
+        each "fuzz/$name for a minute" timeout --foreground -k 5 180 "$program" "${options[@]}" \
+            "build/fuzz/corpus/$name" "tests/fuzz/corpus/$name"
     done
 }
 
