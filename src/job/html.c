@@ -1,5 +1,6 @@
 /*
- * html.c: a page's title and links, by the SAX interface of libxml2's HTML parser: no tree is built.
+ * html.c: a page's title and links, by the SAX interface of libxml2's HTML parser, where no tree is built: that takes three
+ * times as long. But when there has to be a tree, for XPath, they are read from it.
  * Owns what it collects. May call libxml2, and libcurl's URL functions. Never fetches anything: HTML_PARSE_NONET.
  */
 #include "html.h"
@@ -46,18 +47,29 @@ static void add_link(struct gyre__html *html, const char *href)
     else html->failed = 1;
 }
 
+static int has_href(const char *element)
+{
+    return strcmp(element, "a") == 0 || strcmp(element, "area") == 0 || strcmp(element, "base") == 0;
+}
+
+/* An element with its href, if it may have one and has. */
+static void begin(struct gyre__html *html, const char *element, const char *href)
+{
+    if (strcmp(element, "title") == 0) {
+        if (html->in_title == 0) html->in_title = 1;
+    } else if (!href) {
+        return;
+    } else if (strcmp(element, "base") != 0) {
+        add_link(html, href);
+    } else if (!html->base && !(html->base = strdup(href))) {
+        html->failed = 1;
+    }
+}
+
 static void on_start(void *data, const xmlChar *name, const xmlChar **attributes)
 {
-    struct gyre__html *html = data;
-    const char *element = (const char *)name, *href;
-
-    if (strcmp(element, "a") == 0 || strcmp(element, "area") == 0) {
-        if ((href = attribute(attributes, "href"))) add_link(html, href);
-    } else if (strcmp(element, "base") == 0 && !html->base) {
-        if ((href = attribute(attributes, "href")) && !(html->base = strdup(href))) html->failed = 1;
-    } else if (strcmp(element, "title") == 0 && html->in_title == 0) {
-        html->in_title = 1;
-    }
+    const char *element = (const char *)name;
+    begin(data, element, has_href(element) ? attribute(attributes, "href") : NULL);
 }
 
 static void on_end(void *data, const xmlChar *name)
@@ -196,6 +208,11 @@ const char *gyre__html_encoding(const char *page, size_t size)
     size_t i = 0, wide = 0;
 
     while (i < size) {
+        uint64_t eight;
+        if (size - i >= sizeof eight && (memcpy(&eight, page + i, sizeof eight), !(eight & UINT64_C(0x8080808080808080)))) {
+            i += sizeof eight; /* ASCII, as nearly all of most pages */
+            continue;
+        }
         unsigned char c = (unsigned char)page[i];
         size_t tail = c < 0x80 ? 0 : (c & 0xe0) == 0xc0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : (c & 0xf8) == 0xf0 ? 3 : size;
         if (tail >= size - i) return NULL;
@@ -207,24 +224,80 @@ const char *gyre__html_encoding(const char *page, size_t size)
     return wide > 0 ? "UTF-8" : NULL;
 }
 
+/* By `parser`, which has been told what to do with what it finds. NULL: nothing was found, or no tree was built. */
+static xmlDocPtr parse(htmlParserCtxtPtr parser, const char *page, size_t size)
+{
+    if (size > INT_MAX) size = INT_MAX; /* what libxml2 can take */
+    return htmlCtxtReadMemory(parser, page, (int)size, NULL, gyre__html_encoding(page, size),
+                              HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET | HTML_PARSE_COMPACT);
+}
+
+static int conclude(struct gyre__html *html, const char *base_url)
+{
+    finish_title(html);
+    resolve_links(html, base_url);
+    return html->failed ? -1 : 0;
+}
+
 int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, const char *base_url)
 {
     if (size == 0) return 0;
-    if (size > INT_MAX) size = INT_MAX; /* what libxml2 can take */
 
     htmlParserCtxtPtr parser = htmlNewParserCtxt();
     if (!parser) return -1;
     *parser->sax = (htmlSAXHandler){
         .startElement = on_start, .endElement = on_end, .characters = on_text, .cdataBlock = on_text};
     parser->userData = html;
-    xmlDocPtr document = htmlCtxtReadMemory(parser, page, (int)size, NULL, gyre__html_encoding(page, size),
-                                            HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET);
+    xmlDocPtr document = parse(parser, page, size);
     if (document) xmlFreeDoc(document);
     htmlFreeParserCtxt(parser);
+    return conclude(html, base_url);
+}
 
-    finish_title(html);
-    resolve_links(html, base_url);
-    return html->failed ? -1 : 0;
+struct _xmlDoc *gyre__html_tree(const char *page, size_t size, int *whole)
+{
+    *whole = 1;
+    htmlParserCtxtPtr parser = size > 0 ? htmlNewParserCtxt() : NULL;
+    if (!parser) return NULL;
+    xmlDocPtr tree = parse(parser, page, size);
+    *whole = !parser->disableSAX;
+    htmlFreeParserCtxt(parser);
+    return tree;
+}
+
+static void visit(struct gyre__html *html, const xmlNode *node)
+{
+    if (node->type == XML_TEXT_NODE || node->type == XML_CDATA_SECTION_NODE) {
+        if (html->in_title == 1 && node->content) on_text(html, node->content, xmlStrlen(node->content));
+    } else if (node->type == XML_ELEMENT_NODE) {
+        const char *element = (const char *)node->name;
+        const xmlAttr *href = has_href(element) ? xmlHasProp((xmlNode *)node, (const xmlChar *)"href") : NULL;
+        const xmlNode *value = href ? href->children : NULL; /* one text, and none for an attribute without "=" */
+        begin(html, element, value && value->content ? (const char *)value->content : value ? "" : NULL);
+    }
+}
+
+int gyre__html_read(struct gyre__html *html, const struct _xmlDoc *tree, const char *base_url)
+{
+    const xmlNode *root = (const xmlNode *)tree, *node = root;
+
+    while (node) { /* each before its children; without recursion, however deep */
+        visit(html, node);
+        if (node->type == XML_ELEMENT_NODE || node == root) {
+            if (node->children) {
+                node = node->children;
+                continue;
+            }
+        }
+        while (node != root && !node->next) {
+            if (node->type == XML_ELEMENT_NODE) on_end(html, node->name);
+            node = node->parent;
+        }
+        if (node == root) break;
+        if (node->type == XML_ELEMENT_NODE) on_end(html, node->name);
+        node = node->next;
+    }
+    return conclude(html, base_url);
 }
 
 void gyre__html_clear(struct gyre__html *html)

@@ -42,28 +42,46 @@ static void push_links(lua_State *L, const struct gyre__html *html)
     lua_pop(L, 1);
 }
 
+/* stack: ... -> ... html, empty */
+static struct gyre__html *push_html(lua_State *L)
+{
+    struct gyre__html *html = lua_newuserdata(L, sizeof *html);
+    memset(html, 0, sizeof *html);
+    luaL_getmetatable(L, "gyre.html");
+    lua_setmetatable(L, -2);
+    return html;
+}
+
+/* stack: ... html -> ... { title =, links = } */
+static int push_found(lua_State *L, struct gyre__html *html, int result)
+{
+    if (result < 0) return luaL_error(L, "not enough memory");
+    lua_createtable(L, 0, 2); /* stack: ... html result */
+    if (html->title) {
+        lua_pushstring(L, html->title);
+        lua_setfield(L, -2, "title");
+    }
+    push_links(L, html);
+    lua_setfield(L, -2, "links");
+    gyre__html_clear(html);
+    lua_remove(L, -2);
+    return 1;
+}
+
 /* stack: page base_url -> { title =, links = } */
 static int html(lua_State *L)
 {
     size_t size;
     const char *page = luaL_checklstring(L, 1, &size);
     const char *base_url = luaL_checkstring(L, 2);
+    struct gyre__html *found = push_html(L);
+    return push_found(L, found, gyre__html_parse(found, page, size, base_url));
+}
 
-    struct gyre__html *collected = lua_newuserdata(L, sizeof *collected); /* stack: page base_url html */
-    memset(collected, 0, sizeof *collected);
-    luaL_getmetatable(L, "gyre.html");
-    lua_setmetatable(L, -2);
-    if (gyre__html_parse(collected, page, size, base_url) < 0) return luaL_error(L, "not enough memory");
-
-    lua_createtable(L, 0, 2); /* stack: page base_url html result */
-    if (collected->title) {
-        lua_pushstring(L, collected->title);
-        lua_setfield(L, -2, "title");
-    }
-    push_links(L, collected);
-    lua_setfield(L, -2, "links"); /* stack: page base_url html result */
-    gyre__html_clear(collected);
-    return 1;
+int gyre__job_push_html(lua_State *L, const struct _xmlDoc *tree, const char *base_url)
+{
+    struct gyre__html *found = push_html(L);
+    return push_found(L, found, gyre__html_read(found, tree, base_url));
 }
 
 /* stack: name -> html */

@@ -5,6 +5,8 @@
  * and no entity of a page is expanded beyond HTML's own.
  *
  *   parse(page) -> node, the document
+ *   html(node, base_url) -> { title =, links = } | nil               of the whole document; nil: the tree is not all of the page
+ *   release(node)                                                   frees the document, if nobody can hold an element of it
  *   node:xpath(expression) -> list | string | number | boolean      raises: the expression is none
  *   node:text() -> string       node:attr(name) -> string | nil     node:name() -> string
  *
@@ -12,7 +14,6 @@
  */
 #include "lua_job.h"
 
-#include <limits.h>
 #include <string.h>
 
 #include <libxml/HTMLparser.h>
@@ -23,28 +24,53 @@
 
 static const char document_name[] = "gyre.document", node_name[] = "gyre.node";
 
+struct document {
+    xmlDocPtr tree;
+    int whole;  /* all of the page is in it */
+    int shared; /* there are, or were, handles on its elements */
+};
+
 /* Its environment table holds the document at [1]: alive as long as the node is. */
 struct node {
-    xmlDocPtr document;
-    xmlNodePtr element;
+    struct document *document;
+    xmlNodePtr element; /* NULL: of a document that has been released */
 };
 
 static struct node *check(lua_State *L)
 {
-    return luaL_checkudata(L, 1, node_name);
+    struct node *node = luaL_checkudata(L, 1, node_name);
+    if (!node->element) luaL_error(L, "the document has been released");
+    return node;
+}
+
+static void free_tree(struct document *document)
+{
+    if (document->tree) xmlFreeDoc(document->tree);
+    document->tree = NULL;
 }
 
 /* __gc */
 static int document_gc(lua_State *L)
 {
-    xmlDocPtr *document = lua_touserdata(L, 1);
-    if (*document) xmlFreeDoc(*document);
-    *document = NULL;
+    free_tree(lua_touserdata(L, 1));
+    return 0;
+}
+
+/*
+ * stack: node -> -. Of the document. A collector does not know how large a tree is and comes late: trees then lie about in
+ * hundreds, and each is made in memory that is cold.
+ */
+static int release(lua_State *L)
+{
+    struct node *node = luaL_checkudata(L, 1, node_name);
+    if (node->document->shared) return 0;
+    node->element = NULL;
+    free_tree(node->document);
     return 0;
 }
 
 /* `keeper` is the index of a table with the document at [1]. stack: ... -> ... node */
-static void push_node(lua_State *L, int keeper, xmlDocPtr document, xmlNodePtr element)
+static void push_node(lua_State *L, int keeper, struct document *document, xmlNodePtr element)
 {
     struct node *node = lua_newuserdata(L, sizeof *node);
     node->document = document;
@@ -60,23 +86,27 @@ static int parse(lua_State *L)
 {
     size_t size;
     const char *page = luaL_checklstring(L, 1, &size);
-    int length = size > INT_MAX ? INT_MAX : (int)size;
 
     lua_settop(L, 1);
     lua_createtable(L, 1, 0); /* stack: page keeper */
-    xmlDocPtr *document = lua_newuserdata(L, sizeof *document); /* stack: page keeper document */
-    *document = NULL;
+    struct document *document = lua_newuserdata(L, sizeof *document); /* stack: page keeper document */
+    *document = (struct document){0};
     luaL_getmetatable(L, document_name);
     lua_setmetatable(L, -2);
-    if (length > 0)
-        *document = htmlReadMemory(page, length, NULL, gyre__html_encoding(page, size),
-                                   HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET);
-    if (!*document) *document = htmlNewDoc(NULL, NULL);
-    if (!*document) return luaL_error(L, "not enough memory");
-    xmlDocPtr made = *document;
+    document->tree = gyre__html_tree(page, size, &document->whole);
+    if (!document->tree) document->tree = htmlNewDoc(NULL, NULL);
+    if (!document->tree) return luaL_error(L, "not enough memory");
     lua_rawseti(L, 2, 1); /* stack: page keeper */
-    push_node(L, 2, made, (xmlNodePtr)made);
+    push_node(L, 2, document, (xmlNodePtr)document->tree);
     return 1;
+}
+
+/* stack: node base_url -> { title =, links = } | nil */
+static int html(lua_State *L)
+{
+    const struct node *node = check(L);
+    const char *base_url = luaL_checkstring(L, 2);
+    return node->document->whole ? gyre__job_push_html(L, node->document->tree, base_url) : 0;
 }
 
 /* stack: ... -> ... text; frees it */
@@ -120,9 +150,10 @@ static void push_nodes(lua_State *L, const struct node *node, xmlNodeSetPtr set)
     lua_createtable(L, count, 0);
     for (int i = 0; i < count; i++) {
         xmlNodePtr found = set->nodeTab[i];
-        if (found->type == XML_ELEMENT_NODE || found->type == XML_HTML_DOCUMENT_NODE)
+        if (found->type == XML_ELEMENT_NODE || found->type == XML_HTML_DOCUMENT_NODE) {
+            node->document->shared = 1;
             push_node(L, 3, node->document, found);
-        else push_text(L, xmlNodeGetContent(found));
+        } else push_text(L, xmlNodeGetContent(found));
         lua_rawseti(L, -2, i + 1);
     }
 }
@@ -151,7 +182,7 @@ static int node_xpath(lua_State *L)
     memset(evaluation, 0, sizeof *evaluation);
     luaL_getmetatable(L, "gyre.evaluation");
     lua_setmetatable(L, -2);
-    if (!(evaluation->context = xmlXPathNewContext(node->document))) return luaL_error(L, "not enough memory");
+    if (!(evaluation->context = xmlXPathNewContext(node->document->tree))) return luaL_error(L, "not enough memory");
     evaluation->context->error = keep_quiet;
     evaluation->context->node = node->element;
     evaluation->result = xmlXPathEvalExpression((const xmlChar *)expression, evaluation->context);
@@ -212,5 +243,9 @@ int gyre__job_open_xpath(lua_State *L)
     lua_newtable(L);
     lua_pushcfunction(L, parse);
     lua_setfield(L, -2, "parse");
+    lua_pushcfunction(L, html);
+    lua_setfield(L, -2, "html");
+    lua_pushcfunction(L, release);
+    lua_setfield(L, -2, "release");
     return 1;
 }

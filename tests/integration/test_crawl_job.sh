@@ -61,6 +61,36 @@ test_page() {
         $'0\tnone\tLamp, no. 1'
 }
 
+# Links are the same with XPath on each page, on every other one and on none; and what is kept of a page goes on working when the
+# page has ended, its tree freed.
+test_xpath_and_links() {
+    local which
+    for which in "true" "false" "number % 2 == 0"; do
+        crawl "$ORIGIN/graph/200/1" concurrency=4 "page=(function()
+            local number, kept, element = 0, nil, nil
+            return function(page)
+                number = number + 1
+                local title = ($which) and page:xpath 'string(//title)' or page.title
+                page:follow(page:links())
+                page:emit { url = page.url, titles = title == page.title and page.title:match '^Page %d+$', links = #page:links() }
+                if kept then
+                    local old = kept:xpath 'string(//title)'
+                    page:emit { old = old == kept.title and element:text() == old and #kept:xpath '//a' >= #kept:links() }
+                end
+                kept, element = page, page.url:find '7$' and page:xpath('//title')[1] or nil
+                if not element then kept = nil end
+            end
+        end)()"
+        exits 0
+        contains "$OUT" "done 200 failed 0"
+        [ "$which" = true ] && jsonl "$DIR/out" url titles links | sort >"$DIR/wanted"
+        same "pages and links" "$(cat "$DIR/wanted")" "$(jsonl "$DIR/out" url titles links | sort)"
+        same "pages without a title" 0 "$(grep -c '"titles":\(false\|null\)' "$DIR/out")"
+        same "kept pages that are as they were" "$(grep -c '"old"' "$DIR/out")" "$(grep -c '"old":true' "$DIR/out")"
+        [ "$(grep -c '"old"' "$DIR/out")" -gt 10 ] || fail "no page was kept"
+    done
+}
+
 test_json() {
     echo '{ "name": "Lamp", "prices": [1, 2.5] }' >"$PEERS_DIR/files/lamp.json"
     crawl "$SITE/lamp.json" 'page=function(page) local lamp = page:json() page:emit { a = lamp.name, b = lamp.prices[2] } end'

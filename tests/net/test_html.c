@@ -7,26 +7,40 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <libxml/tree.h>
 
 #include "job/html.h"
 
 static const char base[] = "http://site.example/a/b.html?q#f";
 
-/* Parses, compares, clears. `links` is the expected list, joined by spaces. */
+/* Compares and clears. `links` is the expected list, joined by spaces. */
+static void compare(struct gyre__html *html, const char *title, const char *links)
+{
+    char joined[4096] = "";
+
+    for (size_t i = 0; i < html->link_count; i++) {
+        if (i > 0) strcat(joined, " ");
+        strcat(joined, html->links[i]);
+    }
+    if (title) assert_string_equal(html->title ? html->title : "(none)", title);
+    else assert_null(html->title);
+    assert_string_equal(joined, links);
+    gyre__html_clear(html);
+}
+
+/* Reads the page without a tree and with one. */
 static void check(const char *page, const char *title, const char *links)
 {
     struct gyre__html html = {0};
-    char joined[4096] = "";
+    int whole;
 
     assert_int_equal(gyre__html_parse(&html, page, strlen(page), base), 0);
-    for (size_t i = 0; i < html.link_count; i++) {
-        if (i > 0) strcat(joined, " ");
-        strcat(joined, html.links[i]);
-    }
-    if (title) assert_string_equal(html.title ? html.title : "(none)", title);
-    else assert_null(html.title);
-    assert_string_equal(joined, links);
-    gyre__html_clear(&html);
+    compare(&html, title, links);
+    xmlDocPtr tree = gyre__html_tree(page, strlen(page), &whole);
+    assert_true(whole);
+    assert_int_equal(gyre__html_read(&html, tree, base), 0);
+    compare(&html, title, links);
+    if (tree) xmlFreeDoc(tree);
 }
 
 static void test_links(void **state)
@@ -108,11 +122,82 @@ static void test_hostile(void **state)
     free(page);
 }
 
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    return *state ^= *state << 17;
+}
+
+/* Anything of pieces of HTML: what is read from a tree is what is read without one. */
+static void test_alike(void **state)
+{
+    static const char *const pieces[] = {
+        "<a href=a>", "<a href='b?c=1&amp;d'>", "<a href>", "<a href=''>", "<A HREF=\"x y\" href=z>", "</a>",
+        "<area href=q>", "<base href=/r/>", "<base>", "<title>", "</title>", "<title>t &lt; u</title>", "text",
+        " ", "\n", "&amp;", "&#233;", "\xc3\xa9", "\xe9", "<p>", "</p>", "<b>", "</b>", "<div>", "</div>",
+        "<table>", "<tr><td>", "</table>", "<!-- <a href=no> -->", "<script>'<a href=no>'</script>",
+        "<style>a{}</style>", "<head>", "</head>", "<body>", "</body>", "<html>", "</html>", "<textarea>",
+        "</textarea>", "<svg><a href=s>", "<", ">", "<a", "\"", "'", "<![CDATA[x]]>", "<!DOCTYPE html>",
+        "<meta charset=utf-8>", "<li>", "<select><option>", "<frameset>", "<noscript>", "</x>", "<x:y href=n>",
+    };
+    enum { COUNT = sizeof pieces / sizeof *pieces, PAGES = 20000, LONGEST = 24 };
+    uint64_t seed = 20261126;
+    int cut = 0;
+
+    (void)state;
+    for (int i = 0; i < PAGES; i++) {
+        char page[LONGEST * 40] = "";
+        struct gyre__html without = {0}, with = {0};
+        int whole;
+
+        for (uint64_t n = next_random(&seed) % LONGEST; n > 0; n--) strcat(page, pieces[next_random(&seed) % COUNT]);
+        xmlDocPtr tree = gyre__html_tree(page, strlen(page), &whole);
+        if (!whole) { /* libxml2 has given up, and nothing is read from such a tree */
+            if (tree) xmlFreeDoc(tree);
+            cut++;
+            continue;
+        }
+        assert_int_equal(gyre__html_parse(&without, page, strlen(page), base), 0);
+        assert_int_equal(gyre__html_read(&with, tree, base), 0);
+        int alike = with.link_count == without.link_count && !with.title == !without.title &&
+                    (!with.title || strcmp(with.title, without.title) == 0);
+        for (size_t k = 0; alike && k < with.link_count; k++) alike = strcmp(with.links[k], without.links[k]) == 0;
+        if (!alike) fail_msg("page %d: %s\nwith a tree %zu links, title %s; without %zu, %s", i, page, with.link_count,
+                             with.title ? with.title : "-", without.link_count, without.title ? without.title : "-");
+        gyre__html_clear(&with);
+        gyre__html_clear(&without);
+        if (tree) xmlFreeDoc(tree);
+    }
+    assert_in_range(cut, 0, PAGES / 10);
+}
+
+/* Deeper than libxml2 builds trees: the links are not lost with what is missing. */
+static void test_deep(void **state)
+{
+    enum { DEPTH = 1000 };
+    static char page[DEPTH * 5 + 64];
+    struct gyre__html html = {0};
+    int whole;
+
+    (void)state;
+    for (int i = 0; i < DEPTH; i++) strcat(page, "<div>");
+    strcat(page, "<a href=deep>x</a>");
+    xmlDocPtr tree = gyre__html_tree(page, strlen(page), &whole);
+    assert_non_null(tree);
+    assert_false(whole);
+    xmlFreeDoc(tree);
+    assert_int_equal(gyre__html_parse(&html, page, strlen(page), base), 0);
+    compare(&html, NULL, "http://site.example/a/deep");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_links),     cmocka_unit_test(test_base),   cmocka_unit_test(test_title),
         cmocka_unit_test(test_encodings), cmocka_unit_test(test_broken), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_alike),
+        cmocka_unit_test(test_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,7 @@ local function call(crawl, page, f)
 end
 
 local function finish(crawl, page, ended, answer, retry_after)
+  pages.close(page)
   return crawl:checked(crawl.frontier:finish(page.taken, ended, answer, retry_after, page.follows, page.items))
 end
 
