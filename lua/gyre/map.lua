@@ -2,6 +2,7 @@
 -- in flight and waiting to be taken are never more than `concurrency` together. Workers, tasks that are used again,
 -- make the requests; the loop's own task pulls the input, so that what an iterator raises is raised there.
 local ffi = require "ffi"
+local jit = require "jit"
 local net = require "gyre.net"
 local request = require "gyre.request"
 
@@ -13,7 +14,12 @@ local floor, min = math.floor, math.min
 local DEFAULT_CONCURRENCY = 16
 local MOST = 2 ^ 30
 
+-- Not net.stopping(), net.current() and net.wake(): for these, compiled code has to be left.
 local is_stopping = ffi.cast("const int *", net.is_stopping)
+local running = ffi.cast("void *const *", net.running)
+local wake = ffi.cast("void (*)(void *)", net.wake_task)
+
+local NOBODY = ffi.cast("void *", nil)
 
 local map = {}
 
@@ -65,8 +71,8 @@ local function read_item(state, item)
 end
 
 local function wake_consumer(state)
-  if state.consumer then
-    net.wake(state.consumer)
+  if state.waits then
+    wake(state.consumer)
   end
 end
 
@@ -131,7 +137,7 @@ local function assign(state, item, url, prepared)
   worker.item, worker.url, worker.prepared, worker.number = item, url, prepared, state.pulled
   if count > 0 then
     state.idle_count = count - 1
-    net.wake(worker.task)
+    wake(worker.task)
   end
 end
 
@@ -184,35 +190,51 @@ local function take(state, at)
   return item, response, err
 end
 
+-- Starts what there is room for. Returns where the next result lies; nil: it is still to come; false: there is none.
+local function look(state)
+  if state.closed then
+    return false
+  end
+  if may_start(state) then
+    start(state)
+    if may_start(state) then -- the first time; then there is room for one: a loop here would end a trace
+      fill(state)
+    end
+  end
+  local at = place_of(state, state.taken + 1)
+  if state.done[at] then
+    return at
+  end
+  return (state.in_flight > 0 or state.dry) and nil
+end
+
+local function wait(state)
+  if running[0] ~= state.running then
+    state.consumer, state.running = net.current(), running[0]
+  end
+  state.waits = true
+  net.park()
+  state.waits = false
+end
+
 -- The next result; nil when all are through.
 function State:next()
-  if self.closed then
+  local at = look(self)
+  while at == nil do
+    wait(self)
+    at = look(self)
+  end
+  if not at then
+    self:close() -- the workers have nothing to wait for
     return nil
-  end
-  if may_start(self) then
-    start(self)
-    if may_start(self) then -- the first time; then there is room for one: a loop here would end a trace
-      fill(self)
-    end
-  end
-  local at = place_of(self, self.taken + 1)
-  while not self.done[at] do
-    if self.in_flight == 0 and not self.dry then
-      self:close() -- the workers have nothing to wait for
-      return nil
-    end
-    self.consumer = net.current()
-    net.park()
-    self.consumer = nil
-    if self.closed then
-      return nil
-    end
-    if may_start(self) then -- the input is no longer dry
-      fill(self)
-    end
   end
   return take(self, at)
 end
+
+-- These two are left to the interpreter. Compiled code ends where a task is parked, and what comes after is compiled
+-- from there on, through the caller's loop and up to here again: often as a new trace each round, hundreds of them.
+jit.off(State.next)
+jit.off(wait)
 
 -- The input may have items again.
 function State:wake()
@@ -302,6 +324,9 @@ function map.new(pool, input, options)
     ended = 0,
     taken = 0,
     waiting = 0, -- ended and not taken
+    consumer = false, -- the task that asked for the last result, and its address
+    running = NOBODY,
+    waits = false, -- it does
     done = {}, -- workers whose results wait, by place_of(); false: none
     workers = {},
     idle = {},

@@ -15,10 +15,13 @@
  *             | false, kind, where, verdict, ms, bytes, message, sent, connect_code
  *   now() -> seconds     stopping() -> bool     on_close(f)
  *   is_stopping                                        an address: the int there is not 0 when stopping() is true
+ *   running                                            an address: the pointer there is that of current()
+ *   wake_task                                          the address of void (*)(task): wake(), for compiled code
  *   most_at_once                                       so many transfers run at once, as the descriptors allow; others wait
  *   forget(session)                                    its connections, TLS sessions and cookies
  */
 #include <math.h>
+#include <string.h>
 
 #include "lua_terms.h"
 #include "net.h"
@@ -47,14 +50,19 @@ static int net_park(lua_State *L)
     return gyre__task_sleep(task, seconds);
 }
 
-/* stack: task -> - */
-static int net_wake(lua_State *L)
+/* A C function that Lua calls is the end of compiled code, which goes on elsewhere; one that the FFI calls is not. */
+static void wake_task(struct gyre__task *task)
 {
-    struct gyre__task *task = luaL_checkudata(L, 1, "gyre.task");
-    if (!task->co) return 0;
+    if (!task->co) return;
     int parked = task->wait == GYRE__WAIT_WAKE || (task->wait == GYRE__WAIT_TIME && task->wakeable);
     if (task->state == GYRE__TASK_WAITING && parked) gyre__task_ready(task);
     else task->woken = 1;
+}
+
+/* stack: task -> - */
+static int net_wake(lua_State *L)
+{
+    wake_task(luaL_checkudata(L, 1, "gyre.task"));
     return 0;
 }
 
@@ -230,6 +238,13 @@ int gyre__net_luaopen(lua_State *L)
     }
     lua_pushlightuserdata(L, &gyre__net_of(L)->draining);
     lua_setfield(L, -2, "is_stopping");
+    lua_pushlightuserdata(L, &gyre__net_of(L)->tasks.current);
+    lua_setfield(L, -2, "running");
+    void (*wake)(struct gyre__task *) = wake_task;
+    void *address;
+    memcpy(&address, &wake, sizeof address); /* ISO C has no cast between the two */
+    lua_pushlightuserdata(L, address);
+    lua_setfield(L, -2, "wake_task");
     lua_pushinteger(L, (lua_Integer)gyre__net_of(L)->http.multi.max_running);
     lua_setfield(L, -2, "most_at_once");
     return 1;
