@@ -1,20 +1,9 @@
 -- map.lua REQUESTS CONCURRENCY URL PROXY...: the work of net-bare through pool:map. Prints the same: requests, errors,
--- seconds, CPU seconds, peak KiB. Environment: CACERT, a file; CLOSE=1, every request by a connection of its own.
-local ffi = require "ffi"
+-- seconds, CPU seconds, peak KiB. Environment: USAGE, usage.lua; CACERT, a file; CLOSE=1, every request by a connection
+-- of its own.
 local gyre = require "gyre"
 local net = require "gyre.net"
-
-ffi.cdef [[
-struct bench_rusage { long user[2], system[2], maxrss, others[13]; };
-int getrusage(int who, struct bench_rusage *usage);
-]]
-
-local function usage()
-  local u = ffi.new "struct bench_rusage"
-  ffi.C.getrusage(0, u)
-  local function seconds(t) return tonumber(t[0]) + tonumber(t[1]) / 1e6 end
-  return seconds(u.user) + seconds(u.system), tonumber(u.maxrss)
-end
+local usage = dofile(os.getenv "USAGE")
 
 local requests, concurrency, url = tonumber(arg[1]), tonumber(arg[2]), arg[3]
 local pool = assert(gyre.open { proxies = { select(4, unpack(arg)) } })

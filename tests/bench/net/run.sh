@@ -4,11 +4,12 @@
 # (bare.c), by undici and by crawlee. CPU is the client's own, user and system; of each the best of some rounds, taken
 # in turns, since what else runs on a machine only ever adds.
 #
-#   tests/bench/net/run.sh [1 | 100 | 1000 | 10000 | many | tls | npm]...     [1 100 1000 10000 many tls]
+#   tests/bench/net/run.sh [1 | 100 | 1000 | 10000 | many | tls | crawl | npm]...     [1 100 1000 10000 many tls crawl]
 #
 #   1 .. 10000   pool:map against bare, with so many in flight
 #   many         10,000 in flight at an origin that takes 3 s: errors, memory each
 #   tls          a new, verified TLS connection for every request
+#   crawl        a crawl of 10,500 pages of real HTML, with state and output on disk
 #   npm          undici and @crawlee/http, 100 in flight; installs them into build/bench-npm
 #
 # ROUNDS=3; REQUESTS, a round: by default so many that 10,000 connections, made once each, are used 20 times.
@@ -17,6 +18,7 @@ set -u
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 BUILD=${GYRE_BUILD:-$ROOT/build/release}
 HERE=$ROOT/tests/bench/net
+export USAGE=$HERE/usage.lua
 ROUNDS=${ROUNDS:-3}
 # shellcheck source=tests/support/peers.sh
 . "$ROOT/tests/support/peers.sh"
@@ -95,6 +97,25 @@ tls() {
         END { printf "tls      new verified connection  errors %d  cpu %.0f us each\n", errors, best }'
 }
 
+# Nine times the PostgreSQL documentation: 10,500 real pages, by nginx.
+crawl() {
+    local i docs=/usr/share/doc/postgresql-doc-15/html
+    mkdir -p "$PEERS_DIR/site"
+    for i in 1 2 3 4 5 6 7 8 9; do ln -s "$docs" "$PEERS_DIR/site/$i"; done
+    peers_nginx site "$PEERS_DIR/site" || exit 1
+    for ((i = 0; i < ROUNDS; i++)); do
+        mkdir -p "$PEERS_DIR/crawl-$i"
+        DIR=$PEERS_DIR/crawl-$i "$BUILD/gyre" run "$HERE/crawl.lua" 9 64 "http://127.0.0.1:$peer_port" "${PROXIES[@]}" \
+            2>"$PEERS_DIR/crawl-$i/messages" | grep -E '^[0-9]+ [0-9]+ [0-9.]+ [0-9.]+ [0-9]+$'
+    done | awk '
+        { cpu = $4 / $1 * 10000; if (!n++ || cpu < best) best = cpu
+          if ($1 / $3 > rate) rate = $1 / $3
+          if ($5 > peak) peak = $5
+          pages = $1; failed += $2 }
+        END { printf "crawl    pages %d  rounds %d  failed %d  cpu %.2f s per 10,000 pages  %d pages/s  peak %.1f MiB\n",
+                  pages, n, failed, best, rate, peak / 1024 }'
+}
+
 npm_install() {
     mkdir -p "$ROOT/build/bench-npm"
     cp "$HERE"/*.mjs "$ROOT/build/bench-npm/"
@@ -103,7 +124,7 @@ npm_install() {
 
 main() {
     local what
-    [ $# -gt 0 ] || set -- 1 100 1000 10000 many tls
+    [ $# -gt 0 ] || set -- 1 100 1000 10000 many tls crawl
     peers_begin
     start
     for what in "$@"; do
@@ -113,12 +134,13 @@ main() {
         10000) rounds "${REQUESTS:-200000}" 10000 "$ORIGIN" bare map ;;
         many) many ;;
         tls) tls ;;
+        crawl) crawl ;;
         npm)
             npm_install || exit 1
             rounds 20000 100 "$ORIGIN" map undici
             ROUNDS=1 rounds 1000 100 "$ORIGIN" map crawlee
             ;;
-        *) sed -n '7,14s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+        *) sed -n '7,15s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
         esac
     done
 }
