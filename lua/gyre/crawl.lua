@@ -259,6 +259,7 @@ local function new(settings)
     end
     local counts = opened:counts()
     crawl.report:begin(resumed, counts)
+    crawl.report:at_once(net.most_at_once * team.count)
     crawl.job.line:resume(counts.done + counts.failed)
   end
   return crawl

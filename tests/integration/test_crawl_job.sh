@@ -91,6 +91,16 @@ test_xpath_and_links() {
     done
 }
 
+test_few_descriptors() {
+    local words="pages at a time, not 500: the limit of open files (ulimit -n) allows no more"
+    (ulimit -n 80 && crawl "$ORIGIN/graph/300/1" concurrency=500)
+    contains "$OUT" "done 300 failed 0"
+    contains "$ERR" "$words"
+    crawl "$ORIGIN/graph/20/1" concurrency=50
+    exits 0
+    same "words about it" 0 "$(grep -c 'limit of open files' "$ERR")"
+}
+
 test_json() {
     echo '{ "name": "Lamp", "prices": [1, 2.5] }' >"$PEERS_DIR/files/lamp.json"
     crawl "$SITE/lamp.json" 'page=function(page) local lamp = page:json() page:emit { a = lamp.name, b = lamp.prices[2] } end'

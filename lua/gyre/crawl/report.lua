@@ -50,6 +50,15 @@ function Report:begin(resumed, counts)
   end
 end
 
+--- Says so when the descriptors do not allow as many pages at a time as the job wants: the others wait for their turn.
+---@param most integer so many at once
+function Report:at_once(most)
+  local wanted = self.settings.concurrency
+  if wanted > most then
+    self:say(format("%d pages at a time, not %d: the limit of open files (ulimit -n) allows no more", most, wanted))
+  end
+end
+
 function Report:script_error(where, trace)
   self.script_errors = self.script_errors + 1
   if self.script_errors <= MOST_ERRORS then
