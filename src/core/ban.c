@@ -12,7 +12,7 @@
 #include "host.h"
 
 #include <math.h>
-#include <string.h>
+#include <stddef.h>
 
 #define BASE 60.0
 #define LONGEST 3600.0
@@ -73,50 +73,42 @@ static void recount(struct gyre_pool *pool, uint64_t host, uint32_t at, uint32_t
 
 /* ---- the table ---- */
 
-static void drop(struct gyre_pool *pool, uint32_t at)
+static void undo(struct gyre_pool *pool, uint32_t at)
 {
     uncount(pool, &pool->bans[at]);
-    store_release(&pool->ban_keys[at], UINT64_C(0));
-    wipe_words(&pool->bans[at], sizeof pool->bans[at]);
-    if (pool->control->bans) store_relaxed(&pool->control->bans, pool->control->bans - 1);
 }
 
-static uint32_t soonest(const struct gyre_pool *pool, uint32_t from, uint32_t n)
+static struct keyed table_of(struct gyre_pool *pool)
 {
-    uint32_t best = NO_BIT;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t at = (from + i) & pool->ban_mask;
-        if (pool->ban_keys[at] && (best == NO_BIT || pool->bans[at].until < pool->bans[best].until)) best = at;
-    }
-    return best;
+    return (struct keyed){.pool = pool,
+                          .keys = pool->ban_keys,
+                          .records = (char *)pool->bans,
+                          .size = sizeof *pool->bans,
+                          .until = offsetof(struct ban_record, until),
+                          .mask = pool->ban_mask,
+                          .most = pool->header->max_bans,
+                          .count = &pool->control->bans,
+                          .sweep = &pool->control->ban_sweep,
+                          .undo = undo};
 }
 
-/* Full: what has ended goes first, then what ends soonest (in a large table: of a sample). */
-static void make_room(struct gyre_pool *pool)
+static void drop(struct gyre_pool *pool, uint32_t at)
 {
-    struct segment_control *control = pool->control;
-    uint32_t all = pool->ban_mask + 1;
-    for (uint32_t from = 0; control->bans >= pool->header->max_bans && from < all; from += SAMPLE) {
-        uint32_t victim = soonest(pool, control->ban_sweep + from, all < SAMPLE ? all : SAMPLE);
-        if (victim != NO_BIT) drop(pool, victim);
-    }
+    struct keyed table = table_of(pool);
+    gyre__keyed_drop(&table, at);
 }
 
 /* The pair's record, found or made. */
 static struct ban_record *make(struct gyre_pool *pool, uint64_t host, uint64_t id)
 {
     uint64_t key = ban_key(host, id);
-    uint32_t at = keys_find(pool->ban_keys, pool->ban_mask, key), home = keys_home(key, pool->ban_mask);
+    uint32_t at = keys_find(pool->ban_keys, pool->ban_mask, key);
     if (at != NO_BIT) return &pool->bans[at];
-    make_room(pool);
-    for (uint32_t i = 0; i < WAYS; i++)
-        if (!pool->ban_keys[at = (home + i) & pool->ban_mask]) break;
-    if (pool->ban_keys[at]) drop(pool, at = soonest(pool, home, WAYS));
-    wipe_words(&pool->bans[at], sizeof pool->bans[at]);
+    struct keyed table = table_of(pool);
+    at = gyre__keyed_place(&table, key);
     store_relaxed(&pool->bans[at].host, host);
     store_relaxed(&pool->bans[at].id, id);
-    store_release(&pool->ban_keys[at], key);
-    store_relaxed(&pool->control->bans, pool->control->bans + 1);
+    gyre__keyed_publish(&table, at, key);
     return &pool->bans[at];
 }
 
@@ -291,8 +283,7 @@ const char *gyre__ban_fault(const struct gyre_pool *pool, uint32_t at)
     uint64_t key = pool->ban_keys[at];
     const struct ban_record *ban = &pool->bans[at];
     if (!key) return NULL;
-    if (((at - keys_home(key, pool->ban_mask)) & pool->ban_mask) >= WAYS || keys_find(pool->ban_keys, pool->ban_mask, key) != at)
-        return "a ban out of its place";
+    if (!keys_in_place(pool->ban_keys, pool->ban_mask, at)) return "a ban out of its place";
     if (!ban->host || key != ban_key(ban->host, ban->id)) return "a ban with another's key";
     if (ban->until > clock_stamp(pool) + stamps_of(MAX_WAIT)) return "an endless ban";
     /* of a proxy that was removed it need not: recount() takes it off, the sweep drops it later */
@@ -304,14 +295,14 @@ const char *gyre__ban_fault(const struct gyre_pool *pool, uint32_t at)
 /* What is unsound goes, the rest is counted. Caller holds the lock and has repaired the hosts. */
 void gyre__ban_repair(struct gyre_pool *pool)
 {
+    struct keyed table = table_of(pool);
     uint32_t stamp = clock_stamp(pool), used = 0;
     for (uint32_t at = 0; at <= pool->ban_mask; at++) {
         struct ban_record *ban = &pool->bans[at];
         if (!pool->ban_keys[at]) continue;
         ban->bits = (ban->bits & BAN_JUDGED) | BAN_COUNTED;
         if (gyre__ban_fault(pool, at)) {
-            store_release(&pool->ban_keys[at], UINT64_C(0));
-            wipe_words(ban, sizeof *ban);
+            gyre__keyed_wipe(&table, at);
             continue;
         }
         ban->bits &= BAN_JUDGED;

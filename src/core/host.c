@@ -11,6 +11,7 @@
 #include "lease.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #define FIRST_MS 1000u
@@ -57,47 +58,27 @@ static void put_name(struct host_record *record, const char *name)
 
 /* ---- the table ---- */
 
-static void drop(struct gyre_pool *pool, uint32_t at)
+static struct keyed table_of(struct gyre_pool *pool)
 {
-    store_release(&pool->host_keys[at], UINT64_C(0));
-    wipe_words(&pool->hosts[at], sizeof pool->hosts[at]);
-    if (pool->control->hosts) store_relaxed(&pool->control->hosts, pool->control->hosts - 1);
-}
-
-/* Of `n` places from `from` on, the one whose host is first done with; NO_BIT when all are free. */
-static uint32_t soonest(const struct gyre_pool *pool, uint32_t from, uint32_t n)
-{
-    uint32_t best = NO_BIT;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t at = (from + i) & pool->host_mask;
-        if (pool->host_keys[at] && (best == NO_BIT || pool->hosts[at].until < pool->hosts[best].until)) best = at;
-    }
-    return best;
-}
-
-static void make_room(struct gyre_pool *pool)
-{
-    struct segment_control *control = pool->control;
-    uint32_t all = pool->host_mask + 1;
-    for (uint32_t from = 0; control->hosts >= pool->header->max_hosts && from < all; from += SAMPLE) {
-        uint32_t victim = soonest(pool, control->host_sweep + from, all < SAMPLE ? all : SAMPLE);
-        if (victim != NO_BIT) drop(pool, victim);
-    }
+    return (struct keyed){.pool = pool,
+                          .keys = pool->host_keys,
+                          .records = (char *)pool->hosts,
+                          .size = sizeof *pool->hosts,
+                          .until = offsetof(struct host_record, until),
+                          .mask = pool->host_mask,
+                          .most = pool->header->max_hosts,
+                          .count = &pool->control->hosts,
+                          .sweep = &pool->control->host_sweep};
 }
 
 uint32_t gyre__host_make(struct gyre_pool *pool, uint64_t hash, const char *name)
 {
     uint32_t at = host_find(pool, hash);
     if (at == NO_BIT) {
-        make_room(pool);
-        uint32_t home = keys_home(hash, pool->host_mask);
-        for (uint32_t i = 0; i < WAYS; i++)
-            if (!pool->host_keys[at = (home + i) & pool->host_mask]) break;
-        if (pool->host_keys[at]) drop(pool, at = soonest(pool, home, WAYS));
-        wipe_words(&pool->hosts[at], sizeof pool->hosts[at]);
+        struct keyed table = table_of(pool);
+        at = gyre__keyed_place(&table, hash);
         pool->hosts[at].serial = ++pool->control->host_serial;
-        store_release(&pool->host_keys[at], hash);
-        store_relaxed(&pool->control->hosts, pool->control->hosts + 1);
+        gyre__keyed_publish(&table, at, hash);
     }
     if (name && !pool->hosts[at].size) put_name(&pool->hosts[at], name);
     return at;
@@ -111,11 +92,12 @@ void gyre__host_lasts(struct host_record *record, uint32_t until)
 /* Hosts that neither ban nor throttle any more are taken out. Caller holds the lock. */
 void gyre__host_due(struct gyre_pool *pool, uint32_t stamp)
 {
+    struct keyed table = table_of(pool);
     uint32_t n = (pool->host_mask + 1) / SWEEPS, at = load_relaxed(&pool->control->host_sweep);
     for (uint32_t i = 0; i < n; i++) {
         at = (at + 1) & pool->host_mask;
         const struct host_record *record = &pool->hosts[at];
-        if (pool->host_keys[at] && !record->bans && record->until + FORGET_MS / 100 <= stamp) drop(pool, at);
+        if (pool->host_keys[at] && !record->bans && record->until + FORGET_MS / 100 <= stamp) gyre__keyed_drop(&table, at);
     }
     store_relaxed(&pool->control->host_sweep, at);
 }
@@ -309,8 +291,7 @@ const char *gyre__host_fault(const struct gyre_pool *pool, uint32_t at)
     const struct host_record *record = &pool->hosts[at];
     uint32_t kept = record->size & ~CUT;
     if (!hash) return NULL;
-    if (((at - keys_home(hash, pool->host_mask)) & pool->host_mask) >= WAYS || host_find(pool, hash) != at)
-        return "a host out of its place";
+    if (!keys_in_place(pool->host_keys, pool->host_mask, at)) return "a host out of its place";
     if (kept > HOST_TEXT || (kept && !(record->size & CUT) && hash_of(record->text, kept) != hash))
         return "a host with another's name";
     if (record->judged > record->bans) return "a host with more bans by verdict than bans";
@@ -322,14 +303,14 @@ const char *gyre__host_fault(const struct gyre_pool *pool, uint32_t at)
 /* What is unsound goes; counts are made anew by ban.c afterwards. Others look meanwhile. Caller holds the lock. */
 void gyre__host_repair(struct gyre_pool *pool)
 {
+    struct keyed table = table_of(pool);
     uint32_t used = 0;
     for (uint32_t at = 0; at <= pool->host_mask; at++) {
         if (!pool->host_keys[at]) continue;
         store_relaxed(&pool->hosts[at].bans, BANS_RECOUNTED);
         store_relaxed(&pool->hosts[at].judged, 0u);
         if (gyre__host_fault(pool, at)) {
-            store_release(&pool->host_keys[at], UINT64_C(0));
-            wipe_words(&pool->hosts[at], sizeof pool->hosts[at]);
+            gyre__keyed_wipe(&table, at);
             continue;
         }
         uint32_t limit = clock_stamp(pool) + (uint32_t)(MAX_WAIT * 10) + 1;

@@ -1,16 +1,12 @@
 /*
  * Hosts, the targets of requests: which of them throttle, and which proxies they ban. host.c owns REGION_HOSTS, ban.c
- * REGION_BANS. Both are tables of records beside tables of 64-bit keys (0: free). A key stands within WAYS places of
- * where its hash says, two cache lines, and is never moved: so readers need no lock, and a removed one leaves
- * nothing behind. A record is written before its key and cleared after it.
+ * REGION_BANS, tables of keyed.h both.
  */
 #ifndef GYRE_HOST_H
 #define GYRE_HOST_H
 
-#include "pool.h"
+#include "keyed.h"
 
-#define WAYS 16u
-#define SAMPLE 1024u /* so many entries at most are compared for the one that ends soonest */
 #define MAX_HOST_NAME 255u
 #define BLAMED 600u /* stamps for which a host is blamed */
 #define MAX_WAIT 604800.0 /* seconds: longest ban and throttle, a week */
@@ -22,20 +18,6 @@ enum ban_bit {
     BAN_COUNTED = 1, /* in host_record.bans */
     BAN_JUDGED = 2,  /* made by a verdict; with COUNTED also in host_record.judged */
 };
-
-static inline uint32_t keys_home(uint64_t key, uint32_t mask)
-{
-    return (uint32_t)key & mask & ~7u;
-}
-
-/* Where the key stands, or NO_BIT. Lock-free. */
-static inline uint32_t keys_find(const uint64_t *keys, uint32_t mask, uint64_t key)
-{
-    uint32_t home = keys_home(key, mask);
-    for (uint32_t i = 0; i < WAYS; i++)
-        if (load_acquire(&keys[(home + i) & mask]) == key) return (home + i) & mask;
-    return NO_BIT;
-}
 
 /* Hash of a name without regard to case or a dot at its end; 0 for no name or too long a one. Pure. */
 uint64_t gyre__host_hash(const char *name);
