@@ -104,6 +104,9 @@ void gyre__mapping_begin(void);
 void gyre__mapping_end(void);
 struct mapping *gyre__mapping_add(const struct stat *st, void *memory, size_t size, int fd);
 int gyre__mapping_file(const struct mapping *mapping);
+void gyre__mapping_part(struct mapping *mapping);
+void gyre__mapping_lock(void);
+void gyre__mapping_unlock(void);
 void *gyre__mapping_memory(const struct mapping *mapping, size_t *size);
 void gyre__mapping_drop(struct mapping *mapping);
 
@@ -187,7 +190,9 @@ static inline void word_unlock(uint32_t *word)
 /* LEAVING: it closes its handle; its leases are a dead one's, but the lock may still be in its hand. */
 enum process_state { PROCESS_FREE = 0, PROCESS_ALIVE = 1, PROCESS_DEAD = 2, PROCESS_LEAVING = 3 };
 int gyre__process_register(struct gyre_pool *pool);
-uint32_t gyre__pid_space(void);
+void gyre__process_let_go(const struct gyre_pool *pool, uint32_t process);
+bool gyre__process_any_held(const struct gyre_pool *pool);
+uint32_t gyre__pid_space(void); /* the calling process's pid namespace, 0: not known */
 void gyre__process_leave(struct gyre_pool *pool);
 bool gyre__process_alive(const struct gyre_pool *pool, uint32_t process);
 /* Marks processes that died, for settle. Caller holds the segment lock. */

@@ -1,10 +1,11 @@
 /*
  * The table of attached processes. A process may have several entries (one a handle).
  *
- * Who lives: a process holds a lock (fcntl) on a byte of the segment's file for each entry of its own, which the kernel takes
- * away when it dies, and which those in other pid namespaces see too. Such locks get lost by accident (any close() of the
- * file in that process, a file system without them), so within one pid namespace a process without the lock is dead only when
- * its pid is too. An entry has pid + start time, so that a pid used again is not mistaken for the one that had it.
+ * Who lives. Within a pid namespace a process is its pid + start time, so that a pid used again is not mistaken for the one
+ * that had it. Between namespaces, as containers have them, a pid says nothing: there a process lives for as long as the
+ * segment's file has a lock on the byte of its entry, which the kernel takes away when nobody has the file open any more (an
+ * "open file description lock", see fcntl(2): unlike the older ones they do not get lost when the process closes another
+ * descriptor of the file; forked children share them, and their near ones tell which of them is dead).
  */
 #include "pool.h"
 
@@ -17,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define UNKNOWN_START 1u     /* the process could not read its own */
+#define UNKNOWN_START 1u       /* the process could not read its own */
 #define LOCKS ((off_t)1 << 40) /* where in the file: past its end */
 
 enum found { FOUND, GONE, UNREADABLE };
@@ -57,49 +58,58 @@ static enum found look_up(uint32_t pid, uint64_t *started)
     return *started ? FOUND : UNREADABLE;
 }
 
-/* The byte of an entry: fcntl's command and kind of lock. 0, or -1 with errno; `type` is what F_GETLK found. */
-static int on_byte(const struct gyre_pool *pool, uint32_t process, int command, short *type)
+enum held { HELD, NOT_HELD, BY_ANOTHER, UNKNOWN };
+
+/* fcntl's command on the bytes of so many entries; UNKNOWN: there is no file, or its file system has no such locks. */
+static enum held on_bytes(const struct gyre_pool *pool, uint32_t first, uint32_t count, int command, short type)
 {
-    struct flock byte = {.l_type = *type, .l_whence = SEEK_SET, .l_start = LOCKS + process, .l_len = 1};
-    int result = fcntl(gyre__mapping_file(pool->mapping), command, &byte);
-    *type = byte.l_type;
-    return result;
+    struct flock bytes = {.l_type = type, .l_whence = SEEK_SET, .l_start = LOCKS + first, .l_len = count};
+    int fd = gyre__mapping_file(pool->mapping);
+    if (fd < 0) return UNKNOWN;
+    if (fcntl(fd, command, &bytes) < 0) return errno == EAGAIN || errno == EACCES ? BY_ANOTHER : UNKNOWN;
+    return command == F_OFD_GETLK ? (bytes.l_type == F_UNLCK ? NOT_HELD : BY_ANOTHER) : HELD;
 }
 
-enum held { HELD, NOT_HELD, BY_ANOTHER };
-
-/* Takes the byte. NOT_HELD: there is no file, or its file system has no locks. */
-static enum held hold(const struct gyre_pool *pool, uint32_t process)
+void gyre__process_let_go(const struct gyre_pool *pool, uint32_t process)
 {
-    short type = F_WRLCK;
-    if (on_byte(pool, process, F_SETLK, &type) == 0) return HELD;
-    return errno == EAGAIN || errno == EACCES ? BY_ANOTHER : NOT_HELD;
+    on_bytes(pool, process, 1, F_OFD_SETLK, F_UNLCK);
 }
 
-static void let_go(const struct gyre_pool *pool, uint32_t process)
+/* Whether anybody that does not share our open file lives. */
+bool gyre__process_any_held(const struct gyre_pool *pool)
 {
-    short type = F_UNLCK;
-    on_byte(pool, process, F_SETLK, &type);
+    return on_bytes(pool, 0, MAX_PROCESSES, F_OFD_GETLK, F_WRLCK) == BY_ANOTHER;
 }
 
-/* Whether another process holds the byte: not the one that asks. */
-static bool is_held(const struct gyre_pool *pool, uint32_t process)
-{
-    short type = F_WRLCK;
-    return on_byte(pool, process, F_GETLK, &type) == 0 && type != F_UNLCK;
-}
+/* Our own pid, start time and pid namespace, as far as /proc has told them: it may be out of reach since (chroot). */
+static struct {
+    uint32_t pid, space;
+    uint64_t started;
+} self;
 
-/* Our pid namespace, which a process never changes; 0: not known. */
-uint32_t gyre__pid_space(void)
+static void know_self(void)
 {
     struct stat st;
-    return stat("/proc/self/ns/pid", &st) == 0 ? (uint32_t)st.st_ino : 0;
+    uint32_t pid = (uint32_t)getpid(), space = stat("/proc/self/ns/pid", &st) == 0 ? (uint32_t)st.st_ino : 0;
+    bool anew = load_relaxed(&self.pid) != pid || (space && space != load_relaxed(&self.space));
+    if (!anew) return;
+    uint64_t started;
+    store_relaxed(&self.space, space);
+    store_relaxed(&self.started, look_up(pid, &started) == FOUND ? started : UNKNOWN_START);
+    store_release(&self.pid, pid);
 }
 
-/* Whether the pid of an entry says something to us. Both unknown: as if it did. */
-static bool is_near(const struct process_entry *entry)
+uint32_t gyre__pid_space(void)
 {
-    return load_relaxed(&entry->pid_space) == gyre__pid_space();
+    know_self();
+    return load_relaxed(&self.space);
+}
+
+/* Another handle of this process. */
+static bool is_ours(const struct process_entry *entry)
+{
+    know_self();
+    return load_relaxed(&entry->pid) == load_relaxed(&self.pid) && load_relaxed(&entry->started) == load_relaxed(&self.started);
 }
 
 /* When in doubt a process lives: a dead one taken for living costs time, the reverse damages what it works on. */
@@ -110,8 +120,9 @@ bool gyre__process_alive(const struct gyre_pool *pool, uint32_t process)
     const struct process_entry *entry = &pool->processes[process];
     uint32_t state = load_acquire(&entry->state);
     if (state != PROCESS_ALIVE && state != PROCESS_LEAVING) return false;
-    if (is_held(pool, process)) return true;
-    if (!is_near(entry)) return !load_relaxed(&entry->locked);
+    if (is_ours(entry)) return true;
+    if (load_relaxed(&entry->pid_space) != gyre__pid_space())
+        return !load_relaxed(&entry->locked) || on_bytes(pool, process, 1, F_OFD_GETLK, F_WRLCK) != NOT_HELD;
     uint32_t pid = load_relaxed(&entry->pid);
     if (kill((pid_t)pid, 0) < 0 && errno == ESRCH) return false;
     uint64_t now, then = load_relaxed(&entry->started);
@@ -120,29 +131,34 @@ bool gyre__process_alive(const struct gyre_pool *pool, uint32_t process)
     return found == UNREADABLE || then == UNKNOWN_START || now == then;
 }
 
-/* Takes an entry nobody uses, or one whose process died while it took it. */
+/* The entry becomes ours, if nobody uses it, or its process died while it took it. */
+static bool take(struct gyre_pool *pool, uint32_t i)
+{
+    struct process_entry *entry = &pool->processes[i];
+    uint32_t pid = load_relaxed(&entry->pid);
+    if (load_acquire(&entry->state) != PROCESS_FREE) return false;
+    if (pid && !(kill((pid_t)pid, 0) < 0 && errno == ESRCH)) return false;
+    enum held held = on_bytes(pool, i, 1, F_OFD_SETLK, F_WRLCK); /* before the pid: one of another namespace may be at it */
+    if (held == BY_ANOTHER || !compare_swap(&entry->pid, &pid, (uint32_t)getpid())) return false;
+    store_relaxed(&entry->pid_space, gyre__pid_space());
+    store_relaxed(&entry->started, load_relaxed(&self.started));
+    store_relaxed(&entry->locked, (uint64_t)(held == HELD));
+    store_relaxed(&entry->incarnation, load_relaxed(&entry->incarnation) + 1);
+    store_release(&entry->state, (uint32_t)PROCESS_ALIVE);
+    return true;
+}
+
 int gyre__process_register(struct gyre_pool *pool)
 {
-    uint32_t self = (uint32_t)getpid();
-    for (uint32_t i = 0; i < MAX_PROCESSES; i++) {
-        struct process_entry *entry = &pool->processes[i];
-        uint32_t pid = load_relaxed(&entry->pid);
-        if (load_acquire(&entry->state) != PROCESS_FREE) continue;
-        if (pid && !(kill((pid_t)pid, 0) < 0 && errno == ESRCH)) continue;
-        enum held held = hold(pool, i);
-        if (held == BY_ANOTHER || !compare_swap(&entry->pid, &pid, self)) continue;
-        uint64_t started;
-        if (look_up(self, &started) != FOUND) started = UNKNOWN_START;
-        store_relaxed(&entry->started, started);
-        store_relaxed(&entry->pid_space, gyre__pid_space());
-        store_relaxed(&entry->locked, (uint64_t)(held == HELD));
-        store_relaxed(&entry->incarnation, load_relaxed(&entry->incarnation) + 1);
-        store_release(&entry->state, (uint32_t)PROCESS_ALIVE);
-        pool->process = i;
-        pool->lock_word = gyre__lock_word(pool, i);
-        return 0;
-    }
-    return gyre__fail(GYRE_EFULL, "%u processes are attached already", MAX_PROCESSES);
+    uint32_t i = 0;
+    gyre__mapping_lock(); /* threads of ours have the same locks */
+    gyre__mapping_part(pool->mapping);
+    while (i < MAX_PROCESSES && !take(pool, i)) i++;
+    gyre__mapping_unlock();
+    if (i == MAX_PROCESSES) return gyre__fail(GYRE_EFULL, "%u processes are attached already", MAX_PROCESSES);
+    pool->process = i;
+    pool->lock_word = gyre__lock_word(pool, i);
+    return 0;
 }
 
 /*
@@ -156,16 +172,17 @@ void gyre__process_leave(struct gyre_pool *pool)
     store_release(&entry->state, (uint32_t)PROCESS_LEAVING);
     bool settled = gyre__settle(pool);
     gyre__unlock(pool);
-    store_release(&entry->locked, (uint64_t)0); /* or it would look dead in between */
-    let_go(pool, pool->process);                /* before another thread of ours can take the entry */
+    gyre__mapping_lock();
+    uint32_t pid = (uint32_t)getpid();
     store_release(&entry->state, (uint32_t)(settled ? PROCESS_FREE : PROCESS_DEAD));
-    if (settled) store_release(&entry->pid, 0u); /* last: nobody takes the entry while our pid stands in it */
+    if (settled) compare_swap(&entry->pid, &pid, 0u); /* nobody near takes the entry while our pid stands in it, */
+    gyre__process_let_go(pool, pool->process);        /* and nobody far while it is locked */
+    gyre__mapping_unlock();
 }
 
 bool gyre__process_find_dead(struct gyre_pool *pool)
 {
     bool any = false;
-    if (load_acquire(pool->here)) hold(pool, pool->process); /* anew, should it have got lost */
     for (uint32_t i = 0; i < MAX_PROCESSES; i++) {
         struct process_entry *entry = &pool->processes[i];
         uint32_t state = load_acquire(&entry->state);

@@ -383,12 +383,16 @@ static void revive(struct gyre_pool *pool)
     gyre__unlock(pool);
 }
 
-/* `fresh`: made by us just now. Everything else may have been left in any state by its last users. */
-static int enter(struct gyre_pool *pool, bool fresh)
+/* Made by us just now; a file that may have been left in any state by its last users; one that this process has mapped already. */
+enum arrival { MADE, FOUND, AGAIN };
+
+/* A container may have a boot_id of its own: as long as anybody lives who is in the file, there was no reboot. */
+static int enter(struct gyre_pool *pool, enum arrival arrival)
 {
+    bool fresh = arrival == MADE;
     uint8_t boot[16];
     read_boot_id(boot);
-    if (!fresh && memcmp(boot, pool->control->boot_id, sizeof boot) != 0) {
+    if (arrival == FOUND && memcmp(boot, pool->control->boot_id, sizeof boot) != 0 && !gyre__process_any_held(pool)) {
         after_reboot(pool);
         gyre__clock_attach(pool->control, boot, false, pool->clock == GYRE_CLOCK_MANUAL);
     }
@@ -407,11 +411,11 @@ static int open_private(const struct plan *plan, struct gyre_pool **out)
     if (bad) return bad;
     bad = map_handle(memory, plan->header.size, out);
     if (bad) munmap(memory, plan->header.size);
-    return bad ? bad : enter(*out, true);
+    return bad ? bad : enter(*out, MADE);
 }
 
 /* A handle on a mapping that was taken for it. */
-static int open_mapping(struct mapping *mapping, bool fresh, struct gyre_pool **out)
+static int open_mapping(struct mapping *mapping, enum arrival arrival, struct gyre_pool **out)
 {
     size_t size;
     void *memory = gyre__mapping_memory(mapping, &size);
@@ -421,7 +425,7 @@ static int open_mapping(struct mapping *mapping, bool fresh, struct gyre_pool **
         return bad;
     }
     (*out)->mapping = mapping;
-    bad = enter(*out, fresh);
+    bad = enter(*out, arrival);
     if (bad) free_handle(*out);
     return bad;
 }
@@ -436,7 +440,13 @@ static int open_file(const struct plan *plan, bool *made)
         *made = result > 0;
         fd = open(plan->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     }
-    if (fd >= 0) return fd;
+    if (fd > STDERR_FILENO) return fd;
+    if (fd >= 0) { /* what prints would write into the segment */
+        int higher = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (higher < 0) system_error("opening", plan->path);
+        close(fd);
+        return higher < 0 ? GYRE_ESYSTEM : higher;
+    }
     return errno == ELOOP ? gyre__fail(GYRE_ESYSTEM, "%.200s is a symbolic link", plan->path) : system_error("opening", plan->path);
 }
 
@@ -444,7 +454,7 @@ static int enter_file(int fd, const char *path, bool made, struct gyre_pool **ou
 {
     struct mapping *mapping = NULL;
     int bad = flock(fd, LOCK_EX) < 0 ? system_error("locking", path) : map_file(fd, path, &mapping);
-    if (mapping) bad = open_mapping(mapping, made, out);
+    if (mapping) bad = open_mapping(mapping, made ? MADE : FOUND, out);
     if (mapping && bad) return bad; /* the descriptor was closed with the mapping */
     flock(fd, LOCK_UN);
     if (bad) close(fd);
@@ -457,7 +467,7 @@ static int open_shared(const struct plan *plan, struct gyre_pool **out)
     int result;
     gyre__mapping_begin();
     struct mapping *mapping = mapped_already(plan->path);
-    if (mapping) result = open_mapping(mapping, false, out);
+    if (mapping) result = open_mapping(mapping, AGAIN, out);
     else if ((result = open_file(plan, &made)) >= 0) result = enter_file(result, plan->path, made, out);
     gyre__mapping_end();
     return result;

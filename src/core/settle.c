@@ -193,6 +193,7 @@ static void bury(struct gyre_pool *pool)
     for (uint32_t i = 0; i < MAX_PROCESSES; i++) {
         struct process_entry *entry = &pool->processes[i];
         if (load_acquire(&entry->state) != PROCESS_DEAD) continue;
+        gyre__process_let_go(pool, i); /* which its near ones hold for it */
         store_relaxed(&entry->pid, 0u);
         store_release(&entry->state, (uint32_t)PROCESS_FREE);
     }

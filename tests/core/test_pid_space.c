@@ -91,7 +91,6 @@ static void stay_and_die(const struct plan *plan)
     struct gyre_lease leases[HELD];
 
     hold(pool, leases);
-    /* Closing the file anywhere in the process lets go of the locks that it has on it. */
     close(open(plan->path, O_RDONLY | O_CLOEXEC));
     work_on(pool);
     say(plan->ready);
@@ -130,6 +129,7 @@ static void test_each_takes_the_other_for_living(void **state)
     (void)state;
 
     hold(pool, leases);
+    close(open(plan.path, O_RDONLY | O_CLOEXEC)); /* which would cost older locks of fcntl's their life */
     pid_t child = start(&plan, stay_and_die);
     assert_true(await(plan.ready));
     EXPECT_COUNT(stats_of(pool).active, 2 * HELD, "the child's work has not ended ours");
@@ -184,11 +184,63 @@ static void test_entries_are_not_mixed_up(void **state)
     gyre_pool_close(pool);
 }
 
+/* Closes all descriptors, as daemons do, and has another file where the segment's was. */
+static void forget_descriptors(void *argument)
+{
+    struct plan *plan = argument;
+    struct gyre_pool *pool = attach(plan);
+    int other;
+
+    for (int fd = 3; fd < 1024; fd++)
+        if (fd != plan->ready[1] && fd != plan->go[0]) close(fd);
+    REQUIRE((other = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 3);
+    work_on(pool);
+    gyre_pool_close(pool);
+    REQUIRE(fcntl(other, F_GETFD) >= 0);
+}
+
+static void test_closed_descriptors(void **state)
+{
+    struct plan plan = {.path = temp_path("closed"), .ready = {-1, -1}, .go = {-1, -1}};
+    struct gyre_options options = shared_options(plan.path);
+    uint64_t ids[N];
+    struct gyre_pool *pool = pool_of(N, ids, &options);
+    struct gyre_lease leases[HELD];
+    (void)state;
+
+    hold(pool, leases);
+    reap(spawn(forget_descriptors, &plan));
+    EXPECT_COUNT(stats_of(pool).active, HELD, "ours");
+    give_back(pool, leases);
+    gyre_pool_close(pool);
+}
+
+/* Where standard output is closed its number must not be the segment's. */
+static void print_without_output(void *argument)
+{
+    struct plan *plan = argument;
+
+    close(STDOUT_FILENO);
+    struct gyre_pool *pool = attach(plan);
+    if (write(STDOUT_FILENO, "nobody reads this", 17) > 0) REQUIRE(!"standard output is a file");
+    gyre_pool_close(pool);
+    gyre_pool_close(attach(plan));
+}
+
+static void test_no_standard_output(void **state)
+{
+    struct plan plan = {.path = temp_path("output")};
+    (void)state;
+    reap(spawn(print_without_output, &plan));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_takes_the_other_for_living),
         cmocka_unit_test(test_entries_are_not_mixed_up),
+        cmocka_unit_test(test_closed_descriptors),
+        cmocka_unit_test(test_no_standard_output),
     };
     return cmocka_run_group_tests(tests, NULL, remove_temp);
 }
