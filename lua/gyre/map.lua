@@ -13,13 +13,11 @@ local floor, min = math.floor, math.min
 
 local DEFAULT_CONCURRENCY = 16
 local MOST = 2 ^ 30
+local LONG = 3600 -- seconds
 
--- Not net.stopping(), net.current() and net.wake(): for these, compiled code has to be left.
+-- Not net.stopping() and net.wake(): for these, compiled code has to be left.
 local is_stopping = ffi.cast("const int *", net.is_stopping)
-local running = ffi.cast("void *const *", net.running)
 local wake = ffi.cast("void (*)(void *)", net.wake_task)
-
-local NOBODY = ffi.cast("void *", nil)
 
 local map = {}
 
@@ -71,8 +69,10 @@ local function read_item(state, item)
 end
 
 local function wake_consumer(state)
-  if state.waits then
-    wake(state.consumer)
+  local consumer = state.consumer
+  if consumer then
+    state.consumer = false -- once: what else it waits for afterwards is not ended by this
+    wake(consumer)
   end
 end
 
@@ -150,21 +150,24 @@ local function pull(state)
 end
 
 local function may_start(state)
-  return not state.exhausted and not state.dry and is_stopping[0] == 0
+  return not state.exhausted and not state.dry and not state.closed and is_stopping[0] == 0
     and state.in_flight + state.waiting < state.concurrency
 end
 
 -- Pulls an item and starts its request. What the iterator raises ends the map, and is raised here.
 local function start(state)
+  state.dry = true -- before it is asked: what wakes it meanwhile is not lost
   local ran, item, url, prepared = pcall(pull, state)
   if not ran then
     state:close()
     error(item, 0)
-  elseif item == nil then
-    state.exhausted = true
   elseif item == false then
-    state.dry = true
-  else
+    return
+  end
+  state.dry = false
+  if item == nil then
+    state.exhausted = true
+  elseif not state.closed then -- by another task, while the iterator waited
     assign(state, item, url, prepared)
   end
 end
@@ -192,9 +195,6 @@ end
 
 -- Starts what there is room for. Returns where the next result lies; nil: it is still to come; false: there is none.
 local function look(state)
-  if state.closed then
-    return false
-  end
   if may_start(state) then
     start(state)
     if may_start(state) then -- the first time; then there is room for one: a loop here would end a trace
@@ -202,19 +202,25 @@ local function look(state)
     end
   end
   local at = place_of(state, state.taken + 1)
-  if state.done[at] then
+  if state.closed then
+    return false
+  elseif state.done[at] then
     return at
   end
-  return (state.in_flight > 0 or state.dry) and nil
+  return (state.in_flight > 0 or (state.dry and is_stopping[0] == 0)) and nil
 end
 
 local function wait(state)
-  if running[0] ~= state.running then
-    state.consumer, state.running = net.current(), running[0]
+  if state.consumer then
+    error("two tasks take results from one pool:map", 0)
   end
-  state.waits = true
-  net.park()
-  state.waits = false
+  state.consumer = net.current()
+  if state.in_flight > 0 then
+    net.park()
+  else
+    net.park(LONG) -- for the input only: an interrupt ends a wait that has an end
+  end
+  state.consumer = false
 end
 
 -- The next result; nil when all are through.
@@ -324,9 +330,7 @@ function map.new(pool, input, options)
     ended = 0,
     taken = 0,
     waiting = 0, -- ended and not taken
-    consumer = false, -- the task that asked for the last result, and its address
-    running = NOBODY,
-    waits = false, -- it does
+    consumer = false, -- the task that waits for the next result
     done = {}, -- workers whose results wait, by place_of(); false: none
     workers = {},
     idle = {},

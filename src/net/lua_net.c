@@ -15,7 +15,6 @@
  *             | false, kind, where, verdict, ms, bytes, message, sent, connect_code
  *   now() -> seconds     stopping() -> bool     on_close(f)
  *   is_stopping                                        an address: the int there is not 0 when stopping() is true
- *   running                                            an address: the pointer there is that of current()
  *   wake_task                                          the address of void (*)(task): wake(), for compiled code
  *   most_at_once                                       so many transfers run at once, as the descriptors allow; others wait
  *   forget(session)                                    its connections, TLS sessions and cookies
@@ -238,8 +237,6 @@ int gyre__net_luaopen(lua_State *L)
     }
     lua_pushlightuserdata(L, &gyre__net_of(L)->draining);
     lua_setfield(L, -2, "is_stopping");
-    lua_pushlightuserdata(L, &gyre__net_of(L)->tasks.current);
-    lua_setfield(L, -2, "running");
     void (*wake)(struct gyre__task *) = wake_task;
     void *address;
     memcpy(&address, &wake, sizeof address); /* ISO C has no cast between the two */

@@ -307,7 +307,7 @@ static void admit(struct gyre__multi *multi)
 
 int gyre__multi_add(struct gyre__multi *multi, struct gyre__call *call)
 {
-    call->shard %= multi->shard_count; /* an identity stays in one all the same */
+    call->shard %= multi->shard_count; /* where fewer may run: an identity's are the same each time still */
     if (!multi->queue && has_room(multi)) return start(multi, call);
     call->state = GYRE__CALL_QUEUED;
     call->next = NULL;

@@ -2,7 +2,7 @@
  * multi.h: libcurl's multi interface on a libuv loop. Sockets and timers; no HTTP, no proxies, no Lua.
  *
  * Transfers are spread over shards, one CURLM each, because a CURLM walks all its connections on every request
- * (10,000 in flight: 43 us instead of 140 per request). An identity stays in one: see identity.h.
+ * (10,000 in flight: 43 us instead of 140 per request). An identity has few of them: see identity.h.
  */
 #ifndef GYRE_NET_MULTI_H
 #define GYRE_NET_MULTI_H

@@ -132,6 +132,49 @@ same("after close", nil, results())
 settle()
 same("leases", 6, pool:stats().started - started)
 
+-- The same while the iterator waits: what it returns then is not asked for.
+local asked = 0
+results = pool:map(function()
+  asked = asked + 1
+  gyre.sleep(0.2)
+  return url "/hang"
+end, { concurrency = 4 })
+gyre.spawn(function()
+  gyre.sleep(0.1)
+  results:close()
+end)
+same("after close in the iterator", nil, results())
+same("asked for", 1, asked)
+settle()
+
+-- Woken while the iterator is still waiting to say that there is nothing yet.
+asked = 0
+results = pool:map(function()
+  asked = asked + 1
+  if asked == 1 then
+    gyre.spawn(function()
+      results:wake()
+    end)
+    gyre.sleep(0.1)
+    return false
+  end
+  return asked == 2 and url "/" or nil
+end)
+same("after an early wake", 200, select(2, results()).status)
+same("then", nil, results())
+
+-- Results go to one task.
+results = pool:map({ url "/", url "/" }, { concurrency = 1 })
+local refused
+gyre.spawn(function()
+  gyre.sleep(0)
+  refused = select(2, pcall(results))
+end)
+same("the first task's", 200, select(2, results()).status)
+assert(tostring(refused):find "two tasks take results", refused)
+results:close()
+settle()
+
 -- What the input or a judge raises is raised in the loop.
 local function raises(input, options, text)
   local ran, why = pcall(function()
