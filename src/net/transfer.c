@@ -38,7 +38,9 @@ size_t gyre__transfer_on_header(char *data, size_t unit, size_t count, void *own
     size_t length = unit * count;
 
     if (length >= 5 && memcmp(data, "HTTP/", 5) == 0) /* of the next response: after a redirect or a 1xx */
-        transfer->head_size = transfer->body_size = 0;
+        transfer->head_size = transfer->body_size = 0, transfer->head_whole = 0;
+    else if (length <= 2)
+        transfer->head_whole = 1; /* the empty line; trailers may come yet */
     transfer->head_seen += length;
     if (transfer->head_seen > MAX_HEADERS) {
         transfer->limit = GYRE__LIMIT_HEADERS;
@@ -138,6 +140,8 @@ static void conclude(struct gyre__transfer *transfer, CURLcode code)
     struct gyre__result *result = &transfer->result;
     long header_size = small_number(easy, CURLINFO_HEADER_SIZE);
 
+    /* libcurl takes headers that end with the connection for a response, with an empty body. */
+    if (code == CURLE_OK && !transfer->head_whole) code = CURLE_PARTIAL_FILE;
     result->ms = (double)number(easy, CURLINFO_TOTAL_TIME_T) / 1000.0;
     result->bytes = (uint64_t)(number(easy, CURLINFO_SIZE_DOWNLOAD_T) + number(easy, CURLINFO_SIZE_UPLOAD_T)) +
                     (uint64_t)(small_number(easy, CURLINFO_REQUEST_SIZE) + header_size);
@@ -168,6 +172,7 @@ static void reset(struct gyre__transfer *transfer)
     gyre__identity_put(&transfer->http->identities, transfer->identity);
     transfer->identity = NULL;
     transfer->head_size = transfer->body_size = transfer->head_seen = 0;
+    transfer->head_whole = 0;
     transfer->limit = GYRE__LIMIT_NONE;
     transfer->tls_begun = 0;
     transfer->call.socket_errno = 0;

@@ -59,6 +59,7 @@ struct gyre__transfer {
     int scoped;
     char *head, *body;
     size_t head_size, head_room, body_size, body_room, head_seen;
+    int head_whole; /* the last response's head has ended */
     enum gyre__limit limit;
     int proxied, socks, secure_proxy;
     int tls_begun;    /* the first TLS handshake of a connection made for it has begun */

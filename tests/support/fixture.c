@@ -6,8 +6,8 @@
  *
  *   gyre-fixture [--log FILE] [--from ADDRESS] [--fault KIND]
  *
- * KIND, what it does instead of proxying: close, half (closes its half of the connection), garbage, hang, reset, endless
- * (headers without end), full (connections are not even accepted), or a status code. FIXTURE_AUTH=user:password in the environment (never on the command line) asks for credentials.
+ * KIND, what it does instead of proxying: close, half (closes its half of the connection), cut (closes in mid-headers), garbage,
+ * hang, reset, endless (headers without end), full (connections are not even accepted), or a status code. FIXTURE_AUTH=user:password in the environment (never on the command line) asks for credentials.
  * The log has one line a request: METHOD TARGET, and before that milliseconds when FIXTURE_TIMES is set.
  */
 #include "fixture.h"
@@ -124,6 +124,8 @@ static int misbehave(struct conn *conn)
         fixture_reset(conn);
     } else if (strcmp(fault, "half") == 0) {
         close_half(conn);
+    } else if (strcmp(fault, "cut") == 0) {
+        send_text(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Le", 1);
     } else if (strcmp(fault, "garbage") == 0) {
         send_text(conn, "\x16\x03garbage\xff\xfe that no protocol knows\r\n\r\n", 1);
     } else if (strcmp(fault, "endless") == 0) {

@@ -36,6 +36,7 @@ local ROWS = {
   { "closes one half, SOCKS", "socks5h half", "http /", "protocol proxy proxy_bad" },
   { "resets", "http reset", "http /", "protocol proxy proxy_bad" },
   { "resets, https", "http reset", "https /", "protocol proxy proxy_bad" },
+  { "dies in its headers", "http cut", "http /", "protocol proxy proxy_bad" },
   { "garbage", "http garbage", "http /", "protocol proxy proxy_bad" },
   { "garbage instead of an answer to CONNECT", "http garbage", "https /", "protocol proxy proxy_bad" },
   { "garbage in the SOCKS handshake", "socks5h garbage", "http /", "protocol proxy proxy_bad" },
