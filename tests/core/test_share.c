@@ -271,6 +271,7 @@ static void live_on(void *argument)
     REQUIRE(gyre_pool_get(pool, before->mortal, &proxy) == 0);
     before->expires = proxy.expires;
     before->time = gyre_pool_time(pool);
+    for (int fd = 3; fd < 256; fd++) close(fd); /* no lock on the file survives a reboot */
     atomic_store(&before->ready, 1);
     for (;;) pause();
 }
