@@ -4,7 +4,8 @@
  * closed. Handles stay apart (each has its own entry in the table of processes, and its own leases); only the
  * memory and the descriptor are common. A forked child inherits mappings and counts together with the handles they belong to.
  *
- * The descriptor stays open for the locks of process.c. One thread at a time opens.
+ * The descriptor stays open for the locks of process.c, which last as long as the mapping or any copy of the descriptor does.
+ * One thread at a time opens.
  */
 #include "pool.h"
 

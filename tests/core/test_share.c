@@ -271,7 +271,8 @@ static void live_on(void *argument)
     REQUIRE(gyre_pool_get(pool, before->mortal, &proxy) == 0);
     before->expires = proxy.expires;
     before->time = gyre_pool_time(pool);
-    for (int fd = 3; fd < 256; fd++) close(fd); /* no lock on the file survives a reboot */
+    struct flock locks = {.l_type = F_UNLCK, .l_whence = SEEK_SET}; /* none on the file survives a reboot */
+    for (int fd = 3; fd < 256; fd++) fcntl(fd, F_OFD_SETLK, &locks);
     atomic_store(&before->ready, 1);
     for (;;) pause();
 }
