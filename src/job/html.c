@@ -1,6 +1,6 @@
 /*
- * html.c: a page's title and links, by the SAX interface of libxml2's HTML parser, where no tree is built: that takes three
- * times as long. But when there has to be a tree, for XPath, they are read from it.
+ * html.c: a page's title and links, by the SAX interface of libxml2's HTML parser, where no tree is built, which
+ * takes longer. But when there has to be a tree, for XPath, they are read from it.
  * Owns what it collects. May call libxml2, and libcurl's URL functions. Never fetches anything: HTML_PARSE_NONET.
  */
 #include "html.h"
@@ -283,11 +283,10 @@ int gyre__html_read(struct gyre__html *html, const struct _xmlDoc *tree, const c
 
     while (node) { /* each before its children; without recursion, however deep */
         visit(html, node);
-        if (node->type == XML_ELEMENT_NODE || node == root) {
-            if (node->children) {
-                node = node->children;
-                continue;
-            }
+        const xmlNode *child = node->type == XML_ELEMENT_NODE || node == root ? node->children : NULL;
+        if (child) {
+            node = child;
+            continue;
         }
         while (node != root && !node->next) {
             if (node->type == XML_ELEMENT_NODE) on_end(html, node->name);

@@ -28,7 +28,7 @@ int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, con
  */
 struct _xmlDoc *gyre__html_tree(const char *page, size_t size, int *whole);
 
-/* As gyre__html_parse(), of a tree: a tenth of the time. */
+/* As gyre__html_parse(), of a tree. */
 int gyre__html_read(struct gyre__html *html, const struct _xmlDoc *tree, const char *base_url);
 
 /* What a reference on a page at `base` means; free it. NULL: nothing that can be fetched (or no memory). */

@@ -119,16 +119,24 @@ static void finish(const struct plan *plan)
     close(plan->go[1]);
 }
 
+/* A pool of ours at the plan's path, with HELD leases in flight. */
+static struct gyre_pool *pool_holding(const struct plan *plan, struct gyre_lease *leases)
+{
+    struct gyre_options options = shared_options(plan->path);
+    uint64_t ids[N];
+    struct gyre_pool *pool = pool_of(N, ids, &options);
+
+    hold(pool, leases);
+    return pool;
+}
+
 static void test_each_takes_the_other_for_living(void **state)
 {
     struct plan plan = {.path = temp_path("apart")};
-    struct gyre_options options = shared_options(plan.path);
-    uint64_t ids[N];
-    struct gyre_pool *pool = pool_of(N, ids, &options);
     struct gyre_lease leases[HELD];
+    struct gyre_pool *pool = pool_holding(&plan, leases);
     (void)state;
 
-    hold(pool, leases);
     close(open(plan.path, O_RDONLY | O_CLOEXEC)); /* which would cost older locks of fcntl's their life */
     pid_t child = start(&plan, stay_and_die);
     assert_true(await(plan.ready));
@@ -161,12 +169,10 @@ static void test_entries_are_not_mixed_up(void **state)
 {
     struct plan plan = {.path = temp_path("entries")};
     struct gyre_options options = shared_options(plan.path);
-    uint64_t ids[N];
-    struct gyre_pool *pool = pool_of(N, ids, &options), *second;
     struct gyre_lease leases[HELD];
+    struct gyre_pool *pool = pool_holding(&plan, leases), *second;
     (void)state;
 
-    hold(pool, leases);
     pid_t child = start(&plan, come_and_go);
     for (int i = 0; i < 50; i++) {
         OK(gyre_pool_open(&options, &second));
@@ -191,8 +197,7 @@ static void forget_descriptors(void *argument)
     struct gyre_pool *pool = attach(plan);
     int other;
 
-    for (int fd = 3; fd < 1024; fd++)
-        if (fd != plan->ready[1] && fd != plan->go[0]) close(fd);
+    for (int fd = 3; fd < 1024; fd++) close(fd);
     REQUIRE((other = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 3);
     work_on(pool);
     gyre_pool_close(pool);
@@ -201,14 +206,11 @@ static void forget_descriptors(void *argument)
 
 static void test_closed_descriptors(void **state)
 {
-    struct plan plan = {.path = temp_path("closed"), .ready = {-1, -1}, .go = {-1, -1}};
-    struct gyre_options options = shared_options(plan.path);
-    uint64_t ids[N];
-    struct gyre_pool *pool = pool_of(N, ids, &options);
+    struct plan plan = {.path = temp_path("closed")};
     struct gyre_lease leases[HELD];
+    struct gyre_pool *pool = pool_holding(&plan, leases);
     (void)state;
 
-    hold(pool, leases);
     reap(spawn(forget_descriptors, &plan));
     EXPECT_COUNT(stats_of(pool).active, HELD, "ours");
     give_back(pool, leases);

@@ -32,8 +32,8 @@ local Page = {}
 -- Made when first looked at.
 local readers = {}
 
--- Without a tree, which takes three times as long; but of the tree if there is one, or will be: when XPath was asked of
--- the page before.
+-- Without a tree, which takes longer; but of the tree if there is one, or will be: when XPath was asked of the page
+-- before.
 function readers.html(page)
   local document = page.crawl.trees and page.document or rawget(page, "document")
   return document and xpath.html(document, page.url) or html(page.body or "", page.url)
