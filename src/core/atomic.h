@@ -40,6 +40,20 @@ void gyre__preempt(void);
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/*
+ * Asks for the cache line of *p, to be written to. Where another core wrote it last, one journey then does what a load and an
+ * atomic operation after it take two for. (Compilers make a plain prefetch of it unless told of a newer processor; those of
+ * x86-64 without PREFETCHW do nothing.)
+ */
+static inline void prefetch_write(const void *p)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+#else
+    __builtin_prefetch(p, 1);
+#endif
+}
+
 /* Zeroes whole words that others may be reading. */
 static inline void wipe_words(void *memory, uint64_t bytes)
 {

@@ -72,6 +72,7 @@ static inline __attribute__((always_inline)) bool lease_start_simple(struct gyre
                                                                      struct gyre_lease *lease)
 {
     struct gyre_slot *hot = &pool->slots[slot];
+    prefetch_write(hot);
     uint32_t generation = load_acquire(&hot->generation), entries = thread->entries;
     if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || !entries)) return false;
     uint32_t index = thread->entry[entries - 1];

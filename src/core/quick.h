@@ -12,6 +12,12 @@
 #define QUICK static inline __attribute__((always_inline)) uint32_t
 #define PREFETCH_FROM 16384u /* proxies from which slots are seldom in the cache when they are picked */
 
+/* Are the slots often in memory, or in another core's cache? A thread that is the segment's only one so far has them in its own. */
+static inline bool quick_is_far(const struct gyre_pool *pool, uint32_t n)
+{
+    return unlikely(n > PREFETCH_FROM) || load_relaxed(&pool->control->streams) > 1;
+}
+
 /* Is the slot eligible, and in the view? */
 static inline bool quick_has(const struct gyre_pool *pool, const struct view *view, uint32_t slot)
 {
@@ -26,7 +32,9 @@ QUICK quick_next(const struct gyre_pool *pool, const struct view *view, uint32_t
 /* Round-robin from the cursor on, and around the end. The first pick ever starts at random, in pick.c. */
 QUICK quick_round_robin(const struct gyre_pool *pool, const struct view *view)
 {
-    uint64_t *word = &pool->cursors[view ? view->cursor % VIEW_CURSORS : 0].cursor, cursor = load_relaxed(word);
+    uint64_t *word = &pool->cursors[view ? view->cursor % VIEW_CURSORS : 0].cursor;
+    prefetch_write(word);
+    uint64_t cursor = load_relaxed(word);
     uint32_t slot;
     do {
         slot = quick_next(pool, view, (uint32_t)cursor);
@@ -47,14 +55,14 @@ static inline uint32_t quick_place(const struct view *view, uint32_t at)
     return view ? view->dense[at] : at;
 }
 
-/* In a large pool the next draw is made now, and its slot on its way from memory while this one is in use. */
+/* The next draw is made now, and its slot on its way from memory, or from another core, while this one is in use. */
 QUICK quick_random(struct gyre_pool *pool, struct thread *thread, const struct view *view)
 {
     uint32_t n = quick_places(pool, view);
     if (unlikely(!n)) return NO_BIT;
     uint64_t draw = thread->ahead[0];
     thread->ahead[0] = random_next(thread->random);
-    if (unlikely(n > PREFETCH_FROM)) __builtin_prefetch(&pool->slots[quick_place(view, random_scale(thread->ahead[0], n))]);
+    prefetch_write(&pool->slots[quick_place(view, random_scale(thread->ahead[0], n))]);
     uint32_t slot = quick_place(view, random_scale(draw, n));
     return likely(quick_has(pool, view, slot)) ? slot : NO_BIT;
 }
@@ -80,9 +88,9 @@ QUICK quick_best(struct gyre_pool *pool, struct thread *thread, const struct vie
     uint64_t one = thread->ahead[0], two = thread->ahead[1];
     thread->ahead[0] = random_next(thread->random);
     thread->ahead[1] = random_next(thread->random);
-    if (unlikely(n > PREFETCH_FROM)) {
+    if (quick_is_far(pool, n)) {
         quick_three(thread->ahead[0], thread->ahead[1], n, at);
-        for (int i = 0; i < 3; i++) __builtin_prefetch(&pool->slots[quick_place(view, at[i])]);
+        for (int i = 0; i < 3; i++) prefetch_write(&pool->slots[quick_place(view, at[i])]);
     }
     quick_three(one, two, n, at);
     uint32_t a = quick_place(view, at[0]), b = quick_place(view, at[1]), c = quick_place(view, at[2]);
@@ -110,7 +118,7 @@ QUICK quick_least_used(const struct gyre_pool *pool, struct view *view, bool all
                  (uint32_t)(use_started(use) - (uint64_t)(base >> 1)) != entry->used))
         return NO_BIT;
     if (likely(next + LEVEL_AHEAD < level->count)) {
-        __builtin_prefetch(&pool->slots[entry[LEVEL_AHEAD].slot], 1);
+        prefetch_write(&pool->slots[entry[LEVEL_AHEAD].slot]);
         __builtin_prefetch(&pool->base[entry[LEVEL_AHEAD].slot]);
     }
     level->first = level->next = next + 1;
@@ -129,10 +137,8 @@ QUICK quick_weighted(struct gyre_pool *pool, struct thread *thread, struct view 
     uint32_t slot = alias->next;
     alias->next = alias_slot(alias, alias->ahead);
     alias->ahead = random_next(thread->random);
-    if (unlikely(alias->count > PREFETCH_FROM)) {
-        __builtin_prefetch(&alias->entry[random_scale(alias->ahead, alias->count)]);
-        __builtin_prefetch(&pool->slots[alias->next], 1);
-    }
+    if (unlikely(alias->count > PREFETCH_FROM)) __builtin_prefetch(&alias->entry[random_scale(alias->ahead, alias->count)]);
+    prefetch_write(&pool->slots[alias->next]);
     return likely(quick_has(pool, all ? NULL : view, slot)) ? slot : NO_BIT;
 }
 
