@@ -2,12 +2,14 @@
  * main.c: prepares the process and starts the verb.
  * Everything a verb prints for programs goes to stdout, everything for people to stderr.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "verbs.h"
 
@@ -31,8 +33,22 @@ static void raise_descriptors(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/*
+ * A caller may have closed any of the first three. The next file to be opened would then be what messages are written to, and
+ * libuv aborts when it closes one. The place is held by something that can be neither read nor written, so that it is an
+ * error still.
+ */
+static void hold_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0) continue;
+        if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) _exit(EXIT_USAGE);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_descriptors();
     protect_credentials();
     raise_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a peer that hangs up is an error of one request */

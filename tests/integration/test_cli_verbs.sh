@@ -106,6 +106,20 @@ test_stdout_that_is_closed() {
     same "stderr" "" "$(cat "$ERR")"
 }
 
+# No file of a job's takes the place of a stream that its caller closed.
+test_standard_streams_that_are_closed() {
+    echo 'print "said" io.stderr:write("told") require("gyre").sleep(0.01)' >"$DIR/says.lua"
+    "$GYRE" run "$DIR/says.lua" >&- 2>"$ERR"
+    same "exit code without stdout" 0 $?
+    same "stderr" told "$(cat "$ERR")"
+    "$GYRE" run "$DIR/says.lua" <&- >"$OUT" 2>&-
+    same "exit code without stdin and stderr" 0 $?
+    same "stdout" said "$(cat "$OUT")"
+    "$GYRE" help >&- 2>"$ERR"
+    same "exit code of what only prints" 1 $?
+    contains "$ERR" "Bad file descriptor"
+}
+
 # What cannot be read is named, and why, by every verb that takes a list, a text or headers; nothing else happens.
 test_input_that_cannot_be_read() {
     local from verb
