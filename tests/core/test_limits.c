@@ -295,11 +295,13 @@ static uint64_t disturb_at(struct gyre_pool *pool, const char *name, void (*act)
     return steps;
 }
 
-/* After each third instruction of it; under GYRE_LONG after each. */
+enum { MOMENTS = 100 };
+
+/* After each third instruction of it, or after a hundred where there are more; under GYRE_LONG after each. */
 static void disturb_each(const char *name, void (*act)(void *), uint32_t before, void (*disturb)(void *))
 {
     struct gyre_options options = manual_options();
-    uint64_t stride = getenv("GYRE_LONG") ? 1 : 3, steps;
+    uint64_t stride, steps;
     struct gyre_pool *pool;
 
     options.max_proxies = 64;
@@ -307,6 +309,7 @@ static void disturb_each(const char *name, void (*act)(void *), uint32_t before,
     pool = open_pool(&options);
     disturb_at(pool, name, act, 0, before, disturb);
     steps = disturb_at(pool, name, act, 0, before, disturb);
+    stride = getenv("GYRE_LONG") ? 1 : steps > 3 * MOMENTS ? steps / MOMENTS : 3;
     for (uint64_t at = 1 + stride / 2; at <= steps; at += stride) disturb_at(pool, name, act, at, before, disturb);
     gyre_pool_close(pool);
 }
