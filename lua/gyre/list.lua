@@ -160,13 +160,23 @@ local function read_file(path)
   return text
 end
 
---- Reads a list from a file, or takes one that is a Lua table of URLs and tables of fields.
+-- A table is written by the caller: what means nothing in it is a slip, and not a column more of somebody's export.
+local function read_table(items)
+  local parsed = parse_items(items)
+  local name = parsed.ignored[1]
+  if name then
+    return nil, errors.new("invalid", format("the list of proxies: unknown field '%s'", name))
+  end
+  return parsed
+end
+
+--- Reads a list from a file, or takes one that is a Lua table of URLs and tables of fields; there unknown fields are errors.
 ---@param source string|table path or list
 ---@return gyre.list.Parsed? parsed
 ---@return gyre.Error? err
 function list.read(source)
   if type(source) == "table" then
-    return parse_items(source)
+    return read_table(source)
   end
   local text, err = read_file(source)
   if not text then

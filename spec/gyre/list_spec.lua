@@ -161,9 +161,21 @@ describe("gyre.list", function()
   end)
 
   it("counts items of a JSON array and of a Lua table", function()
-    local pool = assert(open '["192.0.2.1:80", 17, {"host":"192.0.2.2","asn":1,"speed":2}]')
-    assert.equal("loaded 2, ignored fields: asn speed, 1 invalid: item 2: neither text nor an object",
-      pool.loaded.message)
+    local pool = assert(open '["192.0.2.1:80", 17, {"host":"192.0.2.2","asn":1,"speed":2}, {"url":5}]')
+    assert.equal("loaded 2, ignored fields: asn speed, 2 invalid: item 2: neither text nor an object; "
+      .. "item 4: the URL must be text", pool.loaded.message)
+    pool = assert(gyre.open { proxies = { "192.0.2.1:80", 17, { host = "192.0.2.2" } } })
+    assert.equal("loaded 2, 1 invalid: item 2: neither text nor an object", pool.loaded.message)
+  end)
+
+  it("refuses fields that mean nothing in a Lua table", function()
+    local list = { "192.0.2.1:80", { url = "http://192.0.2.2:80", contry = "de" } }
+    local pool, err = gyre.open { proxies = list }
+    assert.is_nil(pool)
+    assert.same({ "invalid", "the list of proxies: unknown field 'contry'" }, { err.kind, err.message })
+    pool = assert(gyre.open { proxies = { "192.0.2.1:80", "192.0.2.3:80" } })
+    assert.is_nil((pool:reload(list)))
+    assert.equal(2, #pool)
   end)
 
   it("takes the same proxy with other credentials, scheme or port for another one", function()

@@ -221,6 +221,9 @@ local function plain(name, value)
   if type(value) ~= "string" and type(value) ~= "number" then
     return nil, name .. " must be text or a number"
   end
+  if name == "url" and type(value) ~= "string" then
+    return nil, "the URL must be text"
+  end
   if NUMBER[name] then
     local number = tonumber(value)
     if not number then
