@@ -68,6 +68,13 @@ static void on_wakeup(uv_async_t *handle)
     }
 }
 
+void gyre__net_stop(struct gyre__net *net)
+{
+    net->ignored = 1;
+    net->stopped = 1;
+    uv_stop(&net->loop);
+}
+
 void gyre__net_stay_awake(struct gyre__net *net)
 {
     uv_idle_start(&net->idle, on_idle);

@@ -10,6 +10,9 @@
 
 #include "net.h"
 
+/* A task that waits so often after an interrupt, each time in vain, takes no notice of it. */
+enum { TOLD_ENOUGH = 1000 };
+
 void gyre__tasks_init(struct gyre__tasks *tasks)
 {
     memset(tasks, 0, sizeof *tasks);
@@ -94,6 +97,7 @@ int gyre__task_wait(struct gyre__task *task, int wait)
     task->wait = wait;
     task->woken = 0;
     if (at_once) enqueue(task); /* through the queue all the same: no task keeps the loop from turning */
+    if (at_once && task->net->draining && ++task->told == TOLD_ENOUGH) gyre__net_stop(task->net);
     return lua_yield(task->co, 0);
 }
 

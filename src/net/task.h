@@ -28,6 +28,7 @@ struct gyre__task {
     int woken;                /* wake() came before park() */
     int wakeable;             /* wake() ends its wait for a time, too: a park with a limit */
     int cancelled;            /* every wait ends at once and says so */
+    int told;                 /* so many waits the interrupt has ended at once */
     int background;           /* the job does not wait for it */
     struct gyre__task *next;  /* in the ready queue */
     struct gyre__task *before, *after; /* among all */

@@ -90,6 +90,22 @@ test_second_ctrl_c_stops_at_once() {
     exits 4
 }
 
+# A script that takes no notice of it would ask again and again for what it is no longer given.
+test_ctrl_c_ends_a_script_that_goes_on() {
+    local script
+    start_proxies one
+    for script in 'while true do gyre.sleep(0.2) end' 'repeat local got = pool:get(arg[1]) until got and got.status == 200'; do
+        echo "local gyre = require 'gyre' local pool = gyre.open { proxies = arg[2] } $script" >"$DIR/on.lua"
+        gyre_begin run "$DIR/on.lua" "$SITE/no-such-page" "$DIR/proxies.txt"
+        sleep 0.5
+        peers_alive "$pid" || fail "it has ended before: $(cat "$ERR")"
+        kill -INT "$pid"
+        gyre_end 5
+        exits 4
+        contains "$ERR" "gyre: stopped: the script goes on after the interrupt"
+    done
+}
+
 # libcurl closes the socket of a cancelled transfer that is still connecting without telling: nobody may wait for it.
 test_cancelled_while_connecting() {
     peers_fixture slow || fail "no fixture"

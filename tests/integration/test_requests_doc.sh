@@ -25,16 +25,17 @@ example() {
 
 test_get() { example 1 $'404\tok\t1\nnil\tprotocol\tproxy\tproxy_bad'; }
 test_map() { example 2 20; }
-test_judges() { example 3 $'ok\ntarget_bad\nok'; }
-test_session() { example 4 $'true\ttrue\nnil'; }
+test_stopping() { example 3 ''; }
+test_judges() { example 4 $'ok\ntarget_bad\nok'; }
+test_session() { example 5 $'true\ttrue\nnil'; }
 test_templates() {
     local session
     session=$(LUA_PATH="$ROOT/lua/?.lua;;" luajit -e 'io.write(require("gyre.template").hash("cart-17", "hex", 8))')
-    example 5 "http://customer-X:secret@192.0.2.1:7000
+    example 6 "http://customer-X:secret@192.0.2.1:7000
 http://customer-X-cc-de-sessid-$session:secret@192.0.2.1:7000"
 }
 
-test_every_example_is_tested() { same "examples" 5 "$(grep -c '^```lua' "$DOC")"; }
+test_every_example_is_tested() { same "examples" 6 "$(grep -c '^```lua' "$DOC")"; }
 
 # What the tables name exists: each option of a request, each judge.
 test_options_are_those_of_the_code() {

@@ -112,7 +112,7 @@ local function read_starts(start)
     end
     local found, why = url.normalise(text)
     if not found then
-      misuse(("the start %s: %s"):format(text, why))
+      misuse(("the start %s: %s"):format(gsub(text, "//[^/?#]*@", "//", 1), why)) -- others may read it
     end
     normal[i] = found
   end

@@ -27,7 +27,8 @@ end
 ---@param id any
 function base.check_id(id)
   if type(id) ~= "number" or not (id >= 0 and id < 2 ^ 53 and id % 1 == 0) then
-    error("a proxy id is a whole number, not " .. tostring(id), 3)
+    local what = type(id) == "number" and tostring(id) or "a " .. type(id) -- a URL would show its password
+    error("a proxy id is a whole number, not " .. what, 3)
   end
 end
 
