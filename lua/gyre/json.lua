@@ -10,6 +10,7 @@ local json = {}
 
 local cast, bytes_of = ffi.cast, ffi.typeof "const uint8_t *"
 
+local DEEPEST = 100 -- tables in tables that unfit() looks through
 local REPLACEMENT = "\239\191\189" -- U+FFFD
 
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
@@ -101,7 +102,19 @@ function json.text(value, as_is)
   return '"' .. value .. '"'
 end
 
+-- Nothing is left out silently: neither what has a name beside [1], nor what comes after a hole.
+local function is_list(list)
+  local count = 0
+  for _ in pairs(list) do
+    count = count + 1
+  end
+  return count == #list and (count == 0 or list[count] ~= nil)
+end
+
 local function array(list, as_is)
+  if not is_list(list) then
+    error("no JSON for a table that is neither a list nor all names", 2)
+  end
   local items = {}
   for i, value in ipairs(list) do
     items[i] = json.encode(value, as_is)
@@ -119,14 +132,24 @@ function json.object(object, fields, as_is)
   for _, name in ipairs(fields) do
     local value = object[name]
     if value ~= nil then
-      items[#items + 1] = json.text(name, as_is) .. ":" .. json.encode(value, as_is)
+      items[#items + 1] = json.text(tostring(name), as_is) .. ":" .. json.encode(value, as_is)
     end
   end
   return "{" .. concat(items, ",") .. "}"
 end
 
+local function is_name(name)
+  return type(name) == "string" or type(name) == "number"
+end
+
+-- What lua-cjson reads null as.
+local function is_null(value)
+  return type(value) == "userdata" and tostring(value) == "userdata: NULL"
+end
+
 --- A value as JSON: numbers so that they read back as they were (NaN, infinity: null), tables with [1] as arrays and
---- others as objects, their fields sorted. An empty table is an array.
+--- others as objects, their fields sorted. An empty table is an array. Raises for what JSON has no form of: json.unfit()
+--- says where it is.
 ---@param value any
 ---@param as_is? boolean as json.text() has it
 ---@return string
@@ -138,17 +161,61 @@ function json.encode(value, as_is)
     return number(value)
   elseif kind == "boolean" then
     return tostring(value)
+  elseif is_null(value) then
+    return "null"
   elseif kind ~= "table" then
     error("no JSON for a " .. kind, 2)
   elseif value[1] ~= nil or next(value) == nil then
     return array(value, as_is)
   end
+  return json.object(value, json.names(value), as_is)
+end
+
+local function by_text(a, b)
+  return tostring(a) < tostring(b)
+end
+
+--- The names of a table's fields, sorted; numbers serve too. Raises when one is neither.
+---@param object table
+---@return (string|number)[]
+function json.names(object)
   local names = {}
-  for name in pairs(value) do
+  for name in pairs(object) do
+    if not is_name(name) then
+      error("no JSON for a field whose name is a " .. type(name), 2)
+    end
     names[#names + 1] = name
   end
-  sort(names)
-  return json.object(value, names, as_is)
+  sort(names, by_text)
+  return names
+end
+
+--- What encode() would raise about, for people: "meta.f is a function". nil: nothing.
+---@param value any
+---@param path? string what the value is called
+---@param depth? integer
+---@return string?
+function json.unfit(value, path, depth)
+  path, depth = path or "it", depth or 0
+  local kind = type(value)
+  if kind ~= "table" then
+    local fits = kind == "string" or kind == "number" or kind == "boolean" or is_null(value)
+    return not fits and path .. " is a " .. kind or nil
+  elseif depth > DEEPEST then
+    return "a table is in itself, or nested too deeply"
+  elseif value[1] ~= nil and not is_list(value) then
+    return path .. " has both [1] and other fields, or holes"
+  end
+  for name, field in pairs(value) do
+    if not is_name(name) then
+      return path .. " has a field whose name is a " .. type(name)
+    end
+    local why = json.unfit(field, depth == 0 and tostring(name) or path .. "." .. tostring(name), depth + 1)
+    if why then
+      return why
+    end
+  end
+  return nil
 end
 
 return json

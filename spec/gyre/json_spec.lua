@@ -19,6 +19,27 @@ describe("gyre.json", function()
     assert.equal("null", json.encode(1 / 0))
   end)
 
+  it("raises for what would be lost, and says where it is", function()
+    local itself = {}
+    itself.a = { itself }
+    for why, value in pairs {
+      ["the item has both [1] and other fields, or holes"] = { "x", title = "y" },
+      ["list has both [1] and other fields, or holes"] = { list = { 1, nil, 3 } },
+      ["meta.f is a function"] = { meta = { f = print } },
+      ["meta has a field whose name is a boolean"] = { meta = { [true] = 1 } },
+      ["a table is in itself, or nested too deeply"] = itself,
+    } do
+      assert.is_false((pcall(json.encode, value)))
+      assert.equal(why, json.unfit(value, "the item"))
+    end
+    assert.is_nil(json.unfit { a = { 1, { b = "c" } }, d = cjson.null, e = { [200] = 1, ok = true } })
+  end)
+
+  it("writes what else a table may be", function()
+    assert.equal('{"200":3,"404":1,"ok":null}', json.encode { [404] = 1, [200] = 3, ok = cjson.null })
+    assert.equal('[null,"a"]', json.encode(cjson.decode '[null,"a"]'))
+  end)
+
   it("escapes every byte that JSON wants escaped", function()
     local text = ""
     for byte = 1, 127 do

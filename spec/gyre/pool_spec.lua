@@ -224,6 +224,14 @@ describe("gyre.pool", function()
     assert.matches("pool_spec.lua:%d+: unknown outcome field 'mss'", seen[misspelt_outcome])
   end)
 
+  it("does not show the password of what was taken for an id", function()
+    for _, method in ipairs { "remove", "disable", "enable", "drain", "update", "probe", "url" } do
+      local ran, why = pcall(pool[method], pool, "http://anna:sekret@192.0.2.1:1", {})
+      assert.is_false(ran)
+      assert.matches("a proxy id is a whole number, not a string", why, nil, true)
+    end
+  end)
+
   it("raises on misuse, at the caller", function()
     local misuses = {
       function() pool:remove "x" end,

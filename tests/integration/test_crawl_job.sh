@@ -135,6 +135,14 @@ test_an_error_fails_the_page() {
 test_wrong_calls_are_errors_of_the_page() {
     crawl "$ORIGIN/graph/1/1" 'page=function(page) page:emit "text" end'
     contains "$ERR" "page:emit takes a table, not a string"
+    crawl "$ORIGIN/graph/1/1" 'page=function(page) page:emit { page.url, title = "a" } end'
+    contains "$ERR" "page:emit: the fields of an item have names, [1] is none"
+    crawl "$ORIGIN/graph/1/1" 'page=function(page) page:emit { meta = { f = print } } end'
+    contains "$ERR" "page:emit: meta.f is a function"
+    crawl "$ORIGIN/graph/1/1" 'page=function(page) page:follow(page.url, { data = { 1, a = 2 } }) end'
+    contains "$ERR" "page:follow: data has both [1] and other fields, or holes"
+    crawl "$ORIGIN/graph/1/1" 'page=function(page) page:emit {} end'
+    same "an item without fields" "{}" "$(cat "$DIR/out")"
     crawl "$ORIGIN/graph/1/1" 'page=function(page) page:xpath "///[" end'
     contains "$ERR" "is no XPath expression"
     crawl "$ORIGIN/graph/1/1" 'page=function(page) page:follow(page.url, { prio = 1 }) end'
@@ -150,6 +158,9 @@ test_wrong_options() {
     contains "$ERR" "option 'depth' must be a whole number from 0 on"
     crawl "ftp://x/"
     contains "$ERR" "the start ftp://x/: the URL begins with neither http:// nor https://"
+    crawl "http://anna:s3cret@x/"
+    contains "$ERR" "the start http://x/: the URL holds credentials"
+    ! grep -q s3cret "$ERR" || fail "the password is shown"
     crawl "$ORIGIN/" 'rotate="5 apples"'
     contains "$ERR" "option 'rotate' is a number of bytes"
     crawl "$ORIGIN/" page=nil

@@ -2,13 +2,13 @@
 local csv_list = require "gyre.list.csv"
 local json = require "gyre.json"
 
-local concat, find, gsub, sort = table.concat, string.find, string.gsub, table.sort
+local concat, find, gsub = table.concat, string.find, string.gsub
 local assert, ipairs, pairs, tostring, type = assert, ipairs, pairs, tostring, type
 
 local format = {}
 
 local function jsonl(item)
-  return json.encode(item) .. "\n"
+  return json.object(item, json.names(item)) .. "\n"
 end
 
 local function cell(value)
@@ -37,20 +37,11 @@ local function heading(columns)
   return row(cells)
 end
 
-local function names_of(item)
-  local names = {}
-  for name in pairs(item) do
-    names[#names + 1] = tostring(name)
-  end
-  sort(names)
-  return names
-end
-
 -- The first item of the crawl (in whatever worker, in whatever run) decides on the columns.
 local function csv(frontier, columns)
   local known
   local function settle(item)
-    local header = frontier:header(heading(columns or names_of(item)))
+    local header = frontier:header(heading(columns or json.names(item)))
     columns, known = assert(csv_list.cells((gsub(header, "\r\n$", "")))), {}
     for _, name in ipairs(columns) do
       known[name] = true
@@ -61,8 +52,8 @@ local function csv(frontier, columns)
       settle(item)
     end
     for name in pairs(item) do
-      if not known[tostring(name)] then
-        return nil, ("the field '%s' is no column: name all of them in the option columns"):format(tostring(name))
+      if not known[name] then
+        return nil, ("the field '%s' is no column: name all of them in the option columns"):format(name)
       end
     end
     local cells = {}
@@ -77,7 +68,7 @@ end
 ---@param name "jsonl"|"csv"
 ---@param frontier userdata where the heading of a CSV is kept
 ---@param columns? string[]
----@return fun(item: table): string?, string?
+---@return fun(item: table<string, any>): string?, string?
 function format.encoder(name, frontier, columns)
   if name == "csv" then
     return csv(frontier, columns)

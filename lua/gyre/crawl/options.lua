@@ -7,7 +7,7 @@ local robots = require "gyre.robots"
 local url = require "gyre.url"
 
 local error, ipairs, pairs, tostring, type = error, ipairs, pairs, tostring, type
-local concat, match, sub = table.concat, string.match, string.sub
+local concat, gsub, match, sub = table.concat, string.gsub, string.match, string.sub
 
 --- What gyre.crawl takes.
 ---@class gyre.CrawlOptions

@@ -5,7 +5,7 @@ local json = require "gyre.json"
 local url = require "gyre.url"
 local xpath = require "gyre.xpath"
 
-local error, find, floor, ipairs, max, min, pairs = error, string.find, math.floor, ipairs, math.max, math.min, pairs
+local error, find, floor, ipairs, max, min, pairs, pcall = error, string.find, math.floor, ipairs, math.max, math.min, pairs, pcall
 local rawget, rawset, setmetatable, tostring, type = rawget, rawset, setmetatable, tostring, type
 
 local LARGEST = 2 ^ 31 - 1
@@ -113,16 +113,33 @@ function Page:json()
 end
 
 --- Hands an item to the output. It is there when the page has ended well, and not at all otherwise.
----@param item table
+---@param item table<string, any>
 function Page:emit(item)
   if type(item) ~= "table" then
     error("page:emit takes a table, not a " .. type(item), 2)
   end
-  local text, why = self.crawl.encode(item)
-  if not text then
-    error("page:emit: " .. why, 2)
+  for name in pairs(item) do
+    if type(name) ~= "string" then
+      error(("page:emit: the fields of an item have names, [%s] is none"):format(tostring(name)), 2)
+    end
+  end
+  local ran, text, why = pcall(self.crawl.encode, item)
+  if not ran or not text then
+    error("page:emit: " .. (not ran and json.unfit(item, "the item") or why or tostring(text)), 2)
   end
   self.items[#self.items + 1] = text
+end
+
+-- What a page is given on its way, as text; false: nothing.
+local function data_text(data)
+  if data == nil then
+    return false
+  end
+  local ran, text = pcall(json.encode, data, true)
+  if not ran then
+    error("page:follow: " .. (json.unfit(data, "data") or tostring(text)), 0)
+  end
+  return text
 end
 
 local function priority_of(page, target, depth, given)
@@ -149,7 +166,7 @@ local function follow(page, reference, options, depth, hops)
   local follows, at = page.follows, #page.follows
   follows[at + 1], follows[at + 2], follows[at + 3] = target, depth, hops
   follows[at + 4] = priority_of(page, target, depth, options.priority)
-  follows[at + 5] = options.data ~= nil and json.encode(options.data, true)
+  follows[at + 5] = data_text(options.data)
   return true
 end
 
