@@ -148,8 +148,8 @@ local function is_null(value)
 end
 
 --- A value as JSON: numbers so that they read back as they were (NaN, infinity: null), tables with [1] as arrays and
---- others as objects, their fields sorted. An empty table is an array. Raises for what JSON has no form of: json.unfit()
---- says where it is.
+--- others as objects, their fields sorted. An empty table is an array. Raises for what JSON has no form of:
+--- json.unfit() says where it is.
 ---@param value any
 ---@param as_is? boolean as json.text() has it
 ---@return string

@@ -170,7 +170,8 @@ local function read_table(items)
   return parsed
 end
 
---- Reads a list from a file, or takes one that is a Lua table of URLs and tables of fields; there unknown fields are errors.
+--- Reads a list from a file, or takes one that is a Lua table of URLs and tables of fields, where unknown fields are
+--- errors.
 ---@param source string|table path or list
 ---@return gyre.list.Parsed? parsed
 ---@return gyre.Error? err

@@ -12,12 +12,19 @@ local error, type = error, type
 
 -- What can be read and checked without a pool.
 local function prepare(given)
+  local how = { trusted = given.trusted, seed = given.seed, budget = given.budget_ms }
   local made, loaded, parsed, err
   if given.strategy ~= nil then
-    made, loaded = strategy.load(given.strategy, given.strategy_options,
-      { trusted = given.trusted, seed = given.seed, budget = given.budget_ms })
+    made, loaded = strategy.load(given.strategy, given.strategy_options, how)
     if not made then
       return loaded
+    end
+  end
+  if given.fallback ~= nil then -- it is loaded again when it is needed
+    local serves, why = strategy.load(given.fallback, nil, how)
+    if not serves then
+      why.message = "option 'fallback': " .. why.message
+      return why
     end
   end
   if given.proxies ~= nil then

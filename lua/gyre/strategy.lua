@@ -183,6 +183,18 @@ local function check_judge(made)
   return made
 end
 
+-- The fallback is loaded when it is needed; whether it can be found is said now.
+local function fallback_file(made)
+  local source = made.fallback
+  if source == nil or type(source) == "table" then
+    return nil
+  elseif type(source) ~= "string" then
+    return nil, "a strategy is a name, a path or a table, not a " .. type(source)
+  end
+  local found, err = find.source(source)
+  return found, err and err.message
+end
+
 local function check_configured(made)
   if type(made.name) ~= "string" then
     return fail "a strategy needs a name"
@@ -196,6 +208,10 @@ local function check_configured(made)
     return fail("strategy '%s' has no function select(self, view, request)", made.name)
   elseif made.native ~= nil and not steps.PICKERS[made.native] then
     return fail("strategy '%s': there is no native picker '%s'", made.name, confine.text(made.native))
+  end
+  local _, missing = fallback_file(made)
+  if missing then
+    return fail("strategy '%s': its fallback: %s", made.name, missing)
   end
   loading.judge = nil -- of a part of it
   if made.judge ~= nil and type(made.judge) ~= "function" then

@@ -169,12 +169,12 @@ describe("gyre.list", function()
   end)
 
   it("refuses fields that mean nothing in a Lua table", function()
-    local list = { "192.0.2.1:80", { url = "http://192.0.2.2:80", contry = "de" } }
-    local pool, err = gyre.open { proxies = list }
+    local misspelt = { "192.0.2.1:80", { url = "http://192.0.2.2:80", contry = "de" } }
+    local pool, err = gyre.open { proxies = misspelt }
     assert.is_nil(pool)
     assert.same({ "invalid", "the list of proxies: unknown field 'contry'" }, { err.kind, err.message })
     pool = assert(gyre.open { proxies = { "192.0.2.1:80", "192.0.2.3:80" } })
-    assert.is_nil((pool:reload(list)))
+    assert.is_nil((pool:reload(misspelt)))
     assert.equal(2, #pool)
   end)
 

@@ -5,7 +5,8 @@ local json = require "gyre.json"
 local url = require "gyre.url"
 local xpath = require "gyre.xpath"
 
-local error, find, floor, ipairs, max, min, pairs, pcall = error, string.find, math.floor, ipairs, math.max, math.min, pairs, pcall
+local error, find, floor, ipairs, max, min, pairs = error, string.find, math.floor, ipairs, math.max, math.min, pairs
+local pcall = pcall
 local rawget, rawset, setmetatable, tostring, type = rawget, rawset, setmetatable, tostring, type
 
 local LARGEST = 2 ^ 31 - 1

@@ -1,4 +1,5 @@
 -- What a strategy in a file may do, and what not; what becomes of it when it fails.
+local gyre = require "gyre"
 local pools = require "pools"
 local write = require("strategy_file").write
 
@@ -212,8 +213,9 @@ describe("gyre.trouble", function()
   end)
 
   it("serves by its own fallback, else the pool's, else round-robin, whatever these do", function()
-    local function first_of(options, more)
+    local function first_of(options, more, lost)
       local pool = pools.open(4, options)
+      os.remove(lost or "") -- before it is needed
       local strategy = { name = "broken", select = function() error "x" end }
       for name, value in pairs(more or {}) do
         strategy[name] = value
@@ -236,8 +238,9 @@ describe("gyre.trouble", function()
     local broken = { name = "broken too", select = function() return 1 end }
     assert.equal("1 1 1 1", first_of(quiet { fallback = second }))
     assert.equal("2 2 2 2", first_of(quiet { fallback = second }, { fallback = third }))
-    for _, fallback in ipairs { broken, "no-such" } do
-      local taken = first_of(quiet { fallback = fallback }, { fallback = broken })
+    local lost = write "return { name = 'lost', select = function(_, view) return view[4] end }"
+    for _, fallback in ipairs { lost, broken } do
+      local taken = first_of(quiet { fallback = fallback }, { fallback = broken }, lost)
       local places = {}
       for place in taken:gmatch "%d" do
         places[#places + 1] = place
@@ -245,6 +248,20 @@ describe("gyre.trouble", function()
       table.sort(places)
       assert.same({ "0", "1", "2", "3" }, places) -- in turn
     end
+  end)
+
+  it("says at once that a fallback cannot be found", function()
+    local pool, err = gyre.open { fallback = "no-such", proxies = pools.urls(1) }
+    assert.is_nil(pool)
+    assert.equal("strategy", err.kind)
+    assert.matches("^option 'fallback': no strategy 'no%-such'", err.message)
+    pool = pools.open(1)
+    local place = { ["no strategy 'no-such'"] = "no-such", ["a strategy is a name, a path or a table"] = 5 }
+    for told, wrong in pairs(place) do
+      err = select(2, pool:use { name = "broken", fallback = wrong, select = function() end })
+      assert.matches("strategy 'broken': its fallback: " .. told, err.message, 1, true)
+    end
+    pool:close()
   end)
 
   it("tells once in a while, and never credentials", function()
