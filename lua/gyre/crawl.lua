@@ -50,7 +50,10 @@ function Crawl:checked(result, why)
   return result
 end
 
---- A request. What raises in it is a mistake in the script, mostly in its judge.
+-- Errors that every request would come to: what the script says of its strategy is wrong.
+local MISTAKES = { strategy = true, missing_metadata = true }
+
+--- A request. What raises in it is a mistake in the script, mostly in its judge or its strategy.
 ---@param target string
 ---@param given table of settings: page_request or robots_request
 ---@param counted_by? gyre.Job
@@ -62,9 +65,9 @@ function Crawl:request(target, given, counted_by)
     all[name] = value
   end
   local ran, response, err = pcall(self.pool.get, self.pool, target, all)
-  if not ran then
+  if not ran or (err and MISTAKES[err.kind]) then
     self.mistaken = true
-    error(response, 0)
+    error(ran and err.message or response, 0)
   end
   return response, err
 end

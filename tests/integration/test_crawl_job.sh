@@ -132,6 +132,19 @@ test_an_error_fails_the_page() {
     contains "$OUT" "done 5 failed 0"
 }
 
+# A mistake is told as one, and not as a want of proxies; what a target sends too much of is the page's.
+test_exit_code_says_whose_fault() {
+    crawl "$ORIGIN/graph/1/1" 'request={strategy="no-such"}'
+    exits 2
+    contains "$ERR" "no strategy 'no-such'" "stopped: a mistake in the script"
+    crawl "$ORIGIN/graph/1/1" 'request={strategy="geo"}' robots=true
+    exits 2
+    contains "$ERR" "needs country"
+    crawl "$ORIGIN/graph/3/1" 'request={max_body=10}'
+    exits 1
+    contains "$ERR" "too_large: "
+}
+
 test_wrong_calls_are_errors_of_the_page() {
     crawl "$ORIGIN/graph/1/1" 'page=function(page) page:emit "text" end'
     contains "$ERR" "page:emit takes a table, not a string"

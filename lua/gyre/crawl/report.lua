@@ -95,8 +95,10 @@ end
 
 --- Whether so many requests in a row found no target that the pages are not to blame. Then the crawl stops.
 function Report:outage(err)
+  if err.where == "target" then
+    self.reached, self.unanswered = true, 0
+  end
   if err.where ~= "proxy" then
-    self.unanswered = err.where == "target" and 0 or self.unanswered
     return false
   end
   self.unanswered = self.unanswered + 1
