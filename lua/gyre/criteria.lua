@@ -273,6 +273,13 @@ function criteria.names_fault(request)
   return unknown ~= nil and format("unknown request field '%s'", tostring(unknown)) or nil
 end
 
+--- Whether a request has a field of this name.
+---@param name any
+---@return boolean
+function criteria.is_field(name)
+  return FIELDS[name] ~= nil
+end
+
 --- Whether a request asks for nothing. Written out: where the request is written, compiled code knows its fields and
 --- leaves all of this out.
 ---@param request table

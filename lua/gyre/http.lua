@@ -19,7 +19,7 @@ local is_stopping = ffi.cast("const int *", net.is_stopping) -- read without lea
 -- At a limit one looks again after this long, seconds.
 local BUSY_WAIT = 0.02
 -- Fields of a request that gyre.fetch knows; the others need a pool.
-local FETCH_FIELDS = { proxy = true, exclude = true, host = true, session = true }
+local FETCH_FIELDS = { exclude = true, host = true, session = true }
 
 local http = {
   map = map.new,
@@ -217,7 +217,12 @@ function http.fetch(url, options)
   if type(proxy) ~= "string" then
     error('gyre.fetch needs the option proxy, a URL or "direct"', 2)
   end
-  local plan = request.plan(request.prepare(options, 2), url, 2)
+  local own = {}
+  for name, value in pairs(options) do
+    own[name] = value
+  end
+  own.proxy = nil
+  local plan = request.plan(request.prepare(own, 2), url, 2)
   for name in pairs(plan.fields) do
     if not FETCH_FIELDS[name] then
       error(("unknown option '%s'"):format(tostring(name)), 2)

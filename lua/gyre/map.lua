@@ -311,6 +311,9 @@ end
 ---@param options? gyre.GetOptions and concurrency [16]; ordered: yield in the order of the input [false]
 ---@return fun(): any, gyre.Response?, gyre.Error?
 function map.new(pool, input, options)
+  if options ~= nil and type(options) ~= "table" then
+    error("options are a table, not a " .. type(options), 2)
+  end
   local shared = {}
   for name, value in pairs(options or {}) do
     shared[name] = value

@@ -70,7 +70,7 @@ end
 function Pool.acquire_into(self, into, request)
   local handle = self.handle
   if handle == nil then
-    return closed()
+    return closed(self)
   end
   if not is_lease(into) then
     error("acquire_into takes a lease made by gyre.lease()", 2)
@@ -112,7 +112,7 @@ end
 ---@return gyre.Error? err kinds: exists (err.id is the one that exists), full, invalid, closed
 function Pool.add(self, value)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   local found, err = member.entry(value, 2)
   if not found then
@@ -130,7 +130,7 @@ function Pool.update(self, id, fields)
   check_id(id)
   local changes = member.changes(fields, 2)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return member.update(self.handle, id, changes)
 end
@@ -140,7 +140,7 @@ local function by_id(call)
   return function(self, id)
     check_id(id)
     if self.handle == nil then
-      return closed()
+      return closed(self)
     end
     return result(C[call](self.handle, id))
   end
@@ -179,7 +179,7 @@ function Pool.get(self, id, ...)
   end
   check_id(id)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return object(self, id)
 end
@@ -199,7 +199,7 @@ function Pool.find(self, url)
     return nil, err
   end
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   local code = C.gyre_pool_find(self.handle, found.url, id_cell)
   if code == 0 then
@@ -218,7 +218,7 @@ end
 function Pool.url(self, id, with_credentials)
   check_id(id)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   local write = with_credentials and C.gyre_pool_url_with_credentials or C.gyre_pool_url
   local size = write(self.handle, id, buffer, proxy.URL_SIZE)

@@ -1,4 +1,5 @@
 -- The options of requests: read once, into what the native side, the pool and the retry loop need; then a plan each.
+local criteria = require "gyre.criteria"
 local judge = require "gyre.judge"
 local net = require "gyre.net"
 
@@ -189,6 +190,18 @@ function request.host(url)
   return known or nil
 end
 
+--- The first option that there is not, if any.
+---@param options table
+---@return any name
+function request.unknown(options)
+  for name in pairs(options) do
+    if not TYPES[name] and not criteria.is_field(name) then
+      return name
+    end
+  end
+  return nil
+end
+
 --- Reads options once, for any number of requests; misuse raises `level` calls up.
 ---@param options? gyre.GetOptions
 ---@param level integer
@@ -198,7 +211,10 @@ function request.prepare(options, level)
   if type(options) ~= "table" then
     error("options are a table, not a " .. type(options), level + 1)
   end
-  local fields = {}
+  local fields, unknown = {}, request.unknown(options)
+  if unknown ~= nil then
+    error(("unknown option '%s'"):format(tostring(unknown)), level + 1)
+  end
   for name, value in pairs(options) do
     if TYPES[name] then
       check(name, value, level + 1)

@@ -4,6 +4,7 @@
 --     cart:get "https://shop.example/checkout"     -- by the same proxy, with its cookies
 --     cart:close()
 local net = require "gyre.net"
+local request = require "gyre.request"
 
 local error, pairs, setmetatable, tostring, type = error, pairs, setmetatable, tostring, type
 
@@ -40,11 +41,15 @@ function session.new(id, options)
   if type(options) ~= "table" or options.pool == nil then
     error("gyre.session takes an id and a table with a pool", 2)
   end
+  if type(options.pool) ~= "cdata" then
+    error("gyre.session: pool must be one that gyre.open has returned, not a " .. type(options.pool), 2)
+  end
   local own = {}
   for name, value in pairs(options) do
     own[name] = value
   end
   own.pool, own.session = nil, id
+  request.prepare(own, 2) -- misspelt ones are told now
   return setmetatable({ id = id, pool = options.pool, options = own }, Session)
 end
 

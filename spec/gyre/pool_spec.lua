@@ -224,6 +224,14 @@ describe("gyre.pool", function()
     assert.matches("pool_spec.lua:%d+: unknown outcome field 'mss'", seen[misspelt_outcome])
   end)
 
+  it("says so when it is called with a dot", function()
+    for _, method in ipairs { "acquire", "add", "stats", "strategies" } do
+      local ran, why = pcall(function() return pool[method] { country = "de" } end)
+      assert.is_false(ran, method)
+      assert.matches("pool_spec.lua:%d+: a method of pools wants its pool: pool:method%(...%), with a colon", why)
+    end
+  end)
+
   it("does not show the password of what was taken for an id", function()
     for _, method in ipairs { "remove", "disable", "enable", "drain", "update", "probe", "url" } do
       local ran, why = pcall(pool[method], pool, "http://anna:sekret@192.0.2.1:1", {})

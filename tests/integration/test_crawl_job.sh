@@ -198,7 +198,7 @@ test_wrong_requests() {
     done
     crawl "$ORIGIN/" 'request={foo=1}'
     exits 2
-    contains "$ERR" "gyre.crawl: option 'request': unknown request field 'foo'"
+    contains "$ERR" "gyre.crawl: option 'request': there is no option 'foo'"
     crawl "$ORIGIN/" 'request={country=1}'
     exits 2
     contains "$ERR" "gyre.crawl: option 'request': country must be text or a list of texts"
@@ -212,7 +212,7 @@ test_wrong_requests() {
         return code' >"$DIR/job.lua"
     gyre run "$DIR/job.lua" "$PEERS_DIR/one.txt" "$ORIGIN/"
     exits 2
-    contains "$ERR" "job.lua:1: gyre.crawl: option 'request': unknown request field 'foo'"
+    contains "$ERR" "job.lua:1: gyre.crawl: option 'request': there is no option 'foo'"
     same "requests" 0 "$(wc -l <"$LOG")"
 }
 

@@ -13,5 +13,22 @@ test_map() {
     exits 0
 }
 
+# misuse LUA MESSAGE: raised at the caller's line
+misuse() {
+    printf '%s\n' 'local gyre = require "gyre"' 'local pool = gyre.open { proxies = { "http://127.0.0.1:1" } }' "$1" >"$DIR/wrong.lua"
+    gyre run "$DIR/wrong.lua"
+    exits 2
+    contains "$ERR" "wrong.lua:3: $2"
+}
+
+test_misuse_is_told_at_the_caller() {
+    misuse 'pool:get("http://x/", { tris = 1 })' "unknown option 'tris'"
+    misuse 'pool:map({ "http://x/" }, 5)' "options are a table, not a number"
+    misuse 'pool:map({ "http://x/" }, { tris = 1 })' "unknown option 'tris'"
+    misuse 'gyre.fetch("http://x/", { proxy = "direct", country = "de" })' "unknown option 'country'"
+    misuse 'gyre.session("a", { pool = "proxies.txt" })' "gyre.session: pool must be one that gyre.open has returned, not a string"
+    misuse 'gyre.session("a", { pool = pool, timeot = 5 })' "unknown option 'timeot'"
+}
+
 harness_begin
 harness_run "$@"

@@ -329,8 +329,9 @@ end
 ---@param settings table
 ---@param level integer
 function options.check_request(settings, level)
-  local fields = request.prepare(settings.page_request, level + 1).fields
-  local fault = criteria.names_fault(fields) or criteria.fill(criteria.new(), fields)
+  local unknown = request.unknown(settings.page_request)
+  local fault = unknown ~= nil and ("there is no option '%s'"):format(tostring(unknown))
+    or criteria.fill(criteria.new(), request.prepare(settings.page_request, level + 1).fields)
   if fault then
     error(("gyre.crawl: option 'request': %s"):format(fault), level + 1)
   end

@@ -5,10 +5,15 @@ local error, tostring, type = error, tostring, type
 
 local base = {}
 
---- The result of a method of a closed pool.
+--- The result of a method of a closed pool. What is no pool at all raises at the caller of the method: mostly it was
+--- called with a dot.
+---@param self any nil: of an object of a pool's, which has been looked at
 ---@return nil
 ---@return gyre.Error err
-function base.closed()
+function base.closed(self)
+  if self ~= nil and type(self) ~= "cdata" then
+    error("a method of pools wants its pool: pool:method(...), with a colon", 3)
+  end
   return nil, status.closed "the pool is closed"
 end
 

@@ -35,7 +35,7 @@ function Pool.ban(self, id, host, seconds)
   check_text(host, "a host")
   check_number(seconds, "a ban's length is a number of seconds")
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return result(C.gyre_host_ban(self.handle, id, host, seconds))
 end
@@ -56,7 +56,7 @@ function Pool.unban(self, id, host)
     check_text(host, "a host")
   end
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   local count = C.gyre_host_unban(self.handle, id or 0, host)
   if count < 0 then
@@ -97,7 +97,7 @@ function Pool.throttle(self, host, seconds)
   check_text(host, "a host")
   check_number(seconds, "a throttle's length is a number of seconds")
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return result(C.gyre_host_throttle(self.handle, host, seconds))
 end
@@ -109,7 +109,7 @@ end
 function Pool.host_delay(self, host)
   check_text(host, "a host")
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return C.gyre_host_delay(self.handle, host)
 end
@@ -122,7 +122,7 @@ end
 function Pool.host_blamed(self, host)
   check_text(host, "a host")
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return C.gyre_host_blamed(self.handle, host)
 end

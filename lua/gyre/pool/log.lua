@@ -37,7 +37,7 @@ local Pool = {}
 function Pool.log(self, share)
   base.check_number(share, "the share to log is a number from 0 to 1")
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return base.result(C.gyre_log_enable(self.handle, share))
 end
@@ -47,7 +47,7 @@ end
 ---@return gyre.Error? err
 function Pool.log_share(self)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return C.gyre_log_share(self.handle)
 end

@@ -14,7 +14,7 @@ local Pool = {}
 function Pool.probe(self, id)
   base.check_id(id)
   if self.handle == nil then
-    return base.closed()
+    return base.closed(self)
   end
   local into = lease.new()
   into.pool, into.tag = self.number, 0

@@ -40,7 +40,7 @@ function Pool.reload(self, source, former)
     return nil, err
   end
   if self.handle == nil then
-    return base.closed()
+    return base.closed(self)
   end
   local report
   report, err = list.load(self.handle, parsed)

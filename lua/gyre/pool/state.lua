@@ -19,7 +19,7 @@ function Pool.save(self, path, options)
     error("options are a table, not a " .. type(options), 2)
   end
   if self.handle == nil then
-    return base.closed()
+    return base.closed(self)
   end
   return require("gyre.state.save").to_file(self, path, not options or options.credentials ~= false)
 end
@@ -33,7 +33,7 @@ end
 function Pool.load(self, path)
   base.check_text(path, "a path")
   if self.handle == nil then
-    return base.closed()
+    return base.closed(self)
   end
   local load = require "gyre.state.load"
   local state, err = load.read(path)

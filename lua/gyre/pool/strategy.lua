@@ -29,7 +29,7 @@ function Pool.use(self, source, options, how)
     end
   end
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   local at_work, err = active.load(self.handle, states[self.number], source, options)
   if not at_work then
@@ -44,7 +44,7 @@ end
 ---@return gyre.Error? err kinds: strategy, missing_metadata, closed
 function Pool.reload_strategy(self)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return swap.reload(self)
 end
@@ -86,7 +86,7 @@ end
 ---@return gyre.Error? err
 function Pool.strategies(self)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   local state = states[self.number]
   local list = { state_of(state, state.strategy) }

@@ -25,7 +25,7 @@ local Pool = {}
 ---@return gyre.Error? err
 function Pool.stats(self)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   local code = C.gyre_pool_stats(self.handle, stats)
   if code ~= 0 then
@@ -46,7 +46,7 @@ end
 ---@return gyre.Error? err
 function Pool.reset_counters(self)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return result(C.gyre_pool_reset_counters(self.handle))
 end
@@ -56,7 +56,7 @@ end
 ---@return gyre.Error? err kind "corrupt" has `findings`, and the first in its message
 function Pool.check(self)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   local findings = C.gyre_pool_check(self.handle, report)
   if findings < 0 then
@@ -74,7 +74,7 @@ end
 ---@return gyre.Error? err
 function Pool.repair(self)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return result(C.gyre_pool_repair(self.handle))
 end
@@ -84,7 +84,7 @@ end
 ---@return gyre.Error? err
 function Pool.time(self)
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return C.gyre_pool_time(self.handle)
 end
@@ -96,7 +96,7 @@ end
 function Pool.set_time(self, seconds)
   base.check_number(seconds, "a time is a number of seconds")
   if self.handle == nil then
-    return closed()
+    return closed(self)
   end
   return result(C.gyre_pool_set_time(self.handle, seconds))
 end
