@@ -175,7 +175,7 @@ local function set_names(self, cell, request)
     self.session = session
   end
   if host ~= nil then
-    fault = fault or text_fault(host, "host")
+    fault = fault or text_fault(host, "host") or (find(host, "/", 1, true) and "host is a name or an address, no URL")
     self.host = host
     self.filtered = true
   end

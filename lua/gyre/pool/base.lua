@@ -40,12 +40,22 @@ end
 --- Likewise, unless `value` is text that C reads whole: it stops at the first NUL byte.
 ---@param value any
 ---@param what string
-function base.check_text(value, what)
+---@param level? integer so many calls up [3]
+function base.check_text(value, what, level)
   if type(value) ~= "string" then
-    error(("%s is text, not a %s"):format(what, type(value)), 3)
+    error(("%s is text, not a %s"):format(what, type(value)), level or 3)
   end
   if value:find("\0", 1, true) then
-    error(what .. " holds a NUL byte", 3)
+    error(what .. " holds a NUL byte", level or 3)
+  end
+end
+
+--- Likewise, unless `host` is the name or the address of one.
+---@param host any
+function base.check_host(host)
+  base.check_text(host, "a host", 4)
+  if host:find("/", 1, true) then
+    error("a host is a name or an address, no URL", 3)
   end
 end
 

@@ -8,7 +8,7 @@ local registry = require "gyre.registry"
 local status = require "gyre.status"
 
 local error, tonumber = error, tonumber
-local closed, result, check_id, check_text, check_number = base.closed, base.result, base.check_id, base.check_text,
+local closed, result, check_id, check_host, check_number = base.closed, base.result, base.check_id, base.check_host,
   base.check_number
 
 local cursor_cell = ffi.new "uint32_t[1]"
@@ -32,7 +32,7 @@ local Pool = {}
 ---@return gyre.Error? err kinds: invalid, not_found, closed
 function Pool.ban(self, id, host, seconds)
   check_id(id)
-  check_text(host, "a host")
+  check_host(host)
   check_number(seconds, "a ban's length is a number of seconds")
   if self.handle == nil then
     return closed(self)
@@ -53,7 +53,7 @@ function Pool.unban(self, id, host)
     check_id(id)
   end
   if host ~= nil then
-    check_text(host, "a host")
+    check_host(host)
   end
   if self.handle == nil then
     return closed(self)
@@ -94,7 +94,7 @@ end
 ---@return true? set
 ---@return gyre.Error? err
 function Pool.throttle(self, host, seconds)
-  check_text(host, "a host")
+  check_host(host)
   check_number(seconds, "a throttle's length is a number of seconds")
   if self.handle == nil then
     return closed(self)
@@ -107,7 +107,7 @@ end
 ---@return number? seconds
 ---@return gyre.Error? err
 function Pool.host_delay(self, host)
-  check_text(host, "a host")
+  check_host(host)
   if self.handle == nil then
     return closed(self)
   end
@@ -120,7 +120,7 @@ end
 ---@return number? seconds
 ---@return gyre.Error? err
 function Pool.host_blamed(self, host)
-  check_text(host, "a host")
+  check_host(host)
   if self.handle == nil then
     return closed(self)
   end

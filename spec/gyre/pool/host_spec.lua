@@ -74,6 +74,9 @@ describe("gyre.pool.host", function()
       function() pool:throttle("h", "1") end,
       function() pool:host_delay(17) end,
       function() pool:acquire { host = 17 } end,
+      function() pool:acquire { host = "http://shop.example/" } end,
+      function() pool:ban(1, "http://shop.example", 1) end,
+      function() pool:host_delay "shop.example/" end,
     } do
       local ran, message = pcall(misuse)
       assert.is_false(ran, "misuse " .. i)
