@@ -19,6 +19,31 @@ static void copy_field(lua_State *L, int index, const char *name, char *to, size
     lua_pop(L, 1); /* stack: ... */
 }
 
+static int begins_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/*
+ * Takes the frames of gyre's own modules out of a traceback, and its heading when no other is left: what a script did wrong is
+ * in the script. Not when the message itself points into gyre.
+ */
+static void keep_script_frames(char *text, size_t message_size)
+{
+    char *to = text + message_size, *heading = to, *first = NULL;
+    if (begins_with(text, "lua/gyre/")) return;
+
+    for (char *line = to, *end; *line; line = end) {
+        end = strchr(line + 1, '\n');
+        if (!end) end = line + strlen(line);
+        if (begins_with(line, "\n\t[C]:") || begins_with(line, "\n\tlua/gyre/")) continue;
+        memmove(to, line, (size_t)(end - line));
+        to += end - line;
+        if (!first) first = to; /* behind the heading */
+    }
+    *(to == first ? heading : to) = '\0';
+}
+
 /* Stores the error value at `index` (positive) of L with a traceback of `co`, beginning at `level`. */
 static void store(lua_State *L, struct gyre_host *host, int index, lua_State *co, int level)
 {
@@ -31,17 +56,20 @@ static void store(lua_State *L, struct gyre_host *host, int index, lua_State *co
         if (lua_isstring(L, index)) lua_pushvalue(L, index);
         else lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, index));
     } /* stack: ... text */
+    size_t size = lua_objlen(L, -1);
     luaL_traceback(L, co, lua_tostring(L, -1), level); /* stack: ... text traceback */
-    gyre__host_fail(host, lua_tostring(L, -1));
+    char *kept = gyre__host_fail(host, lua_tostring(L, -1));
+    if (kept && strlen(kept) > size) keep_script_frames(kept, size); /* no longer when the message holds a NUL */
     lua_settop(L, top);
 }
 
-void gyre__host_fail(struct gyre_host *host, const char *text)
+char *gyre__host_fail(struct gyre_host *host, const char *text)
 {
     char *copy = strdup(text ? text : "(no text)");
-    if (!copy) return; /* the text stays "not enough memory", which is true */
+    if (!copy) return NULL; /* the text stays "not enough memory", which is true */
     free(host->error_text);
     host->error.text = host->error_text = copy;
+    return copy;
 }
 
 /* The handler does not run for LUA_ERRMEM, so that is what is assumed until it has run. */

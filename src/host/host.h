@@ -35,8 +35,8 @@ int gyre__host_protect(struct gyre_host *host, lua_CFunction function, void *dat
  * state must not be running. Costs about 30 ns. */
 int gyre__host_invoke(struct gyre_host *host, int function);
 
-/* Replaces the stored error by a plain text, for failures that C notices. */
-void gyre__host_fail(struct gyre_host *host, const char *text);
+/* Replaces the stored error by a plain text, for failures that C notices. Returns the copy, or NULL without memory. */
+char *gyre__host_fail(struct gyre_host *host, const char *text);
 
 /* Creates the message handler and stores its reference. Protected environment only. */
 void gyre__host_open_call(lua_State *L, struct gyre_host *host);

@@ -106,6 +106,22 @@ test_stdout_that_is_closed() {
     same "stderr" "" "$(cat "$ERR")"
 }
 
+# The frames of a traceback are the script's: what is wrong is there.
+test_tracebacks_are_of_the_script() {
+    cd "$DIR" || fail "no folder"
+    printf '%s\n' 'local function open()' 'assert(require("gyre").open { proxies = {} })' 'end' 'open()' >wrong.lua
+    gyre run wrong.lua
+    exits 2
+    same "stderr" "gyre: the list is empty
+stack traceback:
+	wrong.lua:2: in function 'open'
+	wrong.lua:4: in main chunk" "$(cat "$ERR")"
+    echo 'return require("gyre").crawl { start = 5 }' >wrong.lua
+    gyre run wrong.lua
+    exits 2
+    ! grep -qE 'lua/gyre/|\[C\]' "$ERR" || fail "frames of gyre's own: $(cat "$ERR")"
+}
+
 # No file of a job's takes the place of a stream that its caller closed.
 test_standard_streams_that_are_closed() {
     echo 'print "said" io.stderr:write("told") require("gyre").sleep(0.01)' >"$DIR/says.lua"

@@ -533,7 +533,7 @@ test_docs() {
     block sh 1 >commands.sh
     PATH=$DIR:$PATH timeout 60 bash -eu commands.sh >"$OUT" 2>"$ERR" || fail "the commands: $(tail -n 5 "$ERR")"
     same "crawls that finished" 2 "$(grep -c 'crawl finished: 3 pages done' "$ERR")"
-    same "items" "Shop 1 Shop 2 Shop 3 " "$(jsonl pages.jsonl title | sort | tr '\n' ' ')"
+    same "items" "Shop 1 Shop 2 Shop 3 " "$(jsonl manual.jsonl title | sort | tr '\n' ' ')"
     block lua 2 >polite.lua
     gyre run polite.lua proxies.txt "$ORIGIN/"
     same "the other requests" "200 200 200 " "$(cut -f 2 "$OUT" | tr '\n' ' ')"
