@@ -2,7 +2,9 @@
  * A strategy in Lua in a C program: four threads, each with a Lua state of its own, take leases by it.
  *
  *     cc examples/embed_lua.c -Isrc/include -Lbuild/release -lgyre-host -lgyre -pthread -Wl,-rpath,build/release -o build/embed_lua
- *     GYRE_LUA_PATH=lua GYRE_STRATEGY_PATH=strategies build/embed_lua fastest.lua '{ "k": 3 }'
+ *     GYRE_LUA_PATH=lua GYRE_STRATEGY_PATH=strategies build/embed_lua performance '{ "choices": 2 }'
+ *
+ * or with a file of your own, such as that of strategies/README.md: build/embed_lua ./fastest-of-few.lua '{ "k": 3 }'
  */
 #include <gyre/host.h>
 #include <pthread.h>

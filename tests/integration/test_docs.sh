@@ -126,13 +126,20 @@ test_example_embed_c() {
     same "failures" 1 "$(grep -c 'failed 1' "$OUT")"
 }
 
-# The template of strategies/README.md, from four threads of a C program: the fast ones carry more.
-test_example_embed_lua_c() {
-    clone
-    awk '/^```lua$/ { on = ++n == 1; next } /^```$/ { on = 0 } on' strategies/README.md >fastest.lua
-    sed -n 's/^ \*     //p' examples/embed_lua.c | bash -eu >"$OUT" || fail "the commands in embed_lua.c fail"
+# Of four threads of a C program, with a strategy in Lua: the fast ones carry more.
+fast_ones_carry_more() {
     same "requests of all" 1000 "$(awk '{ n += $2 } END { print n }' "$OUT")"
     awk 'NR == 1 { first = $2 } END { exit !(NR == 5 && first > 3 * $2) }' "$OUT" || fail "the shares: $(cat "$OUT")"
+}
+
+# With a built-in, as it stands there, and with the template of strategies/README.md.
+test_example_embed_lua_c() {
+    clone
+    sed -n 's/^ \*     //p' examples/embed_lua.c | bash -eu >"$OUT" || fail "the commands in embed_lua.c fail"
+    fast_ones_carry_more
+    awk '/^```lua$/ { on = ++n == 1; next } /^```$/ { on = 0 } on' strategies/README.md >fastest-of-few.lua
+    GYRE_LUA_PATH=lua build/embed_lua ./fastest-of-few.lua '{ "k": 3 }' >"$OUT" || fail "the template fails"
+    fast_ones_carry_more
     GYRE_LUA_PATH=lua build/embed_lua nonsense 2>"$ERR"
     same "exit code of a strategy that is not there" 2 $?
     contains "$ERR" "no strategy 'nonsense'"
