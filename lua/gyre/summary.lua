@@ -27,6 +27,7 @@ local function rows(pool, baseline, latencies)
     local before = baseline[proxy.id] or { started = 0, failed = 0 }
     local latency = latencies[proxy.id]
     local row = {
+      id = proxy.id,
       name = tostring(proxy),
       started = proxy.started - before.started,
       failed = proxy.failed - before.failed,
@@ -37,6 +38,19 @@ local function rows(pool, baseline, latencies)
     all = all + row.started
   end
   return found, all
+end
+
+-- Users of one gateway look the same without their credentials.
+local function tell_apart(found)
+  local count = {}
+  for _, row in ipairs(found) do
+    count[row.name] = (count[row.name] or 0) + 1
+  end
+  for _, row in ipairs(found) do
+    if count[row.name] > 1 then
+      row.name = ("%s #%.0f"):format(row.name, row.id)
+    end
+  end
 end
 
 local function cells(row, all)
@@ -75,6 +89,7 @@ end
 function summary.of(pool, options)
   options = options or {}
   local found, all = rows(pool, options.baseline or {}, options.latencies or {})
+  tell_apart(found)
   local lines = { HEAD }
   for _, row in ipairs(found) do
     lines[#lines + 1] = cells(row, all)

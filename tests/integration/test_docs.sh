@@ -52,7 +52,7 @@ test_lua_tour() {
     grep -q secret "$OUT" && fail "a password is shown"
     return 0
 }
-sums() { awk -F '\t' '{ a += $2; b += $3; c += $4 } END { print a, b, c }'; }
+sums() { awk -F '\t' '{ a += $3; b += $4; c += $5 } END { print a, b, c }'; }
 
 test_job_tour() {
     peers_fixture origin || fail "no fixture"
