@@ -157,7 +157,7 @@ local function set_exclude(self, exclude)
   local excluded = self.excluded
   for i = 1, count do
     local id = exclude[i]
-    if type(id) ~= "number" or not (id >= 0 and id < 2 ^ 53) then
+    if type(id) ~= "number" or not (id >= 0 and id < 2 ^ 53 and id % 1 == 0) then
       return "exclude must be a list of ids"
     end
     excluded[i - 1] = id

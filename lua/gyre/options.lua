@@ -94,8 +94,8 @@ local function set(target, name, field, value)
   local largest = LARGEST[name] or 2 ^ 32 - 1
   local whole = field[2] == "number" or value % 1 == 0
   if not (value > 0 and whole and value <= largest) then
-    local kind = field[2] == "number" and "number" or "whole number"
-    return errors.new("invalid", ("option '%s' must be a %s above 0"):format(name, kind))
+    local range = field[2] == "number" and "number above 0, %.0f at most" or "whole number from 1 to %.0f"
+    return errors.new("invalid", ("option '%s' must be a %s"):format(name, range:format(largest)))
   end
   target[field[1]] = value
 end
@@ -120,6 +120,9 @@ local function check_types(given)
   if breaker ~= nil and type(breaker) ~= "table" then
     error("option 'breaker' must be a table", 4)
   end
+  if shared == nil and (given.mode ~= nil or group ~= nil) then
+    error("options 'mode' and 'group' say who may use a 'shared' segment, and there is none", 4)
+  end
   if clock ~= nil and not CLOCKS[clock] then
     error("option 'clock' must be \"system\" or \"manual\"", 4)
   end
@@ -136,6 +139,9 @@ local function check_types(given)
     elseif wanted == "number" and value and not (value > 0 and value < math.huge) then
       error(("option '%s' must be above 0"):format(name), 4)
     end
+  end
+  if given.trip_after and given.trip_after % 1 ~= 0 then
+    error("option 'trip_after' must be a whole number", 4)
   end
   if given.strategy == nil and (given.strategy_options ~= nil or given.local_only ~= nil) then
     error("options 'strategy_options' and 'local_only' say something of a 'strategy', and there is none", 4)

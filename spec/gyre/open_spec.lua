@@ -183,10 +183,13 @@ describe("gyre.open", function()
       { max_proxies = 0 }, { max_proxies = 0.5 }, { max_proxies = 2 ^ 21 }, { max_proxies = 2 ^ 40 }, { seed = 0 },
       { seed = 1.5 }, { seed = 2 ^ 60 }, { breaker = { failures = 0 } }, { breaker = { max_benched = 2 } },
       { breaker = { base = -5 } }, { max_sessions = 0 }, { max_bans = 1.5 }, { session_ttl = 0 },
-      { session_lifetime = -1 },
+      { session_lifetime = -1 }, { breaker = { base = 100, max = 1 } },
     } do
       assert.equal("invalid", fails(options).kind)
     end
+    assert.equal("option 'max_proxies' must be a whole number from 1 to 4294967295",
+      fails({ max_proxies = 2 ^ 40 }).message)
+    gyre.open({ breaker = { max = 1 } }):close() -- the base is 30 else, and bounded by it
   end)
 
   it("leaves nothing behind when it fails", function()
@@ -208,6 +211,10 @@ describe("gyre.open", function()
       function() gyre.open { mode = 600 } end,
       function() gyre.open { mode = "rw" } end,
       function() gyre.open { group = 0 } end,
+      function() gyre.open { group = "staff" } end,
+      function() gyre.open { mode = "0600" } end,
+      function() gyre.open { trip_after = 1.5 } end,
+      function() gyre.open { trip_after = "3" } end,
       function() gyre.open { clock = "sundial" } end,
       function() gyre.open { breaker = 5 } end,
       function() gyre.open { breaker = { faults = 5 } } end,

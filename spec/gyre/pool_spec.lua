@@ -253,6 +253,7 @@ describe("gyre.pool", function()
       function() pool:acquire { colour = "red" } end,
       function() pool:acquire { exclude = 17 } end,
       function() pool:acquire { exclude = { "x" } } end,
+      function() pool:acquire { exclude = { 1.5 } } end,
       function() pool:acquire { country = 17 } end,
       function() pool:acquire { country = { 17 } } end,
       function() pool:acquire { tags = "a\0b" } end,
