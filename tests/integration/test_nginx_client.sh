@@ -218,6 +218,38 @@ test_connect() {
     nginx_books_balance
 }
 
+# What docs/openresty.md says of requests over a connection of one's own.
+test_request_over_a_connection() {
+    begin "http://127.0.0.1:$PROXY"
+    run "
+        local lease = assert(gyre.acquire())
+        local conn = assert(lease:connect('http://127.0.0.1:$ORIGIN/echo'))
+        assert(conn.reused == false)
+        local r = assert(conn:request('POST', { ['X-Number'] = 5, Host = 'other' }, 'body'))
+        assert(r.status == 200 and r.headers['content-type'] == 'text/html' and r.verdict == 'ok')
+        assert(r.body:find('POST /echo', 1, true) and r.body:find('X-Number: 5', 1, true), r.body)
+        assert(r.body:find('Content-Length: 4', 1, true) and not r.body:find('other', 1, true), r.body)
+        conn:finish()
+        conn = assert(lease:connect('http://127.0.0.1:$ORIGIN/bytes/5000'))
+        local response, err = conn:request('GET', nil, nil, 4999)
+        conn:finish()
+        assert(response == nil and err.kind == 'too_large' and err.verdict == 'target_bad')
+        conn = assert(lease:connect('http://127.0.0.1:$ORIGIN/retry/7'))
+        r = assert(conn:request())
+        conn:finish()
+        assert(r.status == 429 and r.verdict == 'throttled' and r.retry_after == 7)
+        assert(lease:complete { verdict = r.verdict, retry_after = r.retry_after })"
+    on_segment "for proxy in pool:each() do pool:remove(proxy.id) end pool:add 'http://127.0.0.1:$PROXY_AUTH'"
+    run "
+        local lease = assert(gyre.acquire())
+        local conn = assert(lease:connect('http://127.0.0.1:$ORIGIN/'))
+        local response, err = conn:request()
+        conn:finish()
+        assert(response == nil and err.kind == 'proxy_auth' and err.where == 'proxy' and err.verdict == 'proxy_bad')
+        lease:fail(err.verdict)"
+    nginx_books_balance
+}
+
 # left_by LUA [STATUS]: the counters after a request that did not complete its lease
 left_by() {
     get /run -o /dev/null --data-binary "local gyre, pool = ... $1"

@@ -36,10 +36,11 @@ http {
 END_OF_HEAD
 }
 
+# begin [SED-EXPRESSION]...: an nginx of the page's blocks, changed by these first
 begin() {
     echo "http://127.0.0.1:$PROXY" >"$DIR/proxies.txt"
     configuration >"$DIR/page.conf"
-    nginx_start "$DIR/page.conf" "s,\"/dev/shm/gyre\",\"/dev/shm/gyre-page\"," "s,/etc/gyre/proxies.txt,$DIR/proxies.txt," \
+    nginx_start "$DIR/page.conf" "$@" "s,\"/dev/shm/gyre\",\"/dev/shm/gyre-page\"," "s,/etc/gyre/proxies.txt,$DIR/proxies.txt," \
         "s,shop\.example,127.0.0.1:$ORIGIN,"
 }
 run() { get /run --data-binary "local gyre, pool = ... $1"; }
@@ -57,6 +58,38 @@ test_the_configuration() {
     contains "$DIR/metrics" "gyre_leases_started_total 4" 'gyre_leases_completed_total{result="succeeded"} 4'
     get /gyre/status >"$DIR/status"
     contains "$DIR/status" '"active":0'
+    nginx_books_balance
+}
+
+# only URL: the pool has this proxy and no other
+only() { on_segment "for proxy in pool:each() do pool:remove(proxy.id) end assert(pool:add '$1')"; }
+
+# A lease ends by what became of the request, after the time that it took.
+test_by_hand_what_came_of_it() {
+    begin
+    only "http://127.0.0.1:$CLOSES"
+    same "a proxy that accepts and closes" 502 "$(status_of /by-hand)"
+    on_segment 'local p = pool:each()(pool) assert(p.failed == 1 and p.succeeded == 0, p.failed)' || fail "it is taken for healthy"
+    only "$DEAD"
+    same "one that does not answer" 502 "$(status_of /by-hand)"
+    on_segment 'local p = pool:each()(pool) assert(p.failed == 1 and p.succeeded == 0, p.failed)' || fail "it is taken for healthy"
+    only "http://127.0.0.1:$PROXY_AUTH"
+    same "one that wants a password" 502 "$(status_of /by-hand)"
+    nginx_books_balance
+}
+
+test_by_hand_how_long_it_took() {
+    begin "s,http://shop.example/\",http://shop.example/slow/300\","
+    same "an answer" 200 "$(get /by-hand)"
+    on_segment 'local ema = pool:each()(pool).ema_ms assert(ema >= 290 and ema < 10000, ema)' || fail "the time"
+    nginx_books_balance
+}
+
+test_by_hand_a_host_that_asks_for_patience() {
+    begin "s,http://shop.example/\",http://shop.example/retry/60\","
+    same "its answer" 429 "$(get /by-hand)"
+    same "the next one" 429 "$(status_of /by-hand)"
+    on_segment 'assert(pool:stats().started == 1)' || fail "it is asked again at once"
     nginx_books_balance
 }
 
@@ -109,4 +142,8 @@ peers_fixture origin || exit 1
 ORIGIN=$peer_port
 peers_fixture proxy || exit 1
 PROXY=$peer_port
+peers_fixture closes --fault close || exit 1
+CLOSES=$peer_port
+FIXTURE_AUTH=anna:s3cret peers_fixture auth || exit 1
+PROXY_AUTH=$peer_port
 harness_run "$@"

@@ -10,11 +10,13 @@ local failure = require "resty.gyre.failure"
 local message = require "resty.gyre.message"
 local peer = require "resty.gyre.peer"
 local socks5 = require "resty.gyre.socks5"
+local verdicts = require "resty.gyre.verdict"
 
 local setmetatable, tonumber, tostring = setmetatable, tonumber, tostring
 
 local DEFAULT_TIMEOUT, DEFAULT_CONNECT_TIMEOUT = 30, 10 -- seconds
 local DEFAULT_IDLE, POOL_SIZE = 60, 32 -- seconds, connections of one identity to one target
+local DEFAULT_MAX_BODY = 8 * 1024 * 1024
 local PORTS = { http = 80, https = 443 }
 
 --- Where a request goes.
@@ -190,15 +192,25 @@ function connection.connect(lease, target, options, fresh)
   return self
 end
 
---- Sends a request and reads the response. Yields.
----@param method string
+--- What a target answered.
+---@class gyre.nginx.Answer
+---@field status integer
+---@field headers table<string, string> by lower-case name; a repeated one joined by ", ", set-cookie by "\n"
+---@field body string as it was sent: not decompressed
+---@field verdict gyre.Verdict by status
+---@field retry_after? number seconds that a throttled one asks for
+
+--- Asks for the URL that the connection was made for, and reads the whole response. Yields. A 407 of the proxy is an
+--- error.
+---@param method? string ["GET"]
 ---@param headers? table<string, string|number>
 ---@param body? string
----@param max_body integer bytes
----@return table? response status, headers, body
----@return gyre.nginx.Error? err
----@return boolean? silent a used connection was closed before a byte came: another try is harmless
+---@param max_body? integer bytes of the response [8 MiB]
+---@return gyre.nginx.Answer? response
+---@return gyre.nginx.Error? err with the verdict that it is
+---@return boolean? stale a used connection was closed before a byte came: another try is harmless
 function Connection:request(method, headers, body, max_body)
+  method = method or "GET"
   local target, sock, where = self.target, self.sock, self.where
   local path = self.absolute and "http://" .. target.authority .. target.path or target.path
   local authorization = self.absolute and peer.authorization(self.lease) or nil
@@ -218,12 +230,16 @@ function Connection:request(method, headers, body, max_body)
     err.sent = true
     return nil, err, self.reused and silent and err.kind ~= "timeout"
   end
-  response.body, err = message.read_body(sock, response, method, max_body, where)
+  response.body, err = message.read_body(sock, response, method, max_body or DEFAULT_MAX_BODY, where)
   if not response.body then
     err.sent = true
     return nil, err
   end
   self.broken = not err
+  if self.absolute and response.status == 407 then
+    return failure.new("proxy_auth", "proxy", "user or password refused")
+  end
+  response.verdict, response.retry_after = verdicts.of_response(response.status, response.headers["retry-after"])
   return response
 end
 

@@ -6,11 +6,10 @@
 local connection = require "resty.gyre.connection"
 local failure = require "resty.gyre.failure"
 local held = require "resty.gyre.held"
-local verdicts = require "resty.gyre.verdict"
 
 local error, ipairs, now, pairs, setmetatable, type = error, ipairs, ngx.now, pairs, setmetatable, type
 
-local DEFAULT_TRIES, DEFAULT_MAX_BODY = 3, 8 * 1024 * 1024
+local DEFAULT_TRIES = 3
 -- Asking twice is harmless (RFC 9110, 9.2.2), so that another proxy may try after the target saw the request.
 local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true, TRACE = true }
 local RETRY = { proxy_bad = true, banned = true }
@@ -25,13 +24,9 @@ local RETRY = { proxy_bad = true, banned = true }
 ---@field request? gyre.Request what the pool is asked for: session, country, tags, ...
 ---@field judge? fun(response: gyre.nginx.Response): gyre.Verdict? nil: by status
 
---- What a target answered.
----@class gyre.nginx.Response
----@field status integer
----@field headers table<string, string> by lower-case name; a repeated one joined by ", ", set-cookie by "\n"
----@field body string as it was sent: not decompressed
+--- What a target answered; the verdict is the judge's where it has one.
+---@class gyre.nginx.Response: gyre.nginx.Answer
 ---@field proxy gyre.Proxy
----@field verdict gyre.Verdict
 ---@field attempts integer
 
 local TYPES = {
@@ -66,17 +61,14 @@ end
 
 -- One exchange; a connection that went stale while it was idle is replaced by a new one.
 local function exchange(lease, target, options, method)
-  local max_body = options.max_body or DEFAULT_MAX_BODY
   for fresh = 0, 1 do
     local made, err = connection.connect(lease, target, options, fresh == 1)
     if not made then
       return nil, err
     end
-    local response, why, stale = made:request(method, options.headers, options.body, max_body)
+    local response, why, stale = made:request(method, options.headers, options.body, options.max_body)
     made:finish()
-    if response and made.absolute and response.status == 407 then
-      return failure.new("proxy_auth", "proxy", "user or password refused")
-    elseif response then
+    if response then
       return response
     elseif not stale or not IDEMPOTENT[method] then
       return nil, why
@@ -92,10 +84,11 @@ local function attempt(lease, target, options, method)
   if response then
     response.proxy = lease.proxy
     verdict = options.judge and options.judge(response)
-    if not verdict then
-      verdict, retry_after = verdicts.of_response(response.status, response.headers["retry-after"])
+    if verdict then
+      response.verdict = verdict
+    else
+      verdict, retry_after = response.verdict, response.retry_after
     end
-    response.verdict = verdict
   else
     verdict = err.verdict
     err.id = lease.id
