@@ -93,6 +93,13 @@ test_by_hand_a_host_that_asks_for_patience() {
     nginx_books_balance
 }
 
+test_the_gateway_passes_targets_on() {
+    begin
+    local target="http://127.0.0.1:$ORIGIN/a%2Fb%20c//d%3Fe?x=1%2F2"
+    same "an answer" 200 "$(curl -s --path-as-is -o /dev/null -w '%{http_code}' -x "http://127.0.0.1:$port" "$target")"
+    contains "$PEERS_DIR/proxy/access.log" "GET $target"
+}
+
 test_what_it_says_of_metrics() {
     begin
     local name

@@ -76,6 +76,45 @@ test_gateway() {
     nginx_books_balance
 }
 
+# told TARGET HOST [HEADER]: the request line and the Host that a proxy gets for a request with that target
+told() {
+    printf '%s\r\n' "GET $1 HTTP/1.1" "Host: $2" ${3:+"$3"} "Connection: close" "" |
+        timeout 20 bash -c "exec 3<>/dev/tcp/127.0.0.1/$port; cat >&3; cat <&3" | tr -d '\r' >"$DIR/told"
+    grep -aE '^(GET|Host:)' "$DIR/told" | sed 's,HTTP/1.[01]$,,' | xargs
+}
+
+# A gateway has no opinion on targets: escapes, slashes and the rest are the site's to read.
+test_gateway_passes_the_target_on() {
+    local target odd='/a%2Fb%20c//d%3Fe/../f;g=%41%C3%A4?x=1%2F2&y=%20?z' i
+    echo "http://127.0.0.1:$PROXY_ECHO" >"$DIR/proxies.txt"
+    nginx_start "$EXAMPLES/gateway/nginx.conf"
+    for target in "http://shop.test$odd" http://shop.test:8000/ http://shop.test 'http://shop.test?x=%2F' HTTP://Shop.Test/A; do
+        same "as it came" "GET $target Host: $(cut -d / -f 3 <<<"$target" | cut -d '?' -f 1)" "$(told "$target" other.test)"
+    done
+    same "a path, for the host in the header" "GET http://shop.test:81$odd Host: shop.test:81" "$(told "$odd" shop.test:81)"
+    same "no host at all" 400 "$(get / -o /dev/null -w '%{http_code}' --http1.0 -H 'Host:')"
+    curl -s --path-as-is -x "http://127.0.0.1:$port" "http://127.0.0.1:$ORIGIN$odd" >"$DIR/body" || fail "curl"
+    contains "$DIR/body" "GET http://127.0.0.1:$ORIGIN$odd HTTP/1."
+    # The same when a proxy does not answer, and with the credentials of the next one.
+    on_segment "for proxy in pool:each() do pool:remove(proxy.id) end
+        pool:add 'http://anna:s3cret@127.0.0.1:1' pool:add 'http://eve:other@127.0.0.1:$PROXY_ECHO'"
+    for ((i = 0; i < 4; i++)); do
+        same "by the second proxy" "GET http://shop.test$odd Host: shop.test" "$(told "http://shop.test$odd" shop.test)"
+        contains "$DIR/told" "Proxy-Authorization: Basic ZXZlOm90aGVy"
+    done
+    nginx_books_balance
+}
+
+test_failover_passes_the_path_on() {
+    local odd='/a%2Fb%20c//d%3Fe/../f?x=1%2F2'
+    printf '%s\n' "$DEAD" "http://127.0.0.1:$PROXY_ECHO" >"$DIR/proxies.txt"
+    nginx_start "$EXAMPLES/failover/nginx.conf"
+    for _ in 1 2 3; do
+        same "as it came" "GET http://shop.example$odd Host: shop.example" "$(told "$odd" shop.test)"
+    done
+    nginx_books_balance
+}
+
 # On a retry the request is written anew, with the credentials of the next proxy.
 test_gateway_retry() {
     printf '%s\n' "http://anna:s3cret@127.0.0.1:1" "http://eve:other@127.0.0.1:$PROXY_ECHO" >"$DIR/proxies.txt"
