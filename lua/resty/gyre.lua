@@ -24,6 +24,7 @@ end
 
 local leases = require "gyre.lease"
 local balancer = require "resty.gyre.balancer"
+local check = require "resty.gyre.check"
 local connection = require "resty.gyre.connection"
 local fetch = require "resty.gyre.fetch"
 local held = require "resty.gyre.held"
@@ -31,7 +32,7 @@ local metrics = require "resty.gyre.metrics"
 local peer = require "resty.gyre.peer"
 local proxy_opts = require "resty.gyre.proxy_opts"
 
-local error, pairs, tostring = error, pairs, tostring
+local error, pairs, pcall, tostring, type = error, pairs, pcall, tostring, type
 
 ---@class gyre.nginx
 local nginx = {
@@ -65,15 +66,23 @@ end
 ---@param options gyre.nginx.Options
 ---@return gyre.Pool pool
 function nginx.open(options)
+  if options ~= nil and type(options) ~= "table" then
+    error("gyre.open takes a table of options, not a " .. type(options), 2)
+  end
   local given = {}
   for name, value in pairs(options or {}) do
     given[name] = value
   end
   local name = given.name or DEFAULT_NAME
+  if type(name) ~= "string" then
+    error("option 'name' must be a string, not a " .. type(name), 2)
+  end
   given.name = nil
   given.logger = given.logger or log
-  local pool, err = gyre.open(given)
-  if not pool then
+  local ran, pool, err = pcall(gyre.open, given)
+  if not ran then -- a misuse, which is our caller's
+    error(pool, 2)
+  elseif not pool then
     error("gyre: " .. tostring(err), 2)
   end
   for host, why in pairs(peer.resolve(pool)) do
@@ -105,7 +114,7 @@ end
 ---@return gyre.Lease? lease
 ---@return gyre.Error? err
 function nginx.acquire(request, pool)
-  local lease, err = chosen(pool):acquire(request)
+  local lease, err = check.acquire(chosen(pool), request, 2)
   if lease then
     held.keep(lease)
   end
@@ -180,6 +189,7 @@ methods.proxy_opts = proxy_opts
 ---@return gyre.nginx.Connection? connection
 ---@return gyre.Error? err
 function methods.connect(lease, url, options)
+  check.connect(url, options, 2)
   local target, err = connection.target(url)
   if not target then
     return nil, err

@@ -250,6 +250,80 @@ test_request_over_a_connection() {
     nginx_books_balance
 }
 
+# raises LUA TEXT: that call does, at the place where it stands, and says this
+raises() {
+    run "local ran, why = pcall(function()
+            return (function(...) return ... end)($1)
+        end)
+        ngx.say(ran and 'no error' or tostring(why))" >"$DIR/raised"
+    same "$1" "posted:4: $2" "$(cat "$DIR/raised")"
+}
+
+# In the words of pool:get, before anything is leased.
+test_misuse_raises_at_the_caller() {
+    begin "http://127.0.0.1:$PROXY"
+    local name value url="'http://shop.test/'"
+    raises "gyre.fetch()" "a URL is a string, not a nil"
+    raises "gyre.fetch($url, 5)" "options are a table, not a number"
+    raises "gyre.fetch($url, { tris = 1 })" "unknown option 'tris'"
+    raises "gyre.fetch($url, { 'GET' })" "unknown option '1'"
+    raises "gyre.fetch($url, { timeout = '5' })" "option 'timeout' must be a number, not a string"
+    raises "gyre.fetch($url, { judge = 'ok' })" "option 'judge' must be a function, not a string"
+    for name in timeout connect_timeout; do
+        for value in -1 0 0/0 1/0; do
+            raises "gyre.fetch($url, { $name = $value })" "option '$name' must be a positive number"
+            raises "pool:acquire():connect($url, { $name = $value })" "option '$name' must be a positive number"
+        done
+    done
+    for name in max_body idle_timeout; do
+        raises "gyre.fetch($url, { $name = -1 })" "option '$name' must be a positive number"
+    done
+    for value in 0 0/0 1/0 -1 0.5 1.5; do
+        raises "gyre.fetch($url, { tries = $value })" "option 'tries' must be a whole number from 1 on"
+    done
+    raises "gyre.fetch($url, { request = { sesion = 'x' } })" "option 'request': unknown request field 'sesion'"
+    raises "gyre.fetch($url, { request = { country = 5 } })" "option 'request': country must be text or a list of texts"
+    raises "gyre.fetch($url, { request = { exclude = 5 } })" "option 'request': exclude must be a list of ids"
+    raises "gyre.fetch($url, { headers = { a = {} } })" "header 'a' must be a string, not a table"
+    raises "gyre.fetch($url, { headers = { 'a: b' } })" "'1' is no name of a header"
+    raises "pool:acquire():connect()" "a URL is a string, not a nil"
+    raises "pool:acquire():connect($url, 5)" "options are a table, not a number"
+    raises "pool:acquire():connect($url, { tries = 5 })" "unknown option 'tries'"
+    raises "gyre.acquire { sesion = 'x' }" "unknown request field 'sesion'"
+    raises "gyre.open(5)" "gyre.open takes a table of options, not a number"
+    raises "gyre.open { name = 5 }" "option 'name' must be a string, not a number"
+    raises "gyre.open { tris = 5 }" "unknown option 'tris'"
+    raises "gyre.open { window = 'x' }" "option 'window' must be a number, not a string"
+    raises "gyre.balance({}, 5)" "options are a table, not a number"
+    raises "gyre.balance({}, { tries = 0/0 })" "option 'tries' must be a whole number from 1 on"
+    raises "gyre.balance({}, { authorization = 5 })" "option 'authorization' must be a string, not a number"
+    on_segment "local s = pool:stats() assert(s.started == 11, s.started)" || fail "a lease was taken by a misuse"
+}
+
+test_misuse_of_a_connection() {
+    begin "http://127.0.0.1:$PROXY"
+    local conn="pool:acquire():connect('http://127.0.0.1:$ORIGIN/')"
+    raises "$conn:request(5)" "a method is a string, not a number"
+    raises "$conn:request('GET', 5)" "headers are a table, not a number"
+    raises "$conn:request('GET', { a = true })" "header 'a' must be a string, not a boolean"
+    raises "$conn:request('GET', nil, 5)" "a body is a string, not a number"
+    raises "$conn:request('GET', nil, nil, -1)" "max_body is a number of bytes"
+    raises "$conn:request('GET', nil, nil, '5')" "max_body is a number of bytes"
+}
+
+# What is wrong in the data of a request comes back, and costs no lease.
+test_what_cannot_be_sent() {
+    begin "http://127.0.0.1:$PROXY"
+    same "a method" "invalid local" "$(fetched http://shop.test/ "method = 'GET /'")"
+    same "a line end in a header" "invalid local" "$(fetched http://shop.test/ "headers = { a = 'b\\r\\nc: d' }")"
+    same "a space in a URL" "invalid local" "$(fetched "http://shop.test/a b")"
+    on_segment "assert(pool:stats().started == 0)" || fail "a lease was taken"
+    same "very long and very short waits" "200 ok 1" "$(fetched "http://127.0.0.1:$ORIGIN/" \
+        "timeout = 2 ^ 52, connect_timeout = 2 ^ 52, idle_timeout = 2 ^ 52, tries = 2 ^ 52")"
+    same "less than a millisecond" "timeout proxy" "$(fetched "http://127.0.0.1:$ORIGIN/hang" "timeout = 1e-9, tries = 1")"
+    nginx_books_balance
+}
+
 # left_by LUA [STATUS]: the counters after a request that did not complete its lease
 left_by() {
     get /run -o /dev/null --data-binary "local gyre, pool = ... $1"

@@ -5,6 +5,7 @@
 -- the
 -- next peer, so that every attempt counts for the proxy that made it.
 local ngx_balancer = require "ngx.balancer"
+local check = require "resty.gyre.check"
 local held = require "resty.gyre.held"
 local peer = require "resty.gyre.peer"
 local verdicts = require "resty.gyre.verdict"
@@ -69,7 +70,7 @@ local function lease_peer(pool, request, ctx)
   local tried, err = ctx[KEY], nil
   for _ = 1, MOST_UNUSABLE do
     local lease
-    lease, err = pool:acquire(tried and narrowed(request, tried) or request)
+    lease, err = check.acquire(pool, tried and narrowed(request, tried) or request, 3)
     if not lease then
       return nil, err
     end
@@ -103,6 +104,7 @@ end
 ---@return true? chosen
 ---@return gyre.Error|string? err nobody is left: end the request, by ngx.exit(503)
 function balancer.balance(pool, request, options)
+  check.balance(options, 2)
   local ctx = ngx.ctx
   local state, code = get_last_failure()
   if state then

@@ -6,17 +6,19 @@
 -- Idle connections are kept apart by proxy, credentials (an id stands for both), target, way of verification and
 -- session: two identities never share one.
 local C = require "gyre.clib"
+local check = require "resty.gyre.check"
 local failure = require "resty.gyre.failure"
 local message = require "resty.gyre.message"
 local peer = require "resty.gyre.peer"
 local socks5 = require "resty.gyre.socks5"
 local verdicts = require "resty.gyre.verdict"
 
-local setmetatable, tonumber, tostring = setmetatable, tonumber, tostring
+local max, min, setmetatable, tonumber, tostring = math.max, math.min, setmetatable, tonumber, tostring
 
 local DEFAULT_TIMEOUT, DEFAULT_CONNECT_TIMEOUT = 30, 10 -- seconds
 local DEFAULT_IDLE, POOL_SIZE = 60, 32 -- seconds, connections of one identity to one target
 local DEFAULT_MAX_BODY = 8 * 1024 * 1024
+local LONGEST = 2 ^ 31 - 1 -- milliseconds that nginx takes
 local PORTS = { http = 80, https = 443 }
 
 --- Where a request goes.
@@ -65,6 +67,11 @@ function connection.target(url)
     path = path:sub(1, 1) == "/" and path or "/" .. path,
     authority = number == PORTS[scheme] and host or host .. ":" .. number,
   }
+end
+
+-- Whole milliseconds; 0 would be nginx's default.
+local function milliseconds(seconds)
+  return max(1, math.floor(min(seconds * 1000, LONGEST)))
 end
 
 local function pool_name(lease, target, options)
@@ -138,7 +145,7 @@ end
 
 -- A cosocket that is connected to the proxy; with `fresh`, idle connections are closed until a new one is made.
 local function connect_proxy(place, name, options, fresh)
-  local step = (options.connect_timeout or DEFAULT_CONNECT_TIMEOUT) * 1000
+  local step = milliseconds(options.connect_timeout or DEFAULT_CONNECT_TIMEOUT)
   while true do
     local sock = ngx.socket.tcp()
     sock:settimeouts(step, step, step)
@@ -187,7 +194,7 @@ function connection.connect(lease, target, options, fresh)
       return nil, err
     end
   end
-  local timeout = (options.timeout or DEFAULT_TIMEOUT) * 1000
+  local timeout = milliseconds(options.timeout or DEFAULT_TIMEOUT)
   sock:settimeouts(timeout, timeout, timeout)
   return self
 end
@@ -210,6 +217,7 @@ end
 ---@return gyre.nginx.Error? err with the verdict that it is
 ---@return boolean? stale a used connection was closed before a byte came: another try is harmless
 function Connection:request(method, headers, body, max_body)
+  check.request(method, headers, body, max_body, 2)
   method = method or "GET"
   local target, sock, where = self.target, self.sock, self.where
   local path = self.absolute and "http://" .. target.authority .. target.path or target.path
@@ -248,7 +256,7 @@ function Connection:finish()
   if self.broken or self.idle == 0 then
     self.sock:close()
   else
-    self.sock:setkeepalive(self.idle * 1000, POOL_SIZE)
+    self.sock:setkeepalive(milliseconds(self.idle), POOL_SIZE)
   end
 end
 

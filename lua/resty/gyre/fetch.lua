@@ -3,11 +3,13 @@
 -- one fails. Each attempt is one lease that ends exactly once: also when the request dies in between, since the lease
 -- is
 -- kept in ngx.ctx where finish() finds it.
+local check = require "resty.gyre.check"
 local connection = require "resty.gyre.connection"
 local failure = require "resty.gyre.failure"
 local held = require "resty.gyre.held"
+local message = require "resty.gyre.message"
 
-local error, ipairs, now, pairs, setmetatable, type = error, ipairs, ngx.now, pairs, setmetatable, type
+local ipairs, now, pairs, setmetatable = ipairs, ngx.now, pairs, setmetatable
 
 local DEFAULT_TRIES = 3
 -- Asking twice is harmless (RFC 9110, 9.2.2), so that another proxy may try after the target saw the request.
@@ -28,23 +30,6 @@ local RETRY = { proxy_bad = true, banned = true }
 ---@class gyre.nginx.Response: gyre.nginx.Answer
 ---@field proxy gyre.Proxy
 ---@field attempts integer
-
-local TYPES = {
-  method = "string", headers = "table", body = "string", max_body = "number", tries = "number", request = "table",
-  judge = "function", timeout = "number", connect_timeout = "number", verify = "boolean", session = "string",
-  idle_timeout = "number",
-}
-
-local function check(url, options)
-  if type(url) ~= "string" then
-    error("a URL is a string, not a " .. type(url), 3)
-  end
-  for name, value in pairs(options) do
-    if type(value) ~= TYPES[name] then
-      error(("option '%s' must be a %s, not a %s"):format(name, TYPES[name] or "known one", type(value)), 3)
-    end
-  end
-end
 
 -- The caller's request, with a list of excludes that is ours to add to.
 local function copy_request(request)
@@ -104,18 +89,22 @@ end
 ---@return gyre.nginx.Response? response
 ---@return gyre.Error? err of the last attempt, or of the pool: no_proxy, busy
 local function fetch(pool, url, options)
+  check.fetch(url, options, 2)
   options = options or {}
-  check(url, options)
   local target, err = connection.target(url)
   if not target then
     return nil, err
   end
   local method, request = options.method or "GET", copy_request(options.request)
+  local fault = message.fault(method, target.path, target.authority, options.headers)
+  if fault then
+    return failure.new("invalid", "local", fault)
+  end
   request.host = request.host or target.host
   local connect = setmetatable({ session = options.session or request.session }, { __index = options })
   local ctx, response = ngx.ctx, nil
   for try = 1, options.tries or DEFAULT_TRIES do
-    local lease, why = pool:acquire(request)
+    local lease, why = check.acquire(pool, request, 2)
     if not lease then
       return nil, err or why
     end

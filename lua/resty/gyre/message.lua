@@ -13,12 +13,22 @@ local NOT_SENT = { connection = true, ["content-length"] = true, ["transfer-enco
 
 local message = {}
 
-local function header_line(name, value)
-  name, value = tostring(name), tostring(value)
-  if not name:find "^[%w!#$%%&'*+.^_`|~-]+$" or value:find "[\r\n%z]" then
-    return nil
+--- Why a request cannot be sent, or nil.
+---@param method string
+---@param target string
+---@param host string
+---@param headers? table<string, string|number>
+---@return string? fault
+function message.fault(method, target, host, headers)
+  if not method:find "^%u+$" or target:find "[%s%z]" or host:find "[%s%z/]" then
+    return "no method or no URL"
   end
-  return name .. ": " .. value
+  for name, value in pairs(headers or {}) do
+    if not name:find "^[%w!#$%%&'*+.^_`|~-]+$" or tostring(value):find "[\r\n%z]" then
+      return ("header '%s' cannot be sent"):format(name)
+    end
+  end
+  return nil
 end
 
 --- The text of a request.
@@ -31,20 +41,17 @@ end
 ---@return string? text
 ---@return gyre.nginx.Error? err
 function message.request(method, target, host, headers, body, authorization)
-  if not method:find "^%u+$" or target:find "[%s%z]" or host:find "[%s%z/]" then
-    return failure.new("invalid", "local", "no method or no URL")
+  local fault = message.fault(method, target, host, headers)
+  if fault then
+    return failure.new("invalid", "local", fault)
   end
   local lines = { ("%s %s HTTP/1.1"):format(method, target), "Host: " .. host }
   if authorization then
     lines[#lines + 1] = "Proxy-Authorization: " .. authorization
   end
   for name, value in pairs(headers or {}) do
-    if not NOT_SENT[tostring(name):lower()] then
-      local line = header_line(name, value)
-      if not line then
-        return failure.new("invalid", "local", ("header '%s' cannot be sent"):format(tostring(name)))
-      end
-      lines[#lines + 1] = line
+    if not NOT_SENT[name:lower()] then
+      lines[#lines + 1] = name .. ": " .. value
     end
   end
   if body then
