@@ -6,6 +6,7 @@
 . "$(dirname "$0")/../support/nginx.sh"
 
 PAGE=$ROOT/docs/openresty.md
+NOBODY="no eligible proxy"
 
 # blocks INFO: all of that kind
 blocks() {
@@ -70,11 +71,13 @@ test_by_hand_what_came_of_it() {
     only "http://127.0.0.1:$CLOSES"
     same "a proxy that accepts and closes" 502 "$(status_of /by-hand)"
     on_segment 'local p = pool:each()(pool) assert(p.failed == 1 and p.succeeded == 0, p.failed)' || fail "it is taken for healthy"
+    contains "$DIR/error.log" "protocol (proxy): closed"
     only "$DEAD"
     same "one that does not answer" 502 "$(status_of /by-hand)"
     on_segment 'local p = pool:each()(pool) assert(p.failed == 1 and p.succeeded == 0, p.failed)' || fail "it is taken for healthy"
     only "http://127.0.0.1:$PROXY_AUTH"
     same "one that wants a password" 502 "$(status_of /by-hand)"
+    contains "$DIR/error.log" "proxy_auth (proxy): user or password refused"
     nginx_books_balance
 }
 
@@ -89,8 +92,21 @@ test_by_hand_a_host_that_asks_for_patience() {
     begin "s,http://shop.example/\",http://shop.example/retry/60\","
     same "its answer" 429 "$(get /by-hand)"
     same "the next one" 429 "$(status_of /by-hand)"
+    contains "$DIR/error.log" "is throttled for another"
     on_segment 'assert(pool:stats().started == 1)' || fail "it is asked again at once"
     nginx_books_balance
+}
+
+# nginx's own level is `error`: what a script says at a lower one is not seen.
+test_reasons_are_logged() {
+    begin
+    on_segment "pool:disable(pool:each()(pool).id)"
+    local path
+    for path in /fetch /by-hand /page; do
+        : >"$DIR/error.log"
+        [[ $(status_of "$path") == 50[23] ]] || fail "an answer to $path"
+        contains "$DIR/error.log" "$NOBODY"
+    done
 }
 
 test_the_gateway_passes_targets_on() {

@@ -200,6 +200,41 @@ test_metrics() {
     nginx_books_balance
 }
 
+# Whoever gets a 5xx finds the reason at the level that nginx logs by itself.
+test_reasons_are_logged() {
+    local name status paths="outbound:/fetch?url=http://shop.test/ failover:/ gateway:/ sessions:/ reload:/ metrics:/use"
+    for name in $paths; do
+        DIR=$PEERS_DIR/reasons-${name%%:*}
+        mkdir "$DIR"
+        echo "$DEAD" >"$DIR/proxies.txt"
+        nginx_start "$EXAMPLES/${name%%:*}/nginx.conf"
+        on_segment "pool:disable(pool:each()(pool).id)"
+        status=$(get "${name#*:}" -o /dev/null -w '%{http_code}')
+        [[ $status == 50[23] ]] || fail "$name answers $status"
+        contains "$DIR/error.log" "no eligible proxy"
+    done
+    same examples "$(basename -a "$EXAMPLES"/*/ | sort | xargs)" "$(tr ' ' '\n' <<<"$paths" | cut -d : -f 1 | sort | xargs)"
+}
+
+# run.sh in a tree of its own, on a port that is free.
+test_run_sh_shows_reasons() {
+    local tree=$DIR/tree
+    peers_pick_port || fail "no port"
+    mkdir -p "$tree/examples" "$tree/build"
+    ln -s "$ROOT/lua" "$tree/lua"
+    ln -s "$BUILD" "$tree/build/release"
+    cp -r "$EXAMPLES" "$tree/examples/openresty"
+    sed -i "s/127.0.0.1:8080/127.0.0.1:$peer_port/; s,/dev/shm/gyre-[a-z]*,$NGINX_SHM/run-sh," \
+        "$tree/examples/openresty/outbound/nginx.conf"
+    echo "$DEAD#country=de" >"$DIR/proxies.txt"
+    peers_launch "$(basename "$DIR")" "$peer_port" -- env -u GYRE_LIB "$tree/examples/openresty/run.sh" outbound "$DIR/proxies.txt" ||
+        fail "it does not run"
+    same "nobody in that country" 502 "$(port=$peer_port get '/fetch?url=http://shop.test/' -o /dev/null -w '%{http_code}' \
+        -H 'X-Country: zz')"
+    peers_stop "$(basename "$DIR")"
+    contains "$DIR/output.log" "no eligible proxy"
+}
+
 test_run_sh() {
     "$EXAMPLES/run.sh" 2>"$ERR" && fail "it runs without arguments"
     contains "$ERR" "run.sh EXAMPLE PROXIES"
