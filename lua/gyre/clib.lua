@@ -32,19 +32,44 @@ local function exists(path)
   return file ~= nil
 end
 
+local function from_path(path, tried)
+  if not exists(path) then
+    tried[#tried + 1] = path .. ": no such file"
+    return nil
+  end
+  local library, why = from_file(path)
+  tried[#tried + 1] = why
+  return library
+end
+
+-- Debian has the libraries of /usr in a folder of the architecture.
+local TRIPLETS = {
+  x64 = "x86_64-linux-gnu", x86 = "i386-linux-gnu", arm64 = "aarch64-linux-gnu", arm = "arm-linux-gnueabihf",
+}
+local BESIDE = { "lib", "lib64", "lib/lua/5.1" } -- the last is a rock's
+BESIDE[#BESIDE + 1] = TRIPLETS[ffi.arch] and "lib/" .. TRIPLETS[ffi.arch]
+
+-- The one that was installed with this module, in PREFIX/share/lua/5.1: the loader may not know of it, since that takes
+-- ldconfig, and what it does know of may be another version.
+local function from_prefix(tried)
+  local prefix = debug.getinfo(1, "S").source:match "^@(.*)share/lua/5%.1/gyre/clib%.lua$"
+  if not prefix or not ("/" .. prefix):find "/$" then
+    return nil
+  end
+  for _, folder in ipairs(BESIDE) do
+    local library = from_path(prefix .. folder .. "/libgyre.so", tried)
+    if library then
+      return library
+    end
+  end
+end
+
 local function from_cpath(tried)
   for template in package.cpath:gmatch "[^;]+" do
     local path, substitutions = template:gsub("%?", "libgyre")
-    if substitutions > 0 then
-      if exists(path) then
-        local library, why = from_file(path)
-        if library then
-          return library
-        end
-        tried[#tried + 1] = why
-      else
-        tried[#tried + 1] = path .. ": no such file"
-      end
+    local library = substitutions > 0 and from_path(path, tried)
+    if library then
+      return library
     end
   end
 end
@@ -59,7 +84,7 @@ local function find()
   local tried = { "GYRE_LIB: not set" }
   local library
   library, tried[2] = from_host()
-  library = library or from_cpath(tried)
+  library = library or from_prefix(tried) or from_cpath(tried)
   if not library then
     library, tried[#tried + 1] = from_file "gyre"
   end

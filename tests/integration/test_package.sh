@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# What is handed on: the Debian package has everything and works from where it is unpacked, the rock has the core and its
-# Lua, and all of them say the same version.
+# What is handed on: the Debian package has everything and works from where it is unpacked, `cmake --install` from where it
+# puts it, the rock has the core and its Lua, and all of them say the same version.
 # shellcheck source=tests/integration/harness.sh
 . "$(dirname "$0")/harness.sh"
+# shellcheck source=tests/support/nginx.sh
+. "$(dirname "$0")/../support/nginx.sh"
 
 VERSION=$(sed -n 's/^project(gyre VERSION \([0-9.]*\).*/\1/p' "$ROOT/CMakeLists.txt")
 
@@ -39,6 +41,76 @@ test_debian_package() {
     dpkg-deb --ctrl-tarfile "$deb" | tar xO ./postinst | grep -q ldconfig || fail "ldconfig is not run"
 }
 
+# What `cmake --install` puts into $DIR/local.
+installed() { cmake --install "$BUILD" --prefix "$DIR/local" >"$OUT" 2>"$ERR" || fail "$(cat "$OUT" "$ERR")"; }
+
+# loaded PREFIX LUA_PATH: the libgyre that its Lua modules load, where nothing else says which
+loaded() {
+    (cd "$DIR" && env -u GYRE_LIB -u LUA_CPATH -u LD_LIBRARY_PATH LUA_PATH="$2" luajit -e '
+        local gyre = require "gyre"
+        local pool = assert(gyre.open { proxies = { "http://192.0.2.1:80" }, strategy = "least-used" })
+        assert(assert(pool:acquire()):ok(5))
+        for line in io.lines "/proc/self/maps" do
+            if line:find "r%-xp.*libgyre" then return print((line:match "(/.*)$")) end
+        end' 2>&1) | sed "s,^$1/,,"
+}
+
+# The library that was installed with the modules is theirs: neither the loader's cache nor a path has to know it.
+test_installed_without_ldconfig() {
+    installed
+    local share=$DIR/local/share/lua/5.1 folder file=libgyre.so.$VERSION
+    same "lib" "lib/$file" "$(loaded "$DIR/local" "$share/?.lua;$share/?/init.lua")"
+    for folder in lib64 "lib/$(gcc -print-multiarch)" lib/lua/5.1; do
+        rm -rf "$DIR/other" && mkdir -p "$DIR/other/$folder"
+        cp -r "$DIR/local/share" "$DIR/other/share"
+        cp -P "$DIR/local/lib"/libgyre.so* "$DIR/other/$folder"
+        share=$DIR/other/share/lua/5.1
+        same "$folder" "$folder/$file" "$(loaded "$DIR/other" "$share/?.lua;$share/?/init.lua")"
+    done
+    rm -rf "$DIR/other/lib"
+    loaded "$DIR/other" "$share/?.lua;$share/?/init.lua" >"$OUT"
+    contains "$OUT" "libgyre not found" "$DIR/other/lib/libgyre.so: no such file"
+}
+
+# Where LuaJIT looks by itself: nothing is set at all. In a view of the files of its own, which only root may have.
+test_installed_in_the_default_place() {
+    local place
+    DESTDIR=$DIR/root cmake --install "$BUILD" >"$OUT" 2>"$ERR" || fail "$(cat "$OUT" "$ERR")"
+    place=$(sed -n 's/^CMAKE_INSTALL_PREFIX:PATH=//p' "$BUILD/CMakeCache.txt")
+    same prefix /usr/local "$place"
+    if ! unshare -m true 2>"$ERR"; then
+        echo "    not looked at: $(cat "$ERR")"
+        return 0
+    fi
+    export -f loaded
+    export DIR
+    same "by default" "lib/libgyre.so.$VERSION" "$(unshare -m bash -c \
+        "mount --bind '$DIR/root/usr/local' /usr/local && loaded /usr/local ';;'")"
+}
+
+# The same in nginx: lua_package_path is all it is told.
+test_installed_for_nginx() {
+    installed
+    cat >"$DIR/installed.conf" <<END
+load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;
+worker_processes 2;
+events {}
+http {
+    $(grep temp_path "$ROOT/examples/openresty/common.conf")
+    lua_package_path "$DIR/local/share/lua/5.1/?.lua;$DIR/local/share/lua/5.1/?/init.lua;;";
+    init_by_lua_block { require("resty.gyre").open { proxies = { "http://192.0.2.1:80" } } }
+    server {
+        listen 127.0.0.1:8080;
+        location / { content_by_lua_block { ngx.say(tostring(require("resty.gyre").acquire().proxy)) } }
+    }
+}
+END
+    nginx_start "$DIR/installed.conf"
+    same "a proxy" "http://192.0.2.1:80" "$(get /)"
+    peers_stop "$(basename "$DIR")"
+}
+
 # From a copy, as `luarocks make` builds where it stands.
 test_rock() {
     mkdir "$DIR/source"
@@ -65,4 +137,5 @@ test_versions_agree() {
 }
 
 harness_begin
+nginx_begin
 harness_run "$@"
