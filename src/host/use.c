@@ -126,15 +126,29 @@ static struct own *open_thread(void)
     return own = thread;
 }
 
+/* require "gyre.hosted". When there is none, what to do about it comes first: LuaJIT's list of places is longer than what
+ * gyre_detail() holds. stack: - -> f; raises */
+static void require_hosted(lua_State *L)
+{
+    static const char missing[] = "module 'gyre.hosted' not found";
+
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "gyre.hosted");
+    if (lua_pcall(L, 1, 1, 0) == 0) return; /* stack: f */
+    const char *text = lua_tostring(L, -1); /* stack: error */
+    if (text && strncmp(text, missing, sizeof missing - 1) == 0)
+        lua_pushfstring(L, "gyre's Lua modules are not where LuaJIT looks, and GYRE_LUA_PATH %s: %s",
+                        own->host->lua_path ? "names no folder of them" : "is not set", text); /* stack: error error */
+    lua_error(L);
+}
+
 /* Puts hosted.lua's function for this pool on the stack and calls it. stack: attachment -> -; raises */
 static int attach(lua_State *L)
 {
     struct attachment *attachment = lua_touserdata(L, 1);
     unsigned owner = __atomic_add_fetch(&attachments_made, 1, __ATOMIC_RELAXED);
 
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "gyre.hosted");
-    lua_call(L, 1, 1); /* stack: attachment f */
+    require_hosted(L); /* stack: attachment f */
     lua_pushlightuserdata(L, attachment->use->pool);
     lua_pushlightuserdata(L, &attachment->call);
     lua_pushinteger(L, sizeof attachment->call);

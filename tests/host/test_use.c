@@ -220,6 +220,11 @@ static void test_without_modules(void **state)
     gyre_host_thread_end();
     EXPECT(GYRE_ESYSTEM, gyre_host_use(pool, "random", NULL));
     assert_non_null(strstr(gyre_detail(), "gyre.hosted"));
+    assert_non_null(strstr(gyre_detail(), "GYRE_LUA_PATH names no folder of them"));
+    unsetenv("GYRE_LUA_PATH");
+    gyre_host_thread_end();
+    EXPECT(GYRE_ESYSTEM, gyre_host_use(pool, "random", NULL));
+    assert_non_null(strstr(gyre_detail(), "GYRE_LUA_PATH is not set"));
     OK(gyre_strategy_set(pool, &strategy, NULL)); /* which nobody finds */
     EXPECT_COUNT(visit(pool, NULL), ids[0], "natively");
     EXPECT_COUNT(visit(pool, NULL), ids[1], "natively");
