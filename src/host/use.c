@@ -31,6 +31,7 @@ struct attachment {
     struct attachment *next;
     struct use *use;
     int broken; /* this thread's state could not be made, or has no place for it */
+    int known; /* a call before this one has tried it */
     int acquire, complete, change, detach; /* registry references */
     struct gyre_host_call call;
 };
@@ -187,7 +188,10 @@ static struct attachment *find_attachment(struct own *thread, const struct use *
 {
     for (struct attachment **at = &thread->attachments; *at;) {
         struct attachment *attachment = *at;
-        if (attachment->use == use) return attachment;
+        if (attachment->use == use) {
+            attachment->known = 1;
+            return attachment;
+        }
         if (is_closed(attachment->use)) {
             *at = attachment->next;
             drop_attachment(thread, attachment, 1);
@@ -308,7 +312,7 @@ GYRE_API int gyre_host_use(struct gyre_pool *pool, const char *source, const cha
     if (bad) return bad;
     struct attachment *attachment = attachment_of(use);
     if (!attachment) return gyre_hook_fail(GYRE_ESYSTEM, "no memory for a Lua state, or called by a strategy");
-    if (attachment->broken) enter(own, attachment); /* another try */
+    if (attachment->broken && attachment->known) enter(own, attachment); /* another try */
     if (attachment->broken) return gyre_hook_fail(GYRE_ESYSTEM, gyre_host_error(own->host)->text);
     if (!source) return 0;
     attachment->call.source = source;

@@ -225,6 +225,14 @@ static void test_without_modules(void **state)
     gyre_host_thread_end();
     EXPECT(GYRE_ESYSTEM, gyre_host_use(pool, "random", NULL));
     assert_non_null(strstr(gyre_detail(), "GYRE_LUA_PATH is not set"));
+    setenv("GYRE_LUA_PATH", modules, 1);
+    setenv("GYRE_LIB", "/nowhere/libgyre.so", 1);
+    gyre_host_thread_end();
+    EXPECT(GYRE_ESYSTEM, gyre_host_use(pool, "random", NULL));
+    assert_non_null(strstr(gyre_detail(), "GYRE_LIB=/nowhere/libgyre.so"));
+    unsetenv("GYRE_LIB");
+    setenv("GYRE_LUA_PATH", "/nowhere", 1);
+    gyre_host_thread_end();
     OK(gyre_strategy_set(pool, &strategy, NULL)); /* which nobody finds */
     EXPECT_COUNT(visit(pool, NULL), ids[0], "natively");
     EXPECT_COUNT(visit(pool, NULL), ids[1], "natively");
