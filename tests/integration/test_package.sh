@@ -111,6 +111,56 @@ END
     peers_stop "$(basename "$DIR")"
 }
 
+# run.sh as it is installed.
+test_installed_examples_run() {
+    installed
+    local examples=$DIR/local/share/doc/gyre/examples/openresty
+    peers_pick_port || fail "no port"
+    sed -i "s/127.0.0.1:8080/127.0.0.1:$peer_port/; s,/dev/shm/gyre-[a-z]*,$NGINX_SHM/installed," "$examples/sessions/nginx.conf"
+    echo "http://192.0.2.1:80" >"$DIR/proxies.txt"
+    peers_launch "$(basename "$DIR")" "$peer_port" -- env -u GYRE_LIB "$examples/run.sh" sessions "$DIR/proxies.txt" ||
+        fail "it does not run: $(cat "$DIR/output.log")"
+    same "an answer" 200 "$(port=$peer_port get / -o /dev/null -w '%{http_code}')"
+    peers_stop "$(basename "$DIR")"
+}
+
+# A program in C knows where its library is by an rpath, or by what ldconfig has been told.
+test_installed_for_c() {
+    installed
+    cd "$DIR" || fail "no folder"
+    awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' "$ROOT/README.md" >tour.c
+    awk '/^```sh$/ { on = 1; text = ""; next } /^```$/ && on { on = 0; if (text ~ /pkg-config/) printf "%s", text } on { text = text $0 "\n" }' \
+        "$ROOT/README.md" | sed "s,~/.local,$DIR/local," >install.sh
+    contains install.sh "cmake --install build/release --prefix $DIR/local" "pkg-config"
+    (cd "$DIR" && mkdir -p build && ln -s "$BUILD" build/release)
+    env -u LD_LIBRARY_PATH bash -eu install.sh >"$OUT" 2>"$ERR" || fail "$(cat "$OUT" "$ERR")"
+    contains "$OUT" "192.0.2.9: 5 requests"
+    ldd "$DIR/local/lib/libgyre-host.so" | grep 'libgyre.*not found' && fail "libgyre-host does not find libgyre"
+    same "the library" "$DIR/local/lib/libgyre.so.$VERSION" "$(ldd tour | sed -n 's/.*libgyre.*=> \([^ ]*\).*/\1/p' | xargs readlink -f)"
+}
+
+# Whatever a page links to is there.
+test_installed_pages() {
+    installed
+    local page link missing=
+    cd "$DIR/local/share/doc/gyre" || fail "no pages"
+    same "of the source" "$(cd "$ROOT" && git ls-files README.md CHANGELOG.md docs examples strategies | grep '\.md$' | sort | xargs)" \
+        "$(find . -name '*.md' | sed 's,^\./,,' | sort | xargs)"
+    shopt -s globstar
+    for page in **/*.md; do
+        for link in $(grep -oE '\]\([^)]*\)' "$page" | tr -d '[]()'); do
+            case $link in http*) continue ;; esac
+            [ -e "$(dirname "$page")/$link" ] || missing="$missing $page:$link"
+        done
+    done
+    same "links without a file" "" "$missing"
+    "$DIR/local/bin/gyre" help >"$OUT"
+    contains "$OUT" "share/doc/gyre"
+    for page in $("$DIR/local/bin/gyre" get --help | grep -o 'docs/[a-z]*\.md'); do [ -f "$page" ] || fail "no $page"; done
+    [ -x examples/openresty/run.sh ] || fail "run.sh cannot be run"
+    same "of jobs" "$(ls "$ROOT/examples/jobs")" "$(ls examples/jobs)"
+}
+
 # From a copy, as `luarocks make` builds where it stands.
 test_rock() {
     mkdir "$DIR/source"

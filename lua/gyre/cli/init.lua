@@ -26,7 +26,9 @@ Environment
   GYRE_LUA_PATH       directory of Lua modules to use instead of the built-in ones
   GYRE_STRATEGY_PATH  directories to look for strategies in first, separated by ":" or ";"
   GYRE_COREDUMP=1     allow core dumps and debuggers; a dump may hold credentials
-  NO_COLOR            no colours]]
+  NO_COLOR            no colours
+
+Pages such as docs/cli.md are in share/doc/gyre below the prefix that gyre is installed in, and in its source.]]
 
 local cli = {}
 
