@@ -54,6 +54,7 @@ local TYPES = {
   polite = "table",
   job = "table",
 }
+local WHOLE = { tries = true, max_body = true }
 local POSITIVE = { timeout = true, connect_timeout = true, tries = true }
 -- Passed on as they are to net.terms().
 local NATIVE = {
@@ -75,6 +76,8 @@ local function check(name, value, level)
   end
   if wanted == "number" and not (value >= 0 and value < 2 ^ 53 and (value > 0 or not POSITIVE[name])) then
     error(("option '%s' must be a positive number"):format(name), level + 1)
+  elseif WHOLE[name] and value % 1 ~= 0 then
+    error(("option '%s' must be a whole number"):format(name), level + 1)
   elseif name == "polite" and type(value.admit) ~= "function" then
     error("option 'polite' must be what gyre.polite returns", level + 1)
   end

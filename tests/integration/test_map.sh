@@ -23,6 +23,7 @@ misuse() {
 
 test_misuse_is_told_at_the_caller() {
     misuse 'pool:get("http://x/", { tris = 1 })' "unknown option 'tris'"
+    misuse 'pool:get("http://x/", { tries = 0.5 })' "option 'tries' must be a whole number"
     misuse 'pool:map({ "http://x/" }, 5)' "options are a table, not a number"
     misuse 'pool:map({ "http://x/" }, { tris = 1 })' "unknown option 'tris'"
     misuse 'gyre.fetch("http://x/", { proxy = "direct", country = "de" })' "unknown option 'country'"
