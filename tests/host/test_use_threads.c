@@ -24,6 +24,11 @@ static unsigned threads(void)
     return under_valgrind() ? 8 : UNDER_SANITIZER ? 32 : THREADS;
 }
 
+static int each(void)
+{
+    return under_valgrind() ? EACH / 5 : EACH;
+}
+
 /* ---- hot swap ---- */
 
 struct swapping {
@@ -79,7 +84,7 @@ static double swap_to(struct swapping *shared, const char *path, uint32_t k)
 
 static void test_swaps_under_threads(void **state)
 {
-    enum { SWAPS = 20 };
+    uint32_t all = under_valgrind() ? 5 : 20;
     static struct swapping own[THREADS];
     uint64_t ids[N], leases = 0;
     uint32_t swaps = 0, n = threads();
@@ -99,7 +104,7 @@ static void test_swaps_under_threads(void **state)
         assert_int_equal(pthread_create(&thread[i], NULL, acquire_on, &own[i]), 0);
     }
     pthread_barrier_wait(&warm);
-    for (uint32_t k = 1; k <= SWAPS; k++) {
+    for (uint32_t k = 1; k <= all; k++) {
         double took = swap_to(&shared, path, k);
         if (took > slowest) slowest = took;
         nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
@@ -112,7 +117,7 @@ static void test_swaps_under_threads(void **state)
     struct gyre_stats stats = stats_of(pool);
     EXPECT_COUNT(stats.succeeded, leases, "none is lost");
     EXPECT_COUNT(stats.active, 0, "none is left");
-    printf("%d swaps under %u threads and %llu leases: the slowest took %.1f ms\n", SWAPS, n, (unsigned long long)leases,
+    printf("%u swaps under %u threads and %llu leases: the slowest took %.1f ms\n", all, n, (unsigned long long)leases,
            slowest);
     pthread_barrier_destroy(&warm);
     gyre_pool_close(pool);
@@ -133,13 +138,13 @@ static void *hold(void *argument)
     struct gyre_lease lease[EACH];
     char session[32];
     struct gyre_request request = {.size = sizeof request, .session = session, .host = "shop.example", .key = session};
-    for (int i = 0; i < EACH; i++) {
+    for (int i = 0; i < each(); i++) {
         snprintf(session, sizeof session, "s-%u-%d", own->number, i);
         REQUIRE(gyre_acquire(own->pool, &request, &lease[i]) == 0);
     }
     pthread_barrier_wait(own->all);
     pthread_barrier_wait(own->all); /* looked at */
-    for (int i = 0; i < EACH; i++)
+    for (int i = 0; i < each(); i++)
         REQUIRE(gyre_complete_ms(own->pool, &lease[i], i % 10 ? GYRE_OK : GYRE_TARGET_BAD, 1 + i) == 0);
     return NULL;
 }
@@ -157,12 +162,12 @@ static void hold_all(struct gyre_pool *pool, const char *name)
         assert_int_equal(pthread_create(&thread[i], NULL, hold, &own[i]), 0);
     }
     pthread_barrier_wait(&all);
-    EXPECT_COUNT(stats_of(pool).active, (uint64_t)n * EACH, "%s: in flight", name);
+    EXPECT_COUNT(stats_of(pool).active, (uint64_t)n * (unsigned)each(), "%s: in flight", name);
     pthread_barrier_wait(&all);
     for (uint32_t i = 0; i < n; i++) pthread_join(thread[i], NULL);
     struct gyre_stats after = stats_of(pool);
     EXPECT_COUNT(after.active, 0, "%s: at the end", name);
-    EXPECT_COUNT(after.completed - before.completed, (uint64_t)n * EACH, "%s: completed", name);
+    EXPECT_COUNT(after.completed - before.completed, (uint64_t)n * (unsigned)each(), "%s: completed", name);
     pthread_barrier_destroy(&all);
 }
 
