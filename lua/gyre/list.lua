@@ -7,6 +7,7 @@
 local csv = require "gyre.list.csv"
 local errors = require "gyre.error"
 local line = require "gyre.list.line"
+local mask = require "gyre.mask"
 
 local ipairs, select, type = ipairs, select, type
 local find, format, gmatch, match, sub = string.find, string.format, string.gmatch, string.match, string.sub
@@ -146,10 +147,21 @@ function list.parse(text)
   return parse_lines(text)
 end
 
+--- Whether a text is a proxy or a URL, and no name that anybody gives a file.
+---@param text string
+---@return boolean
+function list.is_proxy(text)
+  return find(text, "://", 1, true) ~= nil or line.parse(text) ~= nil
+end
+
 local function read_file(path)
   local file, why = io.open(path, "rb")
   if not file then
-    return nil, errors.new("system", why)
+    local no_file = list.is_proxy(path)
+    if no_file then
+      why = mask.place(path) .. ": there is no such file: a list is a file, or in Lua a table of proxies"
+    end
+    return nil, errors.new("system", why, { no_file = no_file })
   end
   local text
   text, why = file:read "*a"
@@ -174,7 +186,7 @@ end
 --- errors.
 ---@param source string|table path or list
 ---@return gyre.list.Parsed? parsed
----@return gyre.Error? err
+---@return gyre.Error? err with `no_file` when the path is a proxy
 function list.read(source)
   if type(source) == "table" then
     return read_table(source)

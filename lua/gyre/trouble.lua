@@ -2,6 +2,7 @@
 -- its functions are called, so that no error and no endless loop of theirs gets further.
 local C = require "gyre.clib"
 local confine = require "gyre.strategy.confine"
+local mask = require "gyre.mask"
 
 local error, pcall = error, pcall
 local gsub, sub = string.gsub, string.sub
@@ -25,11 +26,6 @@ local function to_stderr(message)
   io.stderr:write("gyre: ", message, "\n")
 end
 
--- No user and password of a URL, whatever a strategy puts into its messages.
-local function redact(message)
-  return (gsub(message, "(%a[%w+.-]*://)[^/%s@]*@", "%1"))
-end
-
 --- Tells whoever listens (gyre.open's `logger`, else the standard error), at most every ten seconds for one strategy.
 ---@param state gyre.State
 ---@param at_work { name: string, told?: number, untold?: integer }
@@ -43,7 +39,7 @@ function trouble.tell(state, at_work, message)
   local more = at_work.untold and (" (%d more since the last report)"):format(at_work.untold) or ""
   at_work.told, at_work.untold = now, nil
   -- A logger that fails must not take the request with it.
-  pcall(state.logger or to_stderr, redact(("strategy '%s': %s%s"):format(at_work.name, message, more)))
+  pcall(state.logger or to_stderr, mask.text(("strategy '%s': %s%s"):format(at_work.name, message, more)))
 end
 
 --- Counts a request that a strategy did not serve. In the segment too, under "fallback NAME", for everybody to see.

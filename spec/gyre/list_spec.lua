@@ -215,4 +215,22 @@ describe("gyre.list", function()
       assert.matches("^" .. path, err.message)
     end
   end)
+
+  it("says of a proxy that it is no file, without its credentials", function()
+    local pool = gyre.open()
+    for given, shown in pairs {
+      ["http://anna:sekret@192.0.2.7:1"] = "http://192.0.2.7:1",
+      ["anna:sekret@192.0.2.7:1"] = "192.0.2.7:1",
+      ["192.0.2.7:1:anna:sekret"] = "192.0.2.7:1",
+      ["https://anna:sekret@lists.example/all.txt"] = "https://lists.example/all.txt",
+    } do
+      for _, tried in ipairs { { gyre.open { proxies = given } }, { pool:reload(given) } } do
+        assert.is_nil(tried[1])
+        assert.equal("system", tried[2].kind)
+        assert.equal(shown .. ": there is no such file: a list is a file, or in Lua a table of proxies",
+          tried[2].message)
+      end
+    end
+    pool:close()
+  end)
 end)

@@ -120,7 +120,9 @@ static int load(struct gyre_host *host, struct script *script)
 
     if (gyre__host_protect(host, set_arguments, script) < 0) return -1;
     if (load_chunk(L, script) != 0) { /* stack: message */
-        gyre__host_fail(host, lua_tostring(L, -1));
+        /* The message has the name, and that of a proxy in its place may have a password. */
+        int is_url = !script->is_verb && strstr(script->argv[0], "://");
+        gyre__host_fail(host, is_url ? "a job is a file, and its name no URL" : lua_tostring(L, -1));
         lua_pop(L, 1);
         return -1;
     }

@@ -59,13 +59,28 @@ test_add_by_file_stdin_and_argument() {
     exits 0
     contains "$ERR" "1 known already"
     same "proxies" 7 "$(field id | wc -l)"
-    pool add "nonsense"
+    pool add http://192.0.2.24
     exits 2
     contains "$ERR" "line 1"
     printf '192.0.2.24:1\nnonsense\n' >"$DIR/half.txt"
     pool add "$DIR/half.txt"
     exits 1
     contains "$ERR" "line 2"
+}
+
+# What is neither there nor a proxy was meant as a file.
+test_add_of_a_file_that_is_not_there() {
+    local name
+    make pool
+    for name in nofile.txt nonsense "$DIR/nofile.txt" ./a:b/list; do
+        pool add 192.0.2.20:1 "$name"
+        exits 2
+        same "words" "gyre pool: $name: No such file or directory" "$(cat "$ERR")"
+    done
+    pool add anna:verysecret@192.0.2.24 # no port
+    exits 2
+    contains "$ERR" "line 1: no port"
+    same "proxies" 3 "$(field id | wc -l)"
 }
 
 test_rm_by_url_and_id() {
@@ -124,6 +139,7 @@ test_update() {
 
 # What stays keeps its history; a list without a usable proxy changes nothing.
 test_reload() {
+    local list
     make pool
     printf 'http://192.0.2.7:3128#country=at\n192.0.2.30:1\n' >"$DIR/list.txt"
     pool reload "$DIR/list.txt"
@@ -136,6 +152,14 @@ test_reload() {
     pool reload "$DIR/list.txt"
     exits 2
     same "proxies" 2 "$(field id | wc -l)"
+    for list in http://a:verysecret@192.0.2.50:1 192.0.2.50:3128 "$DIR/nofile.txt"; do
+        pool reload "$list"
+        exits 2
+        contains "$ERR" "o such file"
+        same "proxies" 2 "$(field id | wc -l)"
+    done
+    echo 192.0.2.30:1 | timeout 10 "$GYRE" pool reload "$POOL" - 2>"$ERR" || fail "stdin: $(cat "$ERR")"
+    same "proxies" 1 "$(field id | wc -l)"
 }
 
 # An add, a drain and a removal are in force for a job that is running.

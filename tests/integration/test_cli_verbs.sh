@@ -165,5 +165,59 @@ test_input_that_cannot_be_read() {
     [ ! -e "$DIR/pool" ] || fail "a pool was made"
 }
 
+# A proxy where a list belongs is named without its credentials, and so is whatever else is given as the name of a file.
+test_proxies_that_are_no_files() {
+    local verb with proxy=127.0.0.1:1
+    for with in http://anna:verysecret@$proxy anna:verysecret@$proxy $proxy:anna:verysecret; do
+        for verb in "get --proxies $with http://x/" "repl --proxies $with -e 1" "map $DIR --proxies $with" \
+            "check $with --url http://x/" "pool create $DIR/pool $with"; do
+            # shellcheck disable=SC2086 # words
+            gyre $verb
+            exits 2
+            contains "$ERR" "$proxy: there is no such file: a list is a file, or - for a list on stdin"
+            ! grep -q verysecret "$ERR" || fail "a password is shown: $(cat "$ERR")"
+            case $verb in *--proxies*) contains "$ERR" "; -x takes a proxy" ;; esac
+        done
+        for verb in "get --pool $with http://x/" "pool ls $with" "map $with -x $DEAD"; do
+            # shellcheck disable=SC2086
+            gyre $verb
+            exits 2
+            contains "$ERR" "$proxy" "No such file"
+            ! grep -q verysecret "$ERR" || fail "a password is shown: $(cat "$ERR")"
+        done
+    done
+    [ ! -e "$DIR/pool" ] || fail "a pool was made"
+    gyre run http://anna:verysecret@"$proxy"
+    exits 2
+    same "words" "gyre: a job is a file, and its name no URL" "$(cat "$ERR")"
+    echo 'require("gyre").crawl { start = arg[1], pool = arg[2], page = print, state = false }' >"$DIR/crawl.lua"
+    gyre run "$DIR/crawl.lua" http://x/ http://anna:verysecret@$proxy
+    exits 2
+    contains "$ERR" "http://$proxy: there is no such file"
+    ! grep -q verysecret "$ERR" || fail "a password is shown: $(cat "$ERR")"
+}
+
+# Nor are those of a target: a record has its URL as it came in, so that it can be matched, and nothing else shows them.
+test_targets_with_credentials() {
+    local url
+    for url in http://anna:verysecret@127.0.0.1:1/ ftp://anna:verysecret@127.0.0.1:1/; do
+        gyre get --direct "$url"
+        contains "$ERR" "127.0.0.1:1/"
+        ! grep -q verysecret "$ERR" || fail "a password is shown: $(cat "$ERR")"
+        echo "$url" >"$DIR/urls.txt"
+        gyre map "$DIR/urls.txt" -x "$DEAD"
+        same "the record's URL" "$url" "$(jsonl "$OUT" url)"
+        ! jsonl "$OUT" message | cat - "$ERR" | grep -q verysecret || fail "a password is shown: $(cat "$OUT" "$ERR")"
+    done
+    gyre check list --url anna:verysecret@127.0.0.1/
+    exits 2
+    ! grep -q verysecret "$ERR" || fail "a password is shown: $(cat "$ERR")"
+    echo 'require("gyre").crawl { start = arg[1], pool = { "192.0.2.1:1" }, page = print, state = false }' >"$DIR/crawl.lua"
+    gyre run "$DIR/crawl.lua" http://anna:verysecret@127.0.0.1/
+    exits 2
+    contains "$ERR" "the start http://127.0.0.1/: "
+    ! grep -q verysecret "$ERR" || fail "a password is shown: $(cat "$ERR")"
+}
+
 harness_begin
 harness_run "$@"

@@ -3,6 +3,7 @@ local exit = require "gyre.cli.exit"
 local gyre = require "gyre"
 local input = require "gyre.cli.input"
 local list = require "gyre.list"
+local mask = require "gyre.mask"
 local output = require "gyre.cli.output"
 local strategy = require "gyre.strategy"
 
@@ -16,7 +17,7 @@ local attach = {}
 function attach.open(path)
   local file, why = io.open(path, "rb")
   if not file then
-    exit.usage("no pool: " .. why)
+    exit.usage("no pool: " .. mask.place(path) .. why:sub(#path + 1))
   end
   file:close()
   return (exit.check(gyre.open { shared = path }))
@@ -30,7 +31,7 @@ local function own(parsed, wanted)
 end
 
 local function of_list(source, wanted)
-  local parsed = input.list(source)
+  local parsed = input.list(source, "; -x takes a proxy")
   local pool, report = own(parsed, wanted)
   if report.invalid > 0 or report.duplicates > 0 then
     output.say(report.message)

@@ -1,6 +1,7 @@
 -- Options that verbs share: the same name and meaning in each of them. Letters are curl's.
 local exit = require "gyre.cli.exit"
 local input = require "gyre.cli.input"
+local mask = require "gyre.mask"
 local net = require "gyre.net"
 local output = require "gyre.cli.output"
 local request = require "gyre.request"
@@ -45,8 +46,7 @@ end
 ---@param what string where it was given
 function common.check_url(url, what)
   if not url:find "^[Hh][Tt][Tt][Pp][Ss]?://" or not request.host(url) or url:find "[%c ]" then
-    local shown = url:gsub("//[^/?#]*@", "//")
-    exit.usage(("%s: '%s' is no http:// or https:// URL"):format(what, shown))
+    exit.usage(("%s: '%s' is no http:// or https:// URL"):format(what, mask.url(url)))
   end
 end
 

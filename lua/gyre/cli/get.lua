@@ -4,6 +4,7 @@ local common = require "gyre.cli.common"
 local exit = require "gyre.cli.exit"
 local gyre = require "gyre"
 local input = require "gyre.cli.input"
+local mask = require "gyre.mask"
 local net = require "gyre.net"
 local output = require "gyre.cli.output"
 local write_out = require "gyre.cli.write_out"
@@ -193,7 +194,7 @@ local function fetch(args, url, pool, options, path)
     why = tostring(err)
   end
   if why and (not args.silent or args.show_error) then
-    output.say("gyre get: ", url, ": ", why)
+    output.say("gyre get: ", mask.url(url), ": ", why)
   end
   if args.write_out then
     output.write(write_out.format(args.write_out, url, response, err))

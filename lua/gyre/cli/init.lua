@@ -10,6 +10,7 @@
 -- --proxies --pool --strategy --session --country --concurrency --per-host --tries --timeout --out --state.
 local argparse = require "argparse"
 local exit = require "gyre.cli.exit"
+local mask = require "gyre.mask"
 local options = require "gyre.cli.options"
 local output = require "gyre.cli.output"
 
@@ -127,7 +128,7 @@ function cli.main(name, ...)
     error(result, 0)
   end
   if message then
-    output.say("gyre ", name, ": ", message)
+    output.say("gyre ", name, ": ", mask.text(message)) -- whatever was given, and to which option
   end
   return code
 end

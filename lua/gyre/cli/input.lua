@@ -3,6 +3,7 @@
 local exit = require "gyre.cli.exit"
 local ffi = require "ffi"
 local list = require "gyre.list"
+local mask = require "gyre.mask"
 local net = require "gyre.net"
 
 local io, setmetatable, tonumber = io, setmetatable, tonumber
@@ -38,7 +39,7 @@ function input.open(path)
     file, why = io.open(path, "rb")
   end
   if not file then
-    return nil, why
+    return nil, mask.place(path) .. why:sub(#path + 1)
   end
   return setmetatable({ file = file, fd = ffi.C.fileno(file), name = path == "-" and "stdin" or path,
     buffer = ffi.new("char[?]", SIZE), text = "", at = 1, ended = false }, Reader)
@@ -129,12 +130,18 @@ end
 
 --- A list of proxies from a file or stdin; what is no list ends the verb.
 ---@param source string
+---@param otherwise? string what the verb has for a single proxy
 ---@return gyre.list.Parsed
-function input.list(source)
+function input.list(source, otherwise)
   if source == "-" then
     return (exit.check(list.parse(input.text "-")))
   end
-  return (exit.check(list.read(source)))
+  local parsed, err = list.read(source)
+  if not parsed and err.no_file then
+    exit.usage(("%s: there is no such file: a list is a file, or - for a list on stdin%s"):format(mask.place(source),
+      otherwise or ""))
+  end
+  return (exit.check(parsed, err))
 end
 
 return input

@@ -2,12 +2,13 @@
 local criteria = require "gyre.criteria"
 local errors = require "gyre.error"
 local judge = require "gyre.judge"
+local mask = require "gyre.mask"
 local request = require "gyre.request"
 local robots = require "gyre.robots"
 local url = require "gyre.url"
 
 local error, ipairs, pairs, tostring, type = error, ipairs, pairs, tostring, type
-local concat, gsub, match, sub = table.concat, string.gsub, string.match, string.sub
+local concat, match, sub = table.concat, string.match, string.sub
 
 --- What gyre.crawl takes.
 ---@class gyre.CrawlOptions
@@ -112,7 +113,7 @@ local function read_starts(start)
     end
     local found, why = url.normalise(text)
     if not found then
-      misuse(("the start %s: %s"):format(gsub(text, "//[^/?#]*@", "//", 1), why)) -- others may read it
+      misuse(("the start %s: %s"):format(mask.url(text), why))
     end
     normal[i] = found
   end

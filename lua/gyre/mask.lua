@@ -1,0 +1,34 @@
+-- Messages without credentials: what a user gave is named in them, and it may be the URL of a proxy. Pure.
+local find, gsub, match = string.find, string.gsub, string.match
+
+local mask = {}
+
+--- What was given as the name of a file. A proxy in its place is shown without its credentials, however it is written.
+---@param path string
+---@return string
+function mask.place(path)
+  if find(path, "://", 1, true) then
+    return (gsub(path, "^(.-://).*@", "%1"))
+  end
+  local address = match(path, "^(%[[%x:.]*%]:%d+):.") or match(path, "^([^/:@]+:%d+):.")
+  return address or (gsub(path, "^[^/:]*:.*@", ""))
+end
+
+--- A URL to be fetched, with or without its scheme.
+---@param url string
+---@return string
+function mask.url(url)
+  if find(url, "//", 1, true) then
+    return (gsub(url, "//[^/?#]*@", "//", 1))
+  end
+  return (gsub(url, "^[^/?#]*@", ""))
+end
+
+--- A text with URLs in it.
+---@param text string
+---@return string
+function mask.text(text)
+  return (gsub(text, "(%a[%w+.-]*://)[^/?#%s]*@", "%1"))
+end
+
+return mask
