@@ -59,7 +59,7 @@ test_add_by_file_stdin_and_argument() {
     exits 0
     contains "$ERR" "1 known already"
     same "proxies" 7 "$(field id | wc -l)"
-    pool add http://192.0.2.24
+    pool add ftp://192.0.2.24
     exits 2
     contains "$ERR" "line 1"
     printf '192.0.2.24:1\nnonsense\n' >"$DIR/half.txt"
@@ -75,7 +75,7 @@ test_add_of_a_file_that_is_not_there() {
     for name in nofile.txt nonsense "$DIR/nofile.txt" ./a:b/list; do
         pool add 192.0.2.20:1 "$name"
         exits 2
-        same "words" "gyre pool: $name: No such file or directory" "$(cat "$ERR")"
+        same "words" "gyre pool: $name: No such file or directory; a proxy is a URL or host:port" "$(cat "$ERR")"
     done
     pool add anna:verysecret@192.0.2.24 # no port
     exits 2

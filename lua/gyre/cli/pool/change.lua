@@ -16,15 +16,24 @@ local function count(number, done)
   output.say(("%s %d"):format(done, number))
 end
 
+-- What is meant as the name of a file: a path, or a word that has nothing of a proxy's address.
+local function is_name(text)
+  return text:find "^[^:@{%[]*/" or not text:find "[:@]"
+end
+
 -- What a source holds: stdin, a file, or the one proxy that the text is.
 local function read(source)
-  local file = source ~= "-" and io.open(source, "rb")
+  if source == "-" then
+    return input.list(source)
+  end
+  local file, why = io.open(source, "rb")
   if file then
     file:close()
-  elseif source ~= "-" then
-    return exit.check(list.parse(source))
+    return input.list(source)
+  elseif is_name(source) then
+    exit.usage(why .. "; a proxy is a URL or host:port")
   end
-  return input.list(source)
+  return (exit.check(list.parse(source)))
 end
 
 local function add(args)
@@ -43,7 +52,7 @@ end
 
 local function reload(args)
   local pool = attach.open(args.path)
-  local report = exit.check(pool:reload(read(args.list)))
+  local report = exit.check(pool:reload(input.list(args.list)))
   output.say(report.message)
   return report.invalid > 0 and exit.SOME_FAILED or exit.ALL_GOOD
 end
