@@ -119,6 +119,21 @@ test_anonymity() {
     same "an address of ours in each" transparent "$(jsonl "$OUT" anonymity | sort -u)"
 }
 
+# What does not send back the request tells nothing about a proxy.
+test_echo_that_is_none() {
+    local path
+    echo "$GOOD" >"$DIR/list.txt"
+    for path in status/404 bytes/100 status/200; do
+        check "$DIR/list.txt" --echo "$ORIGIN/$path" --format jsonl
+        exits 0
+        same "level" "true no echo" "$(jsonl "$OUT" live anonymity | tr '\t' ' ')"
+        contains "$ERR" "anonymity: 1 no echo"
+    done
+    check "$DIR/list.txt" --echo "$ORIGIN/hang" --timeout 0.5
+    exits 0
+    contains "$OUT" " unknown "
+}
+
 test_tries() {
     local log=$PEERS_DIR/garbage/access.log before
     before=$(wc -l <"$log")

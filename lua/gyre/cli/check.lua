@@ -19,8 +19,8 @@ function check.options(parser)
 
   parser:option("-o --live", "The live ones go into this file, as a list, mode 0600, with their credentials.")
     :argname "FILE"
-  parser:option("--echo", "A URL that sends back the request it got: tells how much each gives away of who asks.")
-    :argname "URL"
+  parser:option("--echo", "A URL that sends back the head of the request it got: tells how much each gives away of "
+    .. "who asks."):argname "URL"
   parser:option("--my-address", "An address of ours, which no echo should hold; may be given again."):argname("ADDRESS")
     :count "*"
   common.add_number(parser, "--tries", "Requests by each before it is dead [1].", 1, true)

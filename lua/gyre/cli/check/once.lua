@@ -9,6 +9,7 @@ local output = require "gyre.cli.output"
 local probe = require "gyre.cli.check.probe"
 local progress = require "gyre.progress"
 local records = require "gyre.cli.records"
+local request = require "gyre.request"
 
 local debug, error, ipairs, math, pairs, tostring, xpcall = debug, error, ipairs, math, pairs, tostring, xpcall
 
@@ -58,16 +59,21 @@ local function try(job, id)
   return nil, err, job.args.tries
 end
 
+-- What an origin that is no echo says of every proxy would look like the best.
 local function ask_echo(job, id)
   local response = probe.run(job.pool, id, job.args.echo, job.echo_options)
-  return response and anonymity.of(response.body, job.args.my_address) or nil
+  if not response then
+    return "unknown"
+  end
+  local good = response.status >= 200 and response.status < 300
+  return good and anonymity.of(response.body, job.echo_host, job.args.my_address) or "no echo"
 end
 
 local function record_of(job, id, response, err, attempts)
   local record = { proxy = tostring(job.pool:get(id)), live = response ~= nil, attempts = attempts }
   if response then
     record.ms, record.status = response.ms, response.status
-    record.anonymity = job.args.echo and (ask_echo(job, id) or "unknown") or nil
+    record.anonymity = job.args.echo and ask_echo(job, id) or nil
     return record
   end
   local answer = err.response
@@ -214,6 +220,7 @@ function once.run(args, fault_of)
     args = args, pool = pool, ids = ids, parsed = parsed, report = report, fault_of = fault_of,
     options = probe.options(fault_of, args.timeout, { follow = false }),
     echo_options = probe.options(function() end, args.timeout, { follow = false }),
+    echo_host = args.echo and request.host(args.echo),
     workers = {}, next = 0, live = 0, dead = 0, reasons = {}, levels = {}, good = {}, latency = histogram.new(),
     line = progress.new { name = "check", total = #ids }, started = net.now(),
   }
