@@ -305,6 +305,7 @@ test_save_and_load() {
 
 # In force for a job that runs; one that cannot be loaded leaves the old one.
 test_use() {
+    local i
     POOL=$DIR/pool
     cat >"$DIR/job.lua" <<END
 local gyre = require "gyre"
@@ -339,6 +340,15 @@ END
     contains "$ERR" --option
     pool use nonsense
     exits 2
+    pool use -o which=1
+    exits 2
+    contains "$ERR" "option '--option' needs the STRATEGY"
+    for i in random "-o which=1"; do
+        # shellcheck disable=SC2086 # words
+        pool use $i --reload
+        exits 2
+        contains "$ERR" "option '--reload' reads the file of the one in use"
+    done
     pool use
     contains "$OUT" "only, generation 1"
     sed -i 's/self.which\] end/1] end/' "$DIR/only.lua"

@@ -35,7 +35,17 @@ local function given_options(args)
   return given
 end
 
+local function check(args)
+  local given = args.strategy or #args.option > 0
+  if args.reload and given then
+    exit.usage "option '--reload' reads the file of the one in use again: neither STRATEGY nor --option goes with it"
+  elseif given and not args.strategy then
+    exit.usage "option '--option' needs the STRATEGY that it is for"
+  end
+end
+
 local function run(args)
+  check(args)
   local pool = attach.open(args.path)
   if args.reload then
     exit.check(pool:reload_strategy())
