@@ -187,7 +187,7 @@ test_time() {
     contains "$ERR" --max-time soon
     get --timeout -1 "$ORIGIN/"
     exits 2
-    contains "$ERR" "option '--timeout': '-1' is not a number from 0.001 on"
+    contains "$ERR" "option '--timeout': '-1' is not a number from 0.001 to"
     get -m -.5 "$ORIGIN/"
     exits 2
     contains "$ERR" "option '--max-time': '-.5' is not"

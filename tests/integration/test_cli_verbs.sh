@@ -45,6 +45,44 @@ test_unknown_option_is_named() {
     done
 }
 
+# refuses OPTION VALUE WHAT VERB...: the verb says that the option's value is not what it must be, and what that is
+refuses() {
+    local option=$1 value=$2 what=$3
+    shift 3
+    gyre "$@" "$option" "$value"
+    exits 2
+    same "the first line of '$* $option $value'" "gyre $1: option '$option': '$value' is not $what" "$(head -n 1 "$ERR")"
+    ! grep -q traceback "$ERR" || fail "a traceback: $(cat "$ERR")"
+}
+
+test_numbers_are_named_with_their_range() {
+    local value most=9007199254740991
+    POOL=$DIR/pool
+    "$GYRE" pool create "$POOL" --max-proxies 64 2>/dev/null
+    for value in x '' -1 nan 1e300; do
+        refuses --weight "$value" "a number from 0 to 3.40282e+38" pool update "$POOL" "$DEAD"
+        refuses --max-active "$value" "a whole number from 0 to 8388606" pool update "$POOL" "$DEAD"
+        refuses --ttl "$value" "a number from 0 to 10000000" pool update "$POOL" "$DEAD"
+        refuses --cost "$value" "a number from 0 to $most" pool update "$POOL" "$DEAD"
+        refuses --timeout "$value" "a number from 0.001 to $most" get "$DEAD"
+        refuses --tries "$value" "a whole number from 1 to $most" map list
+        refuses --interval "$value" "a number from 0.05 to $most" check list
+        refuses -n "$value" "a whole number from 0 to $most" tail --pool "$POOL"
+        refuses --sample "$value" "a number from 0 to 1" tail --pool "$POOL"
+        refuses --rows "$value" "a whole number from 1 to $most" top --pool "$POOL"
+        refuses --size "$value" "a whole number from 1 to 1000000" sim random
+        refuses --flaky-rate "$value" "a number from 0 to 1" sim random
+        refuses --slow-at "$value" "a number from 0 to 1000000000" sim random
+        refuses --seeds "$value" "a whole number from 1 to $most" sim random
+        refuses --max-sessions "$value" "a number from 0 to $most" pool create "$DIR/new"
+    done
+    refuses --max-active 1.5 "a whole number from 0 to 8388606" pool update "$POOL" "$DEAD"
+    gyre pool add "$POOL" "$DEAD"
+    gyre pool update "$POOL" "$DEAD" --rate many
+    exits 2
+    contains "$ERR" "gyre pool: option '--rate': 'many' is none"
+}
+
 # Before the script's name an option is gyre's, behind it the script's; "--" ends gyre's.
 test_options_of_run() {
     printf '%s\n' 'print(table.concat(arg, " "))' >"$DIR/-job.lua"

@@ -119,7 +119,7 @@ test_what_cannot_be() {
     contains "$ERR" "from 0 to 1"
     gyre tail --pool "$DIR/pool" -n x
     exits 2
-    contains "$ERR" "'x' is no number of entries"
+    contains "$ERR" "option '-n': 'x' is not a whole number from 0 to"
 }
 
 harness_begin

@@ -3,36 +3,27 @@ local exit = require "gyre.cli.exit"
 local input = require "gyre.cli.input"
 local mask = require "gyre.mask"
 local net = require "gyre.net"
+local cli_options = require "gyre.cli.options"
 local output = require "gyre.cli.output"
 local request = require "gyre.request"
 
-local ipairs, math, pairs, tonumber, type = ipairs, math, pairs, tonumber, type
+local ipairs, math, pairs, type = ipairs, math, pairs, type
 
 local common = {}
 
---- Makes an option take a number; what is none, or out of range, is an error that names the option.
----@param option table of argparse
----@param name string
+--- Adds an option that takes a number.
+---@param parser table of argparse
+---@param names string
+---@param about string
 ---@param least? number [0]
 ---@param whole? boolean
+---@param most? number [2^53 - 1]
 ---@return table option
-function common.number(option, name, least, whole)
-  least = least or 0
-  return option:argname("N"):convert(function(text)
-    local value = tonumber(text)
-    if not value or value ~= value or value < least or value >= 2 ^ 53 or (whole and value % 1 ~= 0) then
-      local kind = whole and "a whole number" or "a number"
-      return nil, ("option '%s': '%s' is not %s from %g on"):format(name, text, kind, least)
-    end
-    return value
-  end)
+function common.add_number(parser, names, about, least, whole, most)
+  return parser:option(names, about):argname("N"):convert(cli_options.number(least, most, whole))
 end
 
-local function number(parser, names, about, least, whole)
-  return common.number(parser:option(names, about), names:match "%-%-[%w-]+", least, whole)
-end
-
-common.add_number = number
+local number = common.add_number
 
 --- A URL as people write it, without a scheme: that is http then.
 ---@param text string

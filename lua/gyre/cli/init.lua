@@ -68,9 +68,9 @@ function cli.parser(name, verb)
     exit.usage(message .. "\n" .. current:get_usage())
   end
   local commands = verb.options(parser) or {}
-  options.align(parser)
+  options.finish(parser)
   for _, command in pairs(commands) do
-    options.align(command)
+    options.finish(command)
   end
   return parser, commands
 end

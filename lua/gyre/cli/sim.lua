@@ -1,18 +1,16 @@
 -- gyre sim: strategies against each other in virtual time. The simulator is gyre.sim; docs/sim.md describes the model.
+local common = require "gyre.cli.common"
 local exit = require "gyre.cli.exit"
 local net = require "gyre.net"
+local cli_options = require "gyre.cli.options"
 local output = require "gyre.cli.output"
+local scenario = require "gyre.sim.scenario"
 
 local ipairs, pairs, pcall, tonumber = ipairs, pairs, pcall, tonumber
 
 local BASE = "round-robin"
 
 local sim = { about = "compare strategies in virtual time, on proxies that are made up or recorded" }
-
--- Name of the option, of the model's field, words for the help, what reads it.
-local function number(text)
-  return tonumber(text), not tonumber(text) and ("'%s' is no number"):format(text) or nil
-end
 
 local function range(text)
   local least, most = text:match "^(%d+)%-(%d+)$"
@@ -32,38 +30,42 @@ local function ban(text)
   return { requests = tonumber(requests), seconds = tonumber(seconds), length = tonumber(length) }
 end
 
-local function text(value)
-  return value
+local function rate(text)
+  if not text:find "^%d+/[%d.]*%a+$" then
+    return nil, ("a limit is COUNT/[NUMBER]UNIT, such as 32/10s, not '%s'"):format(text)
+  end
+  return text
 end
 
+-- Name of the option, of the model's field, words for the help, what reads it when it is neither a number nor a text.
 local MODEL = {
-  { "--size", "proxies", "How many proxies [100].", number },
-  { "--median", "median", "Middle of their median latencies, ms [400].", number },
-  { "--sigma", "sigma", "How they differ: sd of ln median [0.5].", number },
-  { "--spread", "spread", "How the requests of one differ, likewise [0.35].", number },
+  { "--size", "proxies", "How many proxies [100]." },
+  { "--median", "median", "Middle of their median latencies, ms [400]." },
+  { "--sigma", "sigma", "How they differ: sd of ln median [0.5]." },
+  { "--spread", "spread", "How the requests of one differ, likewise [0.35]." },
   { "--capacity", "capacity", "Requests at once at full speed, LEAST-MOST or none [2-8].", range },
-  { "--refusing", "refusing", "So many proxies refuse at once [0].", number },
-  { "--stalling", "stalling", "So many never answer [0].", number },
-  { "--flaky", "flaky", "So many others fail now and then [0].", number },
-  { "--flaky-rate", "flaky_rate", "How often they do [0.3].", number },
-  { "--slowed", "slowed", "So many of the faster ones become slow [0].", number },
-  { "--slow-factor", "slow_factor", "By so much [6].", number },
-  { "--slow-at", "slow_at", "When, seconds [half of the duration].", number },
-  { "--recovering", "recovering", "So many of those recover [0].", number },
-  { "--recover-at", "recover_at", "When, seconds [three quarters].", number },
+  { "--refusing", "refusing", "So many proxies refuse at once [0]." },
+  { "--stalling", "stalling", "So many never answer [0]." },
+  { "--flaky", "flaky", "So many others fail now and then [0]." },
+  { "--flaky-rate", "flaky_rate", "How often they do [0.3]." },
+  { "--slowed", "slowed", "So many of the faster ones become slow [0]." },
+  { "--slow-factor", "slow_factor", "By so much [6]." },
+  { "--slow-at", "slow_at", "When, seconds [half of the duration]." },
+  { "--recovering", "recovering", "So many of those recover [0]." },
+  { "--recover-at", "recover_at", "When, seconds [three quarters]." },
   { "--ban", "ban", "Over 40 requests in 10 s a proxy gets 403 for 60 s: 40/10s/60s [none].", ban },
-  { "--host", "host", "The target's name, so that bans are known to the pool [none].", text },
-  { "--limit", "cap", "Rate limit of every proxy, such as 32/10s [none].", text },
-  { "--rate", "rate", "Requests a second, at random times [180].", number },
-  { "--clients", "clients", "Instead: so many ask one after the other.", number },
-  { "--think", "think", "Pause of a client, seconds [0.02].", number },
-  { "--duration", "duration", "Seconds in which requests arrive [400].", number },
-  { "--warmup", "warmup", "What begins before is not counted, seconds [10].", number },
-  { "--requests", "requests", "No more than so many.", number },
-  { "--timeout", "timeout", "Seconds for an attempt [10].", number },
-  { "--tries", "tries", "Attempts, each through another proxy [3].", number },
-  { "--sessions", "sessions", "Requests belong to so many sessions [0].", number },
-  { "--trace", "trace", "A file of recorded requests instead of made-up proxies.", text },
+  { "--host", "host", "The target's name, so that bans are known to the pool [none]." },
+  { "--limit", "cap", "Rate limit of every proxy, such as 32/10s [none].", rate },
+  { "--rate", "rate", "Requests a second, at random times [180]." },
+  { "--clients", "clients", "Instead: so many ask one after the other." },
+  { "--think", "think", "Pause of a client, seconds [0.02]." },
+  { "--duration", "duration", "Seconds in which requests arrive [400]." },
+  { "--warmup", "warmup", "What begins before is not counted, seconds [10]." },
+  { "--requests", "requests", "No more than so many." },
+  { "--timeout", "timeout", "Seconds for an attempt [10]." },
+  { "--tries", "tries", "Attempts, each through another proxy [3]." },
+  { "--sessions", "sessions", "Requests belong to so many sessions [0]." },
+  { "--trace", "trace", "A file of recorded requests instead of made-up proxies." },
 }
 
 local function scenarios()
@@ -81,11 +83,16 @@ function sim.options(parser)
   parser:option("--scenario", "A situation by name: " .. table.concat(scenarios(), ", ") .. ". What is given beside it"
     .. " comes before it."):choices(scenarios())
   for _, each in ipairs(MODEL) do
-    parser:option(each[1], each[3]):convert(each[4]):target(each[2]):argname "X"
+    local option = parser:option(each[1], each[3]):target(each[2]):argname "X"
+    local least, most, whole = scenario.range(each[2])
+    local convert = each[4] or least and cli_options.number(least, most, whole)
+    if convert then
+      option:convert(convert)
+    end
   end
   parser:flag("--no-breaker", "Proxies that fail stay in use.")
-  parser:option("--seed", "The first seed [1].", "1"):convert(number)
-  parser:option("--seeds", "So many seeds; figures are means [1].", "1"):convert(number)
+  common.add_number(parser, "--seed", "The first seed [1].", 1, true):default "1":show_default(false)
+  common.add_number(parser, "--seeds", "So many seeds; figures are means [1].", 1, true):default "1":show_default(false)
   parser:option("--plot", "Also draw this SVG file.")
   parser:flag("--json", "A JSON object a strategy and line.")
 end
@@ -141,6 +148,17 @@ local function read_model(args)
   return model
 end
 
+-- A field of the model is an option that may have another name.
+local function as_typed(why)
+  return (why:gsub("option '([%w_]+)'", function(field)
+    for _, each in ipairs(MODEL) do
+      if each[2] == field then
+        return ("option '%s'"):format(each[1])
+      end
+    end
+  end))
+end
+
 local function draw(path, rows)
   local file, why = io.open(path, "wb")
   if not file then
@@ -160,13 +178,10 @@ end
 
 function sim.run(args)
   local list, model = entries(args.strategy), read_model(args)
-  if args.seeds < 1 or args.seeds % 1 ~= 0 or args.seed < 1 or args.seed % 1 ~= 0 then
-    exit.usage "--seed and --seeds are whole numbers from 1 on"
-  end
   -- What cannot be is told before anything runs.
-  local good, why = pcall(require("gyre.sim.scenario").options, args.scenario, model)
+  local good, why = pcall(scenario.options, args.scenario, model)
   if not good then
-    exit.usage(why)
+    exit.usage(as_typed(why))
   end
   if args.plot then
     output.check_place(args.plot, "--plot")

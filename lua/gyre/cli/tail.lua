@@ -1,11 +1,12 @@
 -- gyre tail: who was picked, by which strategy, from how many and why, as it happens on a pool in shared memory.
 local attach = require "gyre.cli.attach"
+local common = require "gyre.cli.common"
 local exit = require "gyre.cli.exit"
 local gyre = require "gyre"
 local json = require "gyre.json"
 local output = require "gyre.cli.output"
 
-local format, ipairs, tonumber, tostring = string.format, ipairs, tonumber, tostring
+local format, ipairs, tostring = string.format, ipairs, tostring
 
 local FIELDS = { "sequence", "time", "process", "strategy", "generation", "proxy", "url", "candidates", "reason",
   "session", "lost" }
@@ -13,30 +14,14 @@ local LOOK_EVERY = 0.1 -- seconds
 
 local tail = { about = "follow the decisions on a pool: who was picked, by which strategy, from how many, why" }
 
-local function share(text)
-  local value = tonumber(text)
-  if not value or not (value >= 0 and value <= 1) then
-    return nil, format("a share is a number from 0 to 1, not '%s'", text)
-  end
-  return value
-end
-
-local function count(text)
-  local value = tonumber(text)
-  if not value or value < 0 or value % 1 ~= 0 then
-    return nil, format("'%s' is no number of entries", text)
-  end
-  return value
-end
-
 function tail.options(parser)
   parser:option("--pool", "The pool."):argname "PATH":count(1)
-  parser:option("-n", "Begin with the last N that are kept; at most 4095 are [10].", "10"):argname "N"
-    :convert(count):show_default(false)
+  common.add_number(parser, "-n", "Begin with the last N that are kept; at most 4095 are [10].", 0, true):default "10"
+    :show_default(false)
   parser:flag("--follow", "Go on with those to come, until Ctrl-C.")
-  parser:option("--sample", "Log this share of all decisions, 0 to 1, in every process on the pool: from now on, or"
-    .. " with --follow while this runs. Without it what is set stays; a pool begins with 0."):argname "SHARE"
-    :convert(share)
+  common.add_number(parser, "--sample", "Log this share of all decisions, 0 to 1, in every process on the pool: from "
+    .. "now on, or with --follow while this runs. Without it what is set stays; a pool begins with 0.", 0, false, 1)
+    :argname "SHARE"
   parser:flag("--json", "A JSON object a decision and line.")
 end
 

@@ -86,6 +86,15 @@ for _, name in pairs { "steady", "wide", "load", "sinkhole", "bans" } do
   scenario.list[name .. "-bare"] = bare
 end
 
+--- What a number may be; nil for options that are none.
+---@param name string
+---@return number? least
+---@return number? most
+---@return boolean? whole
+function scenario.range(name)
+  return NUMBERS[name], MOST[name] or NUMBERS[name] and 1e9, WHOLE[name]
+end
+
 local function check(name, value)
   local least = NUMBERS[name]
   if least then
@@ -111,9 +120,9 @@ end
 
 local function check_tables(capacity, ban)
   if capacity and not (is_whole(capacity[1], 1e6) and is_whole(capacity[2], 1e6) and capacity[1] <= capacity[2]) then
-    error("capacity is the least and the most, whole numbers from 1 on", 0)
+    error("option 'capacity' is the least and the most, whole numbers from 1 on", 0)
   elseif ban and not is_ban(ban) then
-    error("a ban has requests, seconds and length", 0)
+    error("option 'ban' has requests, a whole number from 1 to 10000, seconds and length", 0)
   end
 end
 
@@ -121,11 +130,11 @@ local function check_together(options)
   local spoilt = options.refusing + options.stalling + options.flaky
   check_tables(options.capacity, options.ban)
   if spoilt > options.proxies then
-    error("more proxies refuse, stall or are flaky than there are", 0)
+    error("option 'refusing', option 'stalling' and option 'flaky' together are above option 'proxies'", 0)
   elseif options.rate and options.clients then
-    error("requests come at a rate or from clients, not both", 0)
+    error("option 'rate' and option 'clients' exclude each other", 0)
   elseif options.warmup >= options.duration then
-    error("the warm-up is as long as all of it", 0)
+    error(("option 'warmup', %g, must be below option 'duration', %g"):format(options.warmup, options.duration), 0)
   end
 end
 

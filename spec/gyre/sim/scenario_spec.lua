@@ -34,11 +34,12 @@ describe("Scenarios", function()
     ["tries must be a whole number"] = { tries = 1.5 },
     ["sigma must be a number from 0 to 1e+09"] = { sigma = "big" },
     ["cap must be a string"] = { cap = 4 },
-    ["more proxies refuse, stall or are flaky than there are"] = { proxies = 10, refusing = 6, stalling = 5 },
-    ["requests come at a rate or from clients, not both"] = { rate = 1, clients = 1 },
-    ["the warm-up is as long as all of it"] = { duration = 10 },
-    ["capacity is the least and the most, whole numbers from 1 on"] = { capacity = { 3, 2 } },
-    ["a ban has requests, seconds and length"] = { ban = { requests = 3 } },
+    ["option 'refusing', option 'stalling' and option 'flaky' together are above option 'proxies'"] =
+      { proxies = 10, refusing = 6, stalling = 5 },
+    ["option 'rate' and option 'clients' exclude each other"] = { rate = 1, clients = 1 },
+    ["option 'warmup', 10, must be below option 'duration', 10"] = { duration = 10 },
+    ["option 'capacity' is the least and the most, whole numbers from 1 on"] = { capacity = { 3, 2 } },
+    ["option 'ban' has requests, a whole number from 1 to 10000, seconds and length"] = { ban = { requests = 3 } },
   } do
     it("refuse: " .. what, function()
       assert.has_error(function() scenario.options(nil, bad) end, what)

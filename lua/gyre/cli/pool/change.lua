@@ -1,12 +1,13 @@
 -- gyre pool add, rm, update, drain, disable, enable, reload: changes of membership, in force for everybody at once.
 local attach = require "gyre.cli.attach"
+local common = require "gyre.cli.common"
 local exit = require "gyre.cli.exit"
 local input = require "gyre.cli.input"
 local list = require "gyre.list"
 local output = require "gyre.cli.output"
 local select_proxy = require "gyre.cli.pool.select"
 
-local io, ipairs, tonumber = io, ipairs, tonumber
+local io, ipairs = io, ipairs
 
 local function names_proxies(command)
   command:argument("proxy", "Id or URL; - reads them from stdin."):argname("PROXY"):args "+"
@@ -69,7 +70,8 @@ local function each_proxy(method, done)
   end
 end
 
-local NUMBERS = { weight = true, cost = true, max_active = true, ttl = true }
+-- As the core has them.
+local MOST = { weight = (2 - 2 ^ -23) * 2 ^ 127, cost = 2 ^ 53 - 1, max_active = 2 ^ 23 - 2, ttl = 1e7 }
 local CHANGES = { "country", "region", "tags", "rate", "weight", "cost", "max_active", "ttl" }
 local ABOUT = {
   country = "ISO code; an empty one clears it, as with the next three.",
@@ -85,11 +87,20 @@ local ABOUT = {
 local function update_options(command)
   names_proxies(command)
   for _, name in ipairs(CHANGES) do
-    local option = command:option("--" .. name:gsub("_", "-"), ABOUT[name])
-    if NUMBERS[name] then
-      option:convert(tonumber)
+    local option = "--" .. name:gsub("_", "-")
+    if MOST[name] then
+      common.add_number(command, option, ABOUT[name], 0, name == "max_active", MOST[name])
+    else
+      command:option(option, ABOUT[name])
     end
   end
+end
+
+-- What the core says of a label or a rate begins with its name.
+local function name_option(err)
+  err.message = err.message:gsub("^invalid argument: (%l+) ", function(name)
+    return ABOUT[name] and ("option '--%s': "):format(name)
+  end)
 end
 
 local function update(args)
@@ -104,7 +115,11 @@ local function update(args)
   end
   local ids = select_proxy.ids(pool, args.proxy)
   for _, id in ipairs(ids) do
-    exit.check(pool:update(id, changes))
+    local updated, err = pool:update(id, changes)
+    if not updated then
+      name_option(err)
+      exit.check(nil, err)
+    end
   end
   count(#ids, "updated")
 end
