@@ -2,7 +2,9 @@
  * main.c: prepares the process and starts the verb.
  * Everything a verb prints for programs goes to stdout, everything for people to stderr.
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,9 +48,34 @@ static void hold_standard_descriptors(void)
     }
 }
 
+/* What close_stdout() has no other way to know. */
+static int is_verb, code;
+
+/* Whoever read us has seen enough (`gyre run job.lua | head`): no reason for words. */
+static int reader_has_left(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP));
+}
+
+/*
+ * At the very end, also when a script calls os.exit(): output that is lost is a failure, of print() too, which tells
+ * nobody. A verb that has failed has said why.
+ */
+static void close_stdout(void)
+{
+    errno = 0;
+    int lost = fflush(stdout) != 0, why = errno;
+    if (!lost && !ferror(stdout)) return;
+    if (!(is_verb && code != EXIT_ALL_GOOD) && !reader_has_left())
+        fprintf(stderr, "gyre: stdout: %s\n", why ? strerror(why) : "not all of it could be written");
+    _exit(code == EXIT_ALL_GOOD ? EXIT_SOME_FAILED : code);
+}
+
 int main(int argc, char **argv)
 {
     hold_standard_descriptors();
+    atexit(close_stdout);
     protect_credentials();
     raise_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a peer that hangs up is an error of one request */
@@ -64,6 +91,6 @@ int main(int argc, char **argv)
         printf("gyre %s (abi %d)\n", gyre_version(), gyre_abi());
         return EXIT_ALL_GOOD;
     }
-    if (strcmp(verb, "run") == 0) return gyre__cli_run(argc - 1, argv + 1);
-    return gyre__cli_verb(argc - 1, argv + 1);
+    is_verb = strcmp(verb, "run") != 0;
+    return code = is_verb ? gyre__cli_verb(argc - 1, argv + 1) : gyre__cli_run(argc - 1, argv + 1);
 }

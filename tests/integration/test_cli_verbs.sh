@@ -133,15 +133,41 @@ test_nothing_from_the_current_folder() {
     ! grep -q "from here" "$ERR" || fail "something was loaded from the current folder"
 }
 
+# What a script prints is data too: it is not lost without a word, however the script ends.
 test_stdout_that_is_full() {
-    "$GYRE" help >/dev/full 2>"$ERR"
-    same "exit code" 1 $?
-    contains "$ERR" "No space left"
+    local job
+    echo 'print "said"' >"$DIR/short.lua"
+    echo 'for i = 1, 10000 do print(i) end' >"$DIR/long.lua"
+    echo 'print "said" os.exit(0)' >"$DIR/exit.lua"
+    echo 'print "said" io.stdout:close()' >"$DIR/close.lua"
+    for job in help --version "help get" "run $DIR/short.lua" "run $DIR/long.lua" "run $DIR/exit.lua"; do
+        # shellcheck disable=SC2086 # words
+        timeout 10 "$GYRE" $job >/dev/full 2>"$ERR"
+        same "exit code of '$job'" 1 $?
+        same "lines" 1 "$(wc -l <"$ERR")"
+        contains "$ERR" "stdout: No space left"
+    done
+    echo 'print "said" return 3' >"$DIR/three.lua"
+    timeout 10 "$GYRE" run "$DIR/three.lua" >/dev/full 2>"$ERR"
+    same "a code of its own" 3 $?
+    contains "$ERR" "stdout: No space left"
+    gyre run "$DIR/close.lua"
+    exits 0
+    same "stdout" said "$(cat "$OUT")"
+    timeout 10 "$GYRE" get -x "$DEAD" http://127.0.0.1:2/ -s -w "%{errormsg}" >/dev/full 2>"$ERR"
+    same "exit code of get" 1 $?
+    same "words" "gyre get: stdout: No space left on device" "$(cat "$ERR")"
 }
 
 test_stdout_that_is_closed() {
-    ("$GYRE" help 2>"$ERR"; echo $? >"$DIR/code") | :
-    same "stderr" "" "$(cat "$ERR")"
+    local job
+    echo 'for i = 1, 100000 do print(i) end' >"$DIR/long.lua"
+    for job in help "run $DIR/long.lua"; do
+        # shellcheck disable=SC2086 # words
+        ("$GYRE" $job 2>"$ERR"; echo $? >"$DIR/code") | :
+        same "stderr" "" "$(cat "$ERR")"
+    done
+    same "exit code" 1 "$(cat "$DIR/code")"
 }
 
 # The frames of a traceback are the script's: what is wrong is there.
@@ -164,8 +190,11 @@ stack traceback:
 test_standard_streams_that_are_closed() {
     echo 'print "said" io.stderr:write("told") require("gyre").sleep(0.01)' >"$DIR/says.lua"
     "$GYRE" run "$DIR/says.lua" >&- 2>"$ERR"
-    same "exit code without stdout" 0 $?
-    same "stderr" told "$(cat "$ERR")"
+    same "exit code without stdout" 1 $?
+    same "stderr" "toldgyre: stdout: Bad file descriptor" "$(cat "$ERR")"
+    echo 'io.stderr:write "told"' >"$DIR/tells.lua"
+    "$GYRE" run "$DIR/tells.lua" >&- 2>"$ERR"
+    same "exit code of one that prints nothing" 0 $?
     "$GYRE" run "$DIR/says.lua" <&- >"$OUT" 2>&-
     same "exit code without stdin and stderr" 0 $?
     same "stdout" said "$(cat "$OUT")"
@@ -229,7 +258,7 @@ test_proxies_that_are_no_files() {
     exits 2
     same "words" "gyre: a job is a file, and its name no URL" "$(cat "$ERR")"
     echo 'require("gyre").crawl { start = arg[1], pool = arg[2], page = print, state = false }' >"$DIR/crawl.lua"
-    gyre run "$DIR/crawl.lua" http://x/ http://anna:verysecret@$proxy
+    gyre run "$DIR/crawl.lua" http://x/ http://anna:verysecret@"$proxy"
     exits 2
     contains "$ERR" "http://$proxy: there is no such file"
     ! grep -q verysecret "$ERR" || fail "a password is shown: $(cat "$ERR")"
