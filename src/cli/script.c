@@ -231,9 +231,16 @@ static int run_workers(struct script *script)
         gyre_host_close(all[i].host);
         gyre__net_close(all[i].net);
     }
-    if (workers->count > 1 && !workers->is_open && code == EXIT_ALL_GOOD)
-        fputs("gyre: --workers is for jobs that call gyre.crawl\n", stderr);
     return code;
+}
+
+/* An option that had no effect is a mistake of whoever typed it, which nothing else has told. */
+static int check_use(const struct gyre__workers *workers, int code)
+{
+    if (workers->is_open || code != EXIT_ALL_GOOD || (workers->count == 1 && !workers->fresh)) return code;
+    fprintf(stderr, "gyre run: %s is for jobs that call gyre.crawl; this one did not\n",
+            workers->count > 1 ? "--workers" : "--fresh");
+    return EXIT_USAGE;
 }
 
 static int start(struct script *script, unsigned count, int fresh)
@@ -245,7 +252,7 @@ static int start(struct script *script, unsigned count, int fresh)
     curl_global_init(CURL_GLOBAL_DEFAULT);
     xmlInitParser(); /* before there are threads */
     catch_signals();
-    int code = run_workers(script);
+    int code = check_use(&workers, run_workers(script));
     curl_global_cleanup();
     gyre__workers_clear(&workers);
     return code;
@@ -291,7 +298,8 @@ static int take_options(int argc, char **argv, unsigned *count, int *fresh)
         } else if (strcmp(argv[i], "--workers") == 0) {
             if (!(*count = read_count(++i < argc ? argv[i] : NULL))) return refuse_workers();
         } else if (kept == 1 && is_unknown(argv[i])) {
-            fprintf(stderr, "gyre run: unknown option '%s'; those of the job follow its name\n", argv[i]);
+            fprintf(stderr, "gyre run: unknown option '%s'; those of the job follow its name, but --workers and --fresh only "
+                    "behind a --\n", argv[i]);
             return -1;
         } else {
             argv[kept++] = argv[i];

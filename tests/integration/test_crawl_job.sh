@@ -468,10 +468,19 @@ test_workers_and_errors() {
     exits 2
     same "complaints" 1 "$(grep -c "unknown option 'colour'" "$ERR")"
     echo 'print(...)' >"$DIR/plain.lua"
-    gyre run "$DIR/plain.lua" --workers 2 a -- --workers
+    gyre run "$DIR/plain.lua" --workers 2 a -- --workers --fresh
+    exits 2
+    same "the script's arguments" $'a\t--workers\t--fresh' "$(cat "$OUT")"
+    same "words" "gyre run: --workers is for jobs that call gyre.crawl; this one did not" "$(cat "$ERR")"
+    gyre run "$DIR/plain.lua" --fresh
+    exits 2
+    same "words" "gyre run: --fresh is for jobs that call gyre.crawl; this one did not" "$(cat "$ERR")"
+    gyre run "$DIR/plain.lua" --workers 1 -- --fresh
     exits 0
-    same "the script's arguments" $'a\t--workers' "$(cat "$OUT")"
-    contains "$ERR" "--workers is for jobs that call gyre.crawl"
+    same "the script's arguments" --fresh "$(cat "$OUT")"
+    echo 'return 3' >"$DIR/three.lua"
+    gyre run "$DIR/three.lua" --workers 2 --fresh
+    exits 3
     gyre run "$DIR/plain.lua" --workers many
     exits 2
     contains "$ERR" "--workers takes a number from 1 to 64"

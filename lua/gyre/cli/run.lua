@@ -9,6 +9,8 @@ function run.options(parser)
   parser:option("--workers", "Threads, each with a Lua state of its own, on one crawl [1]."):argname "N"
   parser:flag("--fresh", "A crawl starts over, whatever its state says.")
   parser:argument("argument", "The script finds these in `arg`."):args "*"
+  parser:epilog("--workers and --fresh may stand before the script's name and behind it; what follows a -- is the "
+    .. "script's, whatever\nit is. With a script that does not call gyre.crawl they are an error.")
 end
 
 function run.run()
