@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const texts[GYRE__SQL_COUNT] = {
@@ -52,15 +53,18 @@ static const char crawl_tables[] =
     "CREATE INDEX url_waiting ON url(host, priority DESC, rank) WHERE state = 0;"
     "CREATE TABLE pending(id INTEGER PRIMARY KEY, items BLOB);";
 
+/* SQLite knows the path, in full; it is empty for a state that no file remembers. */
 static int fail(struct gyre__store *store, const char *what)
 {
-    snprintf(store->why, sizeof store->why, "%s: %s", what, store->db ? sqlite3_errmsg(store->db) : "not enough memory");
+    const char *path = store->db ? sqlite3_db_filename(store->db, "main") : NULL;
+    snprintf(store->why, sizeof store->why, "the state%s%.300s %s: %s", path && *path ? " " : "", path ? path : "", what,
+             store->db ? sqlite3_errmsg(store->db) : "not enough memory");
     return -1;
 }
 
 int gyre__store_execute(struct gyre__store *store, const char *sql, int64_t *changed)
 {
-    if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK) return fail(store, "the state cannot be written");
+    if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK) return fail(store, "cannot be written");
     if (changed) *changed = sqlite3_changes64(store->db);
     return 0;
 }
@@ -104,9 +108,15 @@ int gyre__store_clear(struct gyre__store *store)
 /* Held by the open descriptor, so that it ends with the process, however that ends. */
 static int take_lock(struct gyre__store *store, const char *path)
 {
+    struct stat is;
+
     store->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (store->lock < 0) {
         snprintf(store->why, sizeof store->why, "the state %s cannot be opened: %s", path, strerror(errno));
+        return -1;
+    }
+    if (fstat(store->lock, &is) == 0 && !S_ISREG(is.st_mode)) {
+        snprintf(store->why, sizeof store->why, "the state %s is no regular file", path);
         return -1;
     }
     if (flock(store->lock, LOCK_EX | LOCK_NB) == 0) return 0;
@@ -134,7 +144,7 @@ static int prepare(struct gyre__store *store)
 {
     for (int i = 0; i < GYRE__SQL_COUNT; i++)
         if (sqlite3_prepare_v3(store->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &store->statements[i], NULL) != SQLITE_OK)
-            return fail(store, "the state cannot be read");
+            return fail(store, "cannot be read");
     return 0;
 }
 
@@ -143,7 +153,7 @@ static int open_file(struct gyre__store *store, const char *path, int sync)
     if (path && take_lock(store, path) < 0) return -1;
     if (sqlite3_open_v2(path ? path : "", &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                         NULL) != SQLITE_OK)
-        return fail(store, "the state cannot be opened");
+        return fail(store, "cannot be opened");
     int known = path ? recognise(store, path) : 0;
     if (known < 0) return -1;
     /* The cache is what bounds memory: a state of ten million URLs is read and written through it. */
@@ -209,7 +219,7 @@ int gyre__store_step(struct gyre__store *store, sqlite3_stmt *statement)
     int status = statement ? sqlite3_step(statement) : SQLITE_ERROR;
     if (status == SQLITE_ROW) return 1;
     if (status == SQLITE_DONE) return 0;
-    if (!store->why[0] || statement) fail(store, "the state cannot be written");
+    if (!store->why[0] || statement) fail(store, "cannot be written");
     sqlite3_reset(statement);
     return -1;
 }

@@ -431,6 +431,57 @@ test_rotated_and_compressed() {
 }
 
 # Several threads on one crawl: each page once, one pool, one report, one finish.
+# What is written to a device or a pipe cannot be cut back: without a word about `state` there is none beside it.
+test_output_that_is_no_file() {
+    local stray=/dev/null.state
+    [ ! -e "$stray" ] || fail "$stray is there already"
+    cat >"$DIR/job.lua" <<'END'
+local options = { start = arg[2], pool = arg[1], robots = false, per_host = false, out = arg[3], page = function(page)
+    page:emit { url = page.url }
+end }
+for i = 4, #arg do
+    local name, value = arg[i]:match "^(%w+)=(.*)$"
+    options[name] = value
+end
+return require("gyre").crawl(options)
+END
+    job() { gyre run "$DIR/job.lua" "$PEERS_DIR/one.txt" "$ORIGIN/graph/3/1" "$@"; }
+    job /dev/null
+    exits 0
+    [ ! -e "$stray" ] || fail "$stray was made"
+    mkfifo "$DIR/pipe"
+    cat "$DIR/pipe" >"$DIR/read" &
+    job "$DIR/pipe"
+    exits 0
+    wait $!
+    same "items" 1 "$(wc -l <"$DIR/read")"
+    job /dev/stdout
+    exits 0
+    same "items" 1 "$(grep -c '"url"' "$OUT")"
+    same "files beside it" "" "$(find "$DIR" /dev/*.state -name '*.state' 2>/dev/null)"
+    job /dev/null "state=$DIR/kept"
+    exits 0
+    [ -s "$DIR/kept" ] || fail "no state where it was asked for"
+    job /dev/null rotate=100
+    exits 2
+    contains "$ERR" "gyre.crawl: option 'rotate' is for files, and the output /dev/null is none"
+    job "$DIR/out" state=/dev/null
+    exits 2
+    contains "$ERR" "the state /dev/null is no regular file"
+    job "$DIR/out" "state=$DIR"
+    exits 2
+    contains "$ERR" "the state $DIR cannot be opened: Is a directory"
+    job "$DIR"
+    exits 2
+    contains "$ERR" "gyre.crawl: the output $DIR is a folder"
+    job ""
+    exits 2
+    contains "$ERR" "gyre.crawl: option 'out' is empty: it names a file, or is \"-\" for standard output"
+    job "$DIR/out" state=
+    exits 2
+    contains "$ERR" "gyre.crawl: option 'state' is empty"
+}
+
 test_workers() {
     gyre run "$ROOT/tests/integration/jobs/crawl.lua" --workers 3 "$PEERS_DIR/one.txt" "$ORIGIN/graph/600/1" \
         "out=\"$DIR/out\"" robots=false per_host=false 'page=function(page)

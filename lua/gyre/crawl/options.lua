@@ -1,6 +1,7 @@
 -- The options of gyre.crawl: types, defaults, and what follows from them.
 local criteria = require "gyre.criteria"
 local errors = require "gyre.error"
+local frontier = require "gyre.frontier"
 local judge = require "gyre.judge"
 local mask = require "gyre.mask"
 local request = require "gyre.request"
@@ -44,8 +45,8 @@ local concat, match, sub = table.concat, string.match, string.sub
 ---@field columns? string[] of a CSV [the fields of the first item, sorted]
 ---@field compress? "gzip"|"zstd"|"none" [by the name of `out`]
 ---@field rotate? number|string bytes after which another file is begun: 1000000, "100M" [never]
----@field state? string|false the file that remembers the crawl [`out` .. ".state"]; false: none, a crawl that is cut
---- short begins anew
+---@field state? string|false the file that remembers the crawl [`out` .. ".state", when `out` is a regular file];
+--- false: none, a crawl that is cut short begins anew
 ---@field fresh? boolean start over [--fresh on the command line]
 ---@field sync? boolean each commit waits for the disk [false]
 ---@field name? string of the job, in the progress line
@@ -207,6 +208,15 @@ end
 -- Format and compression, by option or by the end of the name.
 local function read_output(given)
   local out = given.out or "-"
+  if out == "" then
+    misuse 'option \'out\' is empty: it names a file, or is "-" for standard output'
+  end
+  local place = out == "-" and "device" or frontier.place(out)
+  if place == "folder" then
+    misuse(("the output %s is a folder"):format(out))
+  elseif place == "device" and out ~= "-" and given.rotate then
+    misuse(("option 'rotate' is for files, and the output %s is none"):format(out))
+  end
   local stem, ending = match(out, "^(.*)%.(%w+)$")
   local compress = given.compress or ENDINGS[ending] or "none"
   if ENDINGS[ending] then
@@ -220,13 +230,17 @@ local function read_output(given)
   elseif given.columns and format ~= "csv" then
     misuse "option 'columns' is for a CSV"
   end
-  return { out = out, format = format, compress = compress, columns = given.columns, rotate = read_size(given.rotate) }
+  return { out = out, place = place, format = format, compress = compress, columns = given.columns,
+    rotate = read_size(given.rotate) }
 end
 
-local function read_state(given, out)
+-- Beside a device or a pipe, which nobody can go on writing where it was, a state has no place unless it was given one.
+local function read_state(given, output)
   local state = given.state
   if state == nil then
-    state = out ~= "-" and out .. ".state"
+    state = output.place == "file" and output.out .. ".state"
+  elseif state == "" then
+    misuse "option 'state' is empty: it is a path, or false"
   elseif state == true then
     misuse "option 'state' is a path, or false"
   end
@@ -313,7 +327,7 @@ function options.read(given)
     in_scope = read_scope(given.scope, starts),
     per_host = read_per_host(given.per_host),
     output = output,
-    state = read_state(given, output.out),
+    state = read_state(given, output),
     agent = agent,
     token = token,
     robots = given.robots ~= false,
