@@ -78,7 +78,7 @@ test_records() {
 }
 
 test_expectations() {
-    local good=$DIR/good.txt
+    local good=$DIR/good.txt empty
     echo "$GOOD" >"$good"
     check "$good" --expect 200
     exits 0
@@ -101,6 +101,11 @@ test_expectations() {
     contains "$ERR" --expect
     check "$good" --expect status:many
     exits 2
+    for empty in '' text: regex:; do
+        check "$good" --expect "$empty"
+        exits 2
+        contains "$ERR" "gyre check: option '--expect': '$empty' expects nothing"
+    done
 }
 
 # A proxy that adds Via, one that adds the client's address too, one that adds nothing.
@@ -165,6 +170,12 @@ test_usage() {
     check "$PEERS_DIR/list.txt" --interval 3
     exits 2
     contains "$ERR" --interval --watch
+    check "$PEERS_DIR/list.txt" --my-address 192.0.2.1
+    exits 2
+    contains "$ERR" "option '--my-address' needs --echo"
+    check "$PEERS_DIR/list.txt" --echo "$ORIGIN/echo" --my-address ""
+    exits 2
+    contains "$ERR" "option '--my-address' is empty"
     check --watch
     exits 2
     contains "$ERR" --pool

@@ -46,6 +46,17 @@ local function refuse(args, names, why)
   end
 end
 
+local function check_addresses(args)
+  if not args.echo then
+    refuse(args, { "my-address" }, "needs --echo")
+  end
+  for _, address in ipairs(args.my_address) do
+    if address == "" then
+      exit.usage "option '--my-address' is empty"
+    end
+  end
+end
+
 function check.run(args)
   if not args.url then
     exit.usage "--url says what to fetch through each proxy"
@@ -68,6 +79,7 @@ function check.run(args)
   if not args.list then
     exit.usage "no list was given"
   end
+  check_addresses(args)
   args.tries = args.tries or 1
   return require("gyre.cli.check.once").run(args, fault_of)
 end

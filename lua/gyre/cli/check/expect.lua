@@ -55,6 +55,9 @@ end
 
 local function compile(text)
   local prefix, rest = text:match "^(%a+):(.*)$"
+  if text == "" or (rest == "" and (prefix == "text" or prefix == "regex")) then
+    exit.usage(("option '--expect': '%s' expects nothing"):format(text)) -- any response would do
+  end
   if prefix == "text" then
     return text_in_body(rest)
   elseif prefix == "regex" then
