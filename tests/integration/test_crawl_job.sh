@@ -167,6 +167,12 @@ test_wrong_options() {
     crawl "$ORIGIN/" colour=1
     exits 2
     contains "$ERR" "gyre.crawl: unknown option 'colour'"
+    crawl "$ORIGIN/" 'scope={}'
+    contains "$ERR" "option 'scope' names no URL"
+    crawl "$ORIGIN/" 'agent=""'
+    contains "$ERR" "option 'agent' is a text, or false"
+    crawl "$ORIGIN/" 'format="csv"' 'columns={"a","b","a"}'
+    contains "$ERR" "option 'columns' is a list of names, each once, and 'a' is none"
     crawl "$ORIGIN/" depth=-1
     contains "$ERR" "option 'depth' must be a whole number from 0 on"
     crawl "ftp://x/"

@@ -169,6 +169,8 @@ local function read_scope(scope, starts)
     return begins_with(map(starts, origin))
   elseif scope == nil then
     return begins_with(map(starts, folder))
+  elseif type(scope) == "table" and scope[1] == nil then
+    misuse "option 'scope' names no URL: nothing would be followed"
   end
   return begins_with(map(type(scope) == "string" and { scope } or scope, prefix))
 end
@@ -205,6 +207,16 @@ local function read_size(given)
   return size
 end
 
+local function check_columns(columns)
+  local seen = {}
+  for _, name in ipairs(columns) do
+    if type(name) ~= "string" or seen[name] then
+      misuse(("option 'columns' is a list of names, each once, and '%s' is none"):format(tostring(name)))
+    end
+    seen[name] = true
+  end
+end
+
 -- Format and compression, by option or by the end of the name.
 local function read_output(given)
   local out = given.out or "-"
@@ -230,6 +242,7 @@ local function read_output(given)
   elseif given.columns and format ~= "csv" then
     misuse "option 'columns' is for a CSV"
   end
+  check_columns(given.columns or {})
   return { out = out, place = place, format = format, compress = compress, columns = given.columns,
     rotate = read_size(given.rotate) }
 end
@@ -251,7 +264,7 @@ local function read_agent(given)
   local agent = given.agent
   if agent == nil then
     agent = ("gyre/%s (crawler)"):format(require("gyre").version)
-  elseif agent == true then
+  elseif agent == true or agent == "" then
     misuse "option 'agent' is a text, or false"
   end
   if agent and agent:find "[%c]" then
