@@ -75,7 +75,8 @@ test_script_that_is_not_there() {
 
 # Waiting for input is waiting: other tasks go on. A file is always ready, and so is the end of a pipe.
 test_waiting_for_input() {
-    (sleep 0.3 && echo line) | timeout 20 "$GYRE" run "$ROOT/tests/integration/jobs/readable.lua" >"$OUT" || fail "it fails"
+    rm -f "$OUT"
+    (wait_for 10 grep -q false "$OUT"; sleep 0.3; echo line) | timeout 20 "$GYRE" run "$ROOT/tests/integration/jobs/readable.lua" >"$OUT" || fail "it fails"
     same "of a pipe" $'false\ntrue\tline\ttrue\ntrue\tnil' "$(cat "$OUT")"
     printf 'one\ntwo\n' >"$DIR/input"
     timeout 20 "$GYRE" run "$ROOT/tests/integration/jobs/readable.lua" <"$DIR/input" >"$OUT" || fail "it fails"

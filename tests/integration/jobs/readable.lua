@@ -1,7 +1,8 @@
--- Prints what gyre.net.readable says of stdin: at once, after what comes 0.2 s later, and at its end.
+-- Prints what gyre.net.readable says of stdin: at once, when something has come, and at its end.
 local gyre = require "gyre"
 local net = require "gyre.net"
 
+io.stdout:setvbuf "line" -- whoever waits for the first answer sends the line
 local ticks = 0
 gyre.spawn(function()
   for _ = 1, 5 do
