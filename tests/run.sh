@@ -15,6 +15,7 @@ logs=$PWD/build/test-logs
 limit=600 # seconds for one test: a few as a rule, but machines are busy and sanitizers slow
 only=()
 passed=0 failed=0
+declare -A running=() # suites that beside() has begun: name and count, by pid
 
 usage() {
     sed -n '5,8s/^# \{0,1\}//p' "$0" >&2
@@ -38,8 +39,9 @@ wanted() {
     return 1
 }
 
-# build PRESET [TARGET]: configures and builds it, once
-build() {
+# build PRESET [TARGET]: configures and builds it, once, whoever comes first
+build() { (flock 9 && build_locked "$@") 9>"$logs/building"; }
+build_locked() {
     local log=$logs/build-$1.log
     [ -e "$logs/built-$1" ] && return 0
     if cmake --preset "$1" -DBUILD_TESTING=ON -DGYRE_TEST_TIMEOUT=$limit >"$log" 2>&1 &&
@@ -55,19 +57,54 @@ build() {
 # suite NAME COUNT COMMAND...: runs the command and adds up what the function COUNT ("passed failed") reads from
 # its output. A command that fails without a failed test, or that ran no test, counts as one failure.
 suite() {
-    local name=$1 count=$2 log=$logs/$1.log status began=$SECONDS p f
-    wanted "$name" || return 0
-    shift 2
-    "$@" >"$log" 2>&1 </dev/null
-    status=$?
-    read -r p f < <("$count" "$log" $status)
-    if [ $((p + f)) = 0 ] || { [ "$f" = 0 ] && [ $status != 0 ]; }; then f=$((f + 1)); fi
+    wanted "$1" || return 0
+    execute "$1" "${@:3}"
+    report "$1" "$2"
+}
+
+execute() {
+    local began=$SECONDS
+    "${@:2}" >"$logs/$1.log" 2>&1 </dev/null
+    echo "$? $((SECONDS - began))" >"$logs/$1.end"
+}
+
+report() {
+    local name=$1 log=$logs/$1.log status seconds p f
+    read -r status seconds <"$logs/$name.end"
+    read -r p f < <("$2" "$log" "$status")
+    if [ $((p + f)) = 0 ] || { [ "$f" = 0 ] && [ "$status" != 0 ]; }; then f=$((f + 1)); fi
     passed=$((passed + p)) failed=$((failed + f))
-    printf '%-14s %5d passed %3d failed %4d s\n' "$name" "$p" "$f" $((SECONDS - began))
+    printf '%-14s %5d passed %3d failed %4d s\n' "$name" "$p" "$f" "$seconds"
     if [ "$f" != 0 ]; then
         complaints "$log" | sed 's/^/    /'
         echo "    the whole log: ${log#"$PWD"/}"
     fi
+}
+
+# beside NAME COUNT COMMAND...: as suite, while another runs: for what waits more than it works. gather waits for them.
+beside() {
+    wanted "$1" || return 0
+    [ ${#running[@]} -lt 2 ] || gather_one
+    set -m # a group of its own, to be ended as one
+    execute "$1" "${@:3}" &
+    set +m
+    running[$!]="$1 $2"
+}
+
+gather_one() {
+    local pid
+    wait -n -p pid "${!running[@]}"
+    # shellcheck disable=SC2086 # two words
+    report ${running[$pid]}
+    unset "running[$pid]"
+}
+
+gather() { while [ ${#running[@]} -gt 0 ]; do gather_one; done; }
+
+end_running() {
+    local pid
+    for pid in "${!running[@]}"; do kill -- "-$pid"; done
+    exit 130
 }
 
 # What a reader of a failed suite's log looks for.
@@ -142,6 +179,8 @@ run_busted() {
         timeout --foreground -k 5 "$limit" "$@"
 }
 
+integration_tests() { printf '%s\n' tests/integration/test_*.sh | sed 's|.*/test_||; s|\.sh$||'; }
+
 run_integration() {
     build release && timeout --foreground -k 20 "$limit" "tests/integration/test_$1.sh"
 }
@@ -162,8 +201,12 @@ run_fuzz() {
     done
 }
 
+# Those that build, or load both processors to compare them.
+ALONE=" demo package nginx_load "
+
 main() {
     local test
+    trap end_running INT TERM
     mkdir -p "$logs" && rm -f "$logs"/*
     packages_install "${PACKAGES_BUILD[@]}" "${PACKAGES_PEERS[@]}" "${PACKAGES_TESTS[@]}" || failed=1
     suite static count_ok run_static
@@ -177,12 +220,13 @@ main() {
     suite lua-joff count_busted run_busted luajit -joff /usr/bin/busted
     suite lua-host count_busted run_busted build/release/gyre run /usr/bin/busted
     suite lua-nginx count_busted run_busted tests/nginx/busted.sh
-    for test in tests/integration/test_*.sh; do
-        test=${test##*/test_}
-        suite "it-${test%.sh}" count_ok run_integration "${test%.sh}"
+    for test in $(integration_tests); do
+        [[ $ALONE == *" $test "* ]] || beside "it-$test" count_ok run_integration "$test"
     done
+    gather
+    for test in $ALONE; do suite "it-$test" count_ok run_integration "$test"; done
     suite fuzz count_fuzz run_fuzz
-    rm -f "$logs"/built-*
+    rm -f "$logs"/built-* "$logs"/*.end "$logs"/building
     [ $((passed + failed)) -gt 0 ] || failed=1 # nothing ran: a wrong --only
     echo "$passed passed, $failed failed"
     [ $failed = 0 ]
