@@ -13,6 +13,12 @@
 
 enum { PAGES = 5000, PLACES = 8 };
 
+/* Shared with the children: how often each page was taken, and how many takes there were. */
+struct progress {
+    unsigned takes;
+    unsigned char times[PAGES + 1];
+};
+
 static void page_url(char *url, int page)
 {
     snprintf(url, 64, "http://h%d/%d", page % 7, page);
@@ -49,7 +55,7 @@ static double seconds(void)
 }
 
 /* The child: takes up to PLACES pages, ends them, commits, and so on. Exits 0 when the frontier is empty. */
-static void crawl(enum gyre__compression compression, const char *out, unsigned char *taken_times)
+static void crawl(enum gyre__compression compression, const char *out, struct progress *progress)
 {
     struct gyre__frontier_options options = frontiers_options("kill");
     char why[512];
@@ -66,7 +72,8 @@ static void crawl(enum gyre__compression compression, const char *out, unsigned 
         int count = 0, kind = GYRE__TAKE_PAGE;
         double wait;
         while (count < PLACES && (kind = gyre__frontier_take(frontier, seconds(), &taken[count], &wait)) == GYRE__TAKE_PAGE) {
-            taken_times[atoi(strchr(taken[count].url + 8, '/') + 1)]++;
+            progress->times[atoi(strchr(taken[count].url + 8, '/') + 1)]++;
+            __atomic_add_fetch(&progress->takes, 1, __ATOMIC_RELEASE);
             count++;
         }
         if (kind < 0) _exit(4);
@@ -77,19 +84,30 @@ static void crawl(enum gyre__compression compression, const char *out, unsigned 
     _exit(gyre__frontier_close(frontier, why, sizeof why) == 0 ? 0 : 6);
 }
 
-/* Kills the child after a random time. Returns whether it was killed. */
-static int run_and_kill(enum gyre__compression compression, const char *out, unsigned char *taken_times, long microseconds)
+static void pause_us(long microseconds)
 {
-    int status;
-    pid_t child = fork();
+    nanosleep(&(struct timespec){0, microseconds * 1000}, NULL);
+}
+
+/* Kills the child a moment after it has taken so many pages more; 0: never. By progress and not by time, which is another on each
+ * machine. Returns whether it was killed. */
+static int run_and_kill(enum gyre__compression compression, const char *out, struct progress *progress, unsigned takes)
+{
+    unsigned before = progress->takes;
+    int status = 0;
+    pid_t child = fork(), ended = 0;
 
     assert_true(child >= 0);
-    if (child == 0) crawl(compression, out, taken_times);
-    if (microseconds >= 0) {
-        nanosleep(&(struct timespec){microseconds / 1000000, microseconds % 1000000 * 1000}, NULL);
-        kill(child, SIGKILL);
+    if (child == 0) crawl(compression, out, progress);
+    if (takes) {
+        while (!(ended = waitpid(child, &status, WNOHANG)) &&
+               __atomic_load_n(&progress->takes, __ATOMIC_ACQUIRE) - before < takes)
+            pause_us(50);
+        pause_us(rand() % 300);
+        if (!ended) kill(child, SIGKILL);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
+    if (!ended) ended = waitpid(child, &status, 0);
+    assert_int_equal(ended, child);
     if (WIFSIGNALED(status)) return 1;
     assert_int_equal(WEXITSTATUS(status), 0);
     return 0;
@@ -110,40 +128,28 @@ static void check_items(const char *command)
     for (page = 1; page <= PAGES; page++) assert_int_equal(seen[page], 1);
 }
 
-static int sum(const unsigned char *taken_times)
-{
-    int all = 0;
-    for (int page = 1; page <= PAGES; page++) all += taken_times[page];
-    return all;
-}
-
 static void check_kills(enum gyre__compression compression, const char *name, const char *read)
 {
     int wanted = is_instrumented() ? 3 : getenv("GYRE_LONG") ? 300 : 20, kills = 0;
     char out[256], command[600];
-    unsigned char *taken_times =
-        mmap(NULL, PAGES + 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct progress *progress =
+        mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     strcpy(out, frontiers_path(name));
     unlink(frontiers_path("kill"));
     unlink(frontiers_path("kill-wal"));
     srand(7);
-    /* A kill that came before anything was taken does not count, and the next comes later: the machine is slow. */
-    for (long late = 2000, before = 0; kills < wanted; before = sum(taken_times)) {
-        if (!run_and_kill(compression, out, taken_times, late + rand() % 10000)) break;
-        if (sum(taken_times) > before) kills++;
-        else late *= 2;
-    }
+    while (kills < wanted && run_and_kill(compression, out, progress, 1 + (unsigned)(rand() % (PAGES / wanted)))) kills++;
     assert_true(is_instrumented() || kills >= 5);
-    assert_int_equal(run_and_kill(compression, out, taken_times, -1), 0);
+    assert_int_equal(run_and_kill(compression, out, progress, 0), 0);
     snprintf(command, sizeof command, "%s '%s'/%.1s*", read, frontiers_folder, name);
     check_items(command);
 
-    for (int page = 1; page <= PAGES; page++) assert_true(taken_times[page] >= 1);
-    int again = sum(taken_times) - PAGES;
+    for (int page = 1; page <= PAGES; page++) assert_true(progress->times[page] >= 1);
+    int again = (int)progress->takes - PAGES;
     print_message("%d kills, %d pages taken again, %d allowed\n", kills, again, kills * PLACES);
     assert_true(again <= kills * PLACES);
-    munmap(taken_times, PAGES + 1);
+    munmap(progress, sizeof *progress);
 }
 
 static void test_plain(void **state)
