@@ -76,6 +76,7 @@ test_script_that_is_not_there() {
 # Waiting for input is waiting: other tasks go on. A file is always ready, and so is the end of a pipe.
 test_waiting_for_input() {
     rm -f "$OUT"
+    # shellcheck disable=SC2094 # what it has said decides when it is told
     (wait_for 10 grep -q false "$OUT"; sleep 0.3; echo line) | timeout 20 "$GYRE" run "$ROOT/tests/integration/jobs/readable.lua" >"$OUT" || fail "it fails"
     same "of a pipe" $'false\ntrue\tline\ttrue\ntrue\tnil' "$(cat "$OUT")"
     printf 'one\ntwo\n' >"$DIR/input"

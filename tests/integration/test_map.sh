@@ -13,6 +13,28 @@ test_map() {
     exits 0
 }
 
+# Options that one request says are not the next one's, though they are remembered where many say the same.
+test_options_are_of_one_request() {
+    peers_fixture origin || fail "no fixture"
+    local origin=http://a.test:$peer_port
+    peers_fixture one || fail "no fixture"
+    cat >"$DIR/own.lua" <<'END'
+local gyre = require "gyre"
+local pool = gyre.open { proxies = { arg[1] } }
+local function get(options)
+  local response, err = pool:get(arg[2], options)
+  return response and response.status or err.kind
+end
+for _ = 1, 2 do
+  print(get(), get { max_body = 10 }, get {}, get { timeout = 5 }, get { max_body = 10, timeout = 5 }, get { method = "HEAD" },
+    get { body = "x", method = "POST", max_body = 10 }, get())
+end
+END
+    gyre run "$DIR/own.lua" "http://127.0.0.1:$peer_port" "$origin/page/1"
+    exits 0
+    same "outcomes" 2 "$(grep -c $'^200\ttoo_large\t200\t200\ttoo_large\t200\ttoo_large\t200$' "$OUT")"
+}
+
 # misuse LUA MESSAGE: raised at the caller's line
 misuse() {
     printf '%s\n' 'local gyre = require "gyre"' 'local pool = gyre.open { proxies = { "http://127.0.0.1:1" } }' "$1" >"$DIR/wrong.lua"
