@@ -131,34 +131,6 @@ local function copy_list(list)
   return copy
 end
 
--- What the last terms were made of, and they: calls in a loop mostly say the same, and to make them, and have libcurl
--- told of them, takes 7 % of a request. Not with a body, which may be large, nor with headers, which are a table.
-local last_said, last_terms = {}, nil
-
-local function remembered(said)
-  if not last_terms or said.headers or said.body or said.max_redirects ~= last_said.max_redirects then
-    return nil
-  end
-  for i = 1, #NATIVE do
-    if said[NATIVE[i]] ~= last_said[NATIVE[i]] then
-      return nil
-    end
-  end
-  return last_terms
-end
-
-local function make_terms(said)
-  local known = remembered(said)
-  if known then
-    return known
-  end
-  local terms = net.terms(said)
-  if not said.headers and not said.body then
-    last_said, last_terms = said, terms
-  end
-  return terms
-end
-
 local function terms_of(options, level)
   local said = { max_redirects = options.follow == false and 0 or MAX_REDIRECTS }
   for i = 1, #NATIVE do
@@ -174,7 +146,7 @@ local function terms_of(options, level)
   if options.headers then
     said.headers = header_lines(options.headers, level + 1)
   end
-  return make_terms(said), said.isolate == false
+  return net.terms(said), said.isolate == false
 end
 
 local function compiled(value, level)
@@ -233,15 +205,35 @@ function request.unknown(options)
   return nil
 end
 
---- Reads options once, for any number of requests; misuse raises `level` calls up.
----@param options? gyre.GetOptions
----@param level integer
----@return table prepared
-function request.prepare(options, level)
-  options = options or {}
-  if type(options) ~= "table" then
-    error("options are a table, not a " .. type(options), level + 1)
+-- Calls in a loop mostly say the same: what was said last, of text, numbers and truth values only, and what came of it.
+-- To read it anew, and have libcurl told of it anew, takes a tenth of a request.
+local last, last_count, last_prepared = {}, -1, nil
+
+local function is_said_again(options)
+  local count = 0
+  for name, value in pairs(options) do
+    if last[name] ~= value then
+      return false
+    end
+    count = count + 1
   end
+  return count == last_count
+end
+
+local function remember(options, prepared)
+  local copy, count = {}, 0
+  for name, value in pairs(options) do
+    local kind = type(value)
+    if (kind ~= "string" and kind ~= "number" and kind ~= "boolean") or name == "body" then
+      return prepared
+    end
+    copy[name], count = value, count + 1
+  end
+  last, last_count, last_prepared = copy, count, prepared
+  return prepared
+end
+
+local function fields_of(options, level)
   local fields, unknown = {}, request.unknown(options)
   if unknown ~= nil then
     error(("unknown option '%s'"):format(tostring(unknown)), level + 1)
@@ -253,6 +245,21 @@ function request.prepare(options, level)
       fields[name] = value
     end
   end
+  return fields
+end
+
+--- Reads options once, for any number of requests; misuse raises `level` calls up.
+---@param options? gyre.GetOptions
+---@param level integer
+---@return table prepared not to be changed: it may be that of others who said the same
+function request.prepare(options, level)
+  options = options or {}
+  if type(options) ~= "table" then
+    error("options are a table, not a " .. type(options), level + 1)
+  elseif is_said_again(options) then
+    return last_prepared
+  end
+  local fields = fields_of(options, level + 1)
   local method = options.method or "GET"
   local terms, mixed = terms_of(options, level + 1)
   local prepared = {
@@ -272,7 +279,7 @@ function request.prepare(options, level)
     polite = options.polite,
   }
   prepared.plan = { __index = prepared }
-  return prepared
+  return remember(options, prepared)
 end
 
 --- One request by prepared options; misuse raises `level` calls up.
