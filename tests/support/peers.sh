@@ -36,16 +36,21 @@ peers_begin() {
     chmod 755 "$PEERS_DIR" # squid and nginx drop root and still have to reach their folders
     : >"$PEERS_DIR/pids"
     trap peers_end EXIT
+    peers_exit_on_signals
+    peers_watch $$ </dev/null >/dev/null 2>&1 &
+    peers_watchdog=$!
+    disown "$peers_watchdog" # no word when it is ended
+}
+
+peers_exit_on_signals() {
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    peers_watch $$ </dev/null >/dev/null 2>&1 &
-    peers_watchdog=$!
 }
 
 peers_watch() {
     trap - EXIT
-    trap '' HUP INT
+    trap '' HUP INT TERM
     while peers_alive "$1"; do sleep 1; done
     peers_watchdog=
     peers_end
@@ -54,13 +59,13 @@ peers_watch() {
 peers_end() {
     local name pid
     [ -n "${PEERS_DIR:-}" ] && [ -d "$PEERS_DIR" ] || return 0
-    trap '' INT # a second Ctrl-C must not leave half of them running
+    trap '' HUP INT TERM # a second one must not leave half of them running; timeout sends one more
     while read -r name pid; do peers_signal TERM "$pid"; done <"$PEERS_DIR/pids"
     while read -r name pid; do peers_reap "$pid"; done <"$PEERS_DIR/pids"
-    if [ -n "${peers_watchdog:-}" ]; then kill "$peers_watchdog" 2>/dev/null; fi
+    if [ -n "${peers_watchdog:-}" ]; then kill -KILL "$peers_watchdog" 2>/dev/null; fi
     rm -rf "$PEERS_DIR"
     PEERS_DIR=
-    trap 'exit 130' INT
+    peers_exit_on_signals
 }
 
 peers_signal() { kill "-$1" -- "-$2" 2>/dev/null; } # the whole group: dante and nginx have children
