@@ -108,9 +108,9 @@ void gyre__proxy_withdraw(struct gyre_pool *pool, uint32_t slot)
     store_release(&pool->slots[slot].flags, 0u);
     gyre__health_refresh(pool, slot);
     gyre__view_changed(pool, slot);
-    gyre__index_remove(pool, slot, hash);
-    gyre__text_wipe(pool, slot);
     bits_clear(&pool->live, slot);
+    gyre__index_remove(pool, slot, hash); /* may build it anew, from those that live */
+    gyre__text_wipe(pool, slot);
     bits_set(&pool->free, slot);
     store_relaxed(&control->live, control->live - 1);
 }

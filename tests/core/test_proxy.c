@@ -400,6 +400,26 @@ static void test_ids_are_never_reused(void **state)
     gyre_pool_close(pool);
 }
 
+/* Also when the index is full of what has been removed, and built anew. */
+static void test_sound_after_many_removals(void **state)
+{
+    struct gyre_options options = manual_options();
+    struct gyre_pool *pool;
+    char url[32];
+
+    (void)state;
+    options.max_proxies = 64;
+    pool = open_pool(&options);
+    add_url(pool, "http://stays:1");
+    for (int i = 0; i < 200; i++) {
+        snprintf(url, sizeof url, "http://h%d:1", i);
+        OK(gyre_pool_remove(pool, add_url(pool, url)));
+        expect_nothing_found(pool, "after %d removals", i + 1);
+    }
+    EXPECT_COUNT(gyre_pool_count(pool), 1, "proxies left");
+    gyre_pool_close(pool);
+}
+
 static void test_iteration(void **state)
 {
     enum { N = 1000 };
@@ -438,7 +458,7 @@ int main(void)
         cmocka_unit_test(test_long_strings_everywhere),
         cmocka_unit_test(test_labels_come_and_go),
         cmocka_unit_test(test_ids_are_never_reused),
-        cmocka_unit_test(test_iteration),
+        cmocka_unit_test(test_sound_after_many_removals), cmocka_unit_test(test_iteration),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
