@@ -2,11 +2,15 @@
  * Free lease entries. The table is dealt in chunks of 64 to processes (so that a dead one's leases are found), and from
  * a process's stock to its threads, which take and give back without any shared write. In a small table no thread keeps
  * any: all of max_leases can be in flight. A chunk that is wholly in stock again goes back to the table, but for a few; one
- * of which a lease is in flight, or an entry with a thread, stays the process's: at worst 64 of them for each thread.
+ * of which a lease is in flight, or an entry with a thread, stays the process's: at worst 64 of them for each thread. Entries of threads that have ended are taken back when there are no
+ * others.
  */
 #include "lease.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define MOST_WHOLE 4u /* chunks that stay in stock, in a table of 64 and more */
 
@@ -89,15 +93,36 @@ static bool collect_orphans(struct gyre_pool *pool)
     return found > 0;
 }
 
-/* The thread has none left: gives it some. False when there are none for this process. */
+/* Takes back what threads kept that have ended; nothing runs when one does. Whoever gets the record of one comes here first, for
+ * the guard. Caller holds it. */
+static bool collect_kept(struct gyre_pool *pool)
+{
+    bool found = false;
+    for (struct thread *t = pool->threads; t; t = t->next) {
+        if (!t->entries || tgkill(getpid(), t->tid, 0) == 0 || errno != ESRCH) continue;
+        while (t->entries) put(pool, t->entry[--t->entries]);
+        found = true;
+    }
+    return found;
+}
+
+static bool find_more(struct gyre_pool *pool)
+{
+    return claim_chunk(pool) || collect_orphans(pool) || collect_kept(pool);
+}
+
+/* The thread has none left: gives it some, twice as many as the time before, so that many threads that do little share a table.
+ * False when there are none for this process. */
 bool gyre__entry_refill(struct gyre_pool *pool, struct thread *thread)
 {
     uint32_t index;
     gyre__guard_lock(pool);
-    bool found = take(pool, &index) || ((claim_chunk(pool) || collect_orphans(pool)) && take(pool, &index));
+    uint32_t most = load_relaxed(&pool->keep) / 4 + 1;
+    thread->batch = thread->batch * 2 + 1 < most ? thread->batch * 2 + 1 : most;
+    bool found = take(pool, &index) || (find_more(pool) && take(pool, &index));
     while (found) {
         thread->entry[thread->entries++] = index;
-        found = thread->entries < pool->keep / 4 + 1 && take(pool, &index);
+        found = thread->entries < thread->batch && take(pool, &index);
     }
     gyre__guard_unlock(pool);
     return thread->entries > 0;
@@ -109,7 +134,7 @@ void gyre__entry_spill(struct gyre_pool *pool, struct thread *thread)
     uint32_t index;
     gyre__guard_lock(pool);
     while (thread->entries) put(pool, thread->entry[--thread->entries]);
-    while (thread->entries < pool->keep / 2 && take(pool, &index)) thread->entry[thread->entries++] = index;
+    while (thread->entries < load_relaxed(&pool->keep) / 2 && take(pool, &index)) thread->entry[thread->entries++] = index;
     gyre__guard_unlock(pool);
 }
 

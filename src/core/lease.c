@@ -22,7 +22,7 @@ static void release_entry(struct gyre_pool *pool, struct thread *thread, uint32_
 {
     store_release(&pool->leases[index].word, lease_word(lease_serial(word) + 1, 0, 0, LEASE_FREE));
     thread->entry[thread->entries++] = index;
-    if (unlikely(thread->entries > pool->keep)) gyre__entry_spill(pool, thread);
+    if (unlikely(thread->entries > load_relaxed(&pool->keep))) gyre__entry_spill(pool, thread);
 }
 
 /* Takes a start back. Whoever has the place now may have been looked at, with its limit, in between. */
@@ -287,7 +287,7 @@ static inline __attribute__((always_inline)) int complete_ok(struct gyre_pool *p
     struct gyre_slot *hot = &pool->slots[slot];
     struct thread *thread = cache->thread;
     if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || load_relaxed(&hot->consecutive_failures) ||
-                 load_relaxed((uint32_t *)(void *)&hot->success_rate) != ONE || lease->host || !(ms <= MAX_MS) || thread->entries >= pool->keep ||
+                 load_relaxed((uint32_t *)(void *)&hot->success_rate) != ONE || lease->host || !(ms <= MAX_MS) || thread->entries >= load_relaxed(&pool->keep) ||
                  load_relaxed(&hot->window_bucket) != load_relaxed(&control->bucket) ||
                  load_relaxed(&pool->chunks[index / LEASE_CHUNK]) != pool->process + 1))
         return complete_ms(pool, lease, GYRE_OK, ms);

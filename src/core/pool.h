@@ -24,6 +24,8 @@ struct thread {
     struct view *views, *last_view, *all_view, *last_stated; /* last_stated: the last one that asks for a state */
     uint64_t log_random; /* draws which decisions are logged, so that logging changes no other choice */
     uint32_t session_hits; /* not handed in yet */
+    int tid; /* of the thread that has the record, for the kernel */
+    uint32_t batch; /* entries it is given when it has none: more each time */
     uint32_t entries;
     uint32_t entry[THREAD_ENTRIES + 1]; /* free lease entries of this process, last in first out */
 };
@@ -42,7 +44,7 @@ struct gyre_pool {
     uint32_t bucket_width, lease_timeout;
     uint32_t clock;
     struct gyre_hook *hook; /* NULL: none; see hook.c */
-    uint32_t keep; /* lease entries a thread may keep */
+    uint32_t keep; /* lease entries a thread may keep: the fewer the more threads there are */
     int (*coarse)(clockid_t, struct timespec *); /* clock_gettime, by the shortest way; clock.c */
     double alpha;
     struct bits eligible;
@@ -82,6 +84,7 @@ struct gyre_pool {
     struct mapping *mapping; /* of a file; NULL: the memory is this handle's alone */
     uint32_t guard; /* spin lock over what follows */
     struct thread *threads;
+    uint32_t thread_count;
     uint64_t *stock; /* lease entries no thread keeps: a bit each, a word for each chunk of the table; NULL: none ever */
     uint32_t stock_from, whole_chunks; /* no chunk before has any; how many are there whole */
 };

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #ifdef GYRE_PREEMPT
 #include <time.h>
 #endif
@@ -35,6 +36,13 @@ void gyre__guard_unlock(struct gyre_pool *pool)
     store_release(&pool->guard, 0u);
 }
 
+/* An eighth of the table at most is with idle threads, or a few entries each. */
+static void share_entries(struct gyre_pool *pool)
+{
+    uint32_t fair = pool->max_leases / (8 * pool->thread_count);
+    if (pool->keep > fair) store_relaxed(&pool->keep, fair > 4 ? fair : 4);
+}
+
 static struct thread *make(struct gyre_pool *pool)
 {
     struct thread *thread = calloc(1, sizeof *thread);
@@ -46,6 +54,8 @@ static struct thread *make(struct gyre_pool *pool)
     for (int i = 0; i < 2; i++) thread->ahead[i] = random_mix(&mix);
     thread->next = pool->threads;
     pool->threads = thread;
+    pool->thread_count++;
+    share_entries(pool);
     return thread;
 }
 
@@ -85,6 +95,7 @@ struct thread *gyre__thread_slow(struct gyre_pool *pool)
     struct thread *thread = pool->threads;
     while (thread && thread->owner != gyre__thread_cache) thread = thread->next;
     if (!thread) thread = make(pool);
+    if (thread) thread->tid = gettid();
     gyre__guard_unlock(pool);
     if (!thread) {
         gyre__fail(GYRE_ESYSTEM, "no memory for a thread's record");

@@ -1,6 +1,7 @@
 /* Limits: max_active of a proxy (BUSY), max_leases of a segment (FULL), exact with many threads at the edge, and whatever happens in between. */
 #include "support.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include "step.h"
@@ -273,6 +274,47 @@ static void unlimit(void *argument)
     set_limit(moment->pool, moment->id, 0);
 }
 
+struct crowd {
+    struct gyre_pool *pool;
+    pthread_barrier_t together;
+};
+
+static void *lease_once(void *argument)
+{
+    struct crowd *crowd = argument;
+    struct gyre_lease lease;
+
+    OK(gyre_acquire(crowd->pool, NULL, &lease));
+    OK(gyre_complete_ms(crowd->pool, &lease, GYRE_OK, 1.0));
+    pthread_barrier_wait(&crowd->together);
+    return NULL;
+}
+
+/* What threads keep for themselves keeps no other from a lease, and is there again when they have ended. */
+static void test_threads_leave_entries(void **state)
+{
+    enum { CROWD = 130, ROUNDS = 4 };
+    struct gyre_options options = manual_options();
+    struct crowd crowd;
+    pthread_t thread[CROWD];
+    static struct gyre_lease leases[4096];
+
+    (void)state;
+    options.max_leases = COUNT(leases);
+    crowd.pool = open_pool(&options);
+    add_url(crowd.pool, "http://one:1");
+    for (int round = 0; round < ROUNDS; round++) {
+        pthread_barrier_init(&crowd.together, NULL, CROWD);
+        for (int i = 0; i < CROWD; i++) assert_int_equal(pthread_create(&thread[i], NULL, lease_once, &crowd), 0);
+        for (int i = 0; i < CROWD; i++) pthread_join(thread[i], NULL);
+        pthread_barrier_destroy(&crowd.together);
+    }
+    for (size_t i = 0; i < COUNT(leases); i++) OK(gyre_acquire(crowd.pool, NULL, &leases[i])); /* all there are */
+    EXPECT(GYRE_EFULL, gyre_acquire(crowd.pool, NULL, &(struct gyre_lease){0}));
+    for (size_t i = 0; i < COUNT(leases); i++) OK(gyre_complete_ms(crowd.pool, &leases[i], GYRE_OK, 1.0));
+    gyre_pool_close(crowd.pool);
+}
+
 /* After one instruction of `act` on a pool of one proxy something is done to that; then it is eligible or not by what is in flight. */
 static uint64_t disturb_at(struct gyre_pool *pool, const char *name, void (*act)(void *), uint64_t at, uint32_t before, void (*disturb)(void *))
 {
@@ -339,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_full_of_leases), cmocka_unit_test(test_leases_go_around),
         cmocka_unit_test(test_limit_under_threads),
         cmocka_unit_test(test_full_across_threads),
+        cmocka_unit_test(test_threads_leave_entries),
         cmocka_unit_test(test_changed_meanwhile),
     };
 
