@@ -99,6 +99,7 @@ static int plan_segment(const struct gyre_options *options, struct plan *plan)
     struct segment_config *config = &header->config;
     memset(plan, 0, sizeof *plan);
     if (o->size < sizeof *o) return gyre__fail(GYRE_EINVALID, "options.size is not set");
+    if (o->path && !*o->path) return gyre__fail(GYRE_EINVALID, "option path: it is empty");
     if (o->max_proxies > MAX_PROXIES) return gyre__fail(GYRE_EINVALID, "option max_proxies: %u is above %u", o->max_proxies, MAX_PROXIES);
     if (o->max_leases > MAX_LEASES) return gyre__fail(GYRE_EINVALID, "option max_leases: %u is above %u", o->max_leases, MAX_LEASES);
     if (o->max_bans > MAX_BANS) return gyre__fail(GYRE_EINVALID, "option max_bans: %u is above %u", o->max_bans, MAX_BANS);
