@@ -7,7 +7,7 @@ local ffi = require "ffi"
 local C = require "gyre.clib"
 local unknown_field = require("gyre.fields").unknown
 
-local find, format, zero = string.find, string.format, ffi.fill
+local find, format, gsub, zero = string.find, string.format, string.gsub, ffi.fill
 local tostring, type = tostring, type
 
 --- What the caller knows of the request to come. A field of another name is a misuse; names are looked at in each of a
@@ -92,6 +92,23 @@ function criteria.list_text(value, name)
     return nil, name .. " must be text or a list of texts"
   end
   return value, text_fault(value, name)
+end
+
+--- The same of countries, without spaces. An empty one would be any: one comma too many must not let requests out
+--- through another country.
+---@param value any
+---@return string? text
+---@return string? fault
+function criteria.countries(value)
+  local text, fault = criteria.list_text(value, "country")
+  if fault or not text or not (find(text, ",", 1, true) or find(text, " ", 1, true)) then -- LuaJIT compiles no pattern
+    return text, fault
+  end
+  text = gsub(text, "%s+", "")
+  if find("," .. text .. ",", ",,", 1, true) then
+    return nil, "country has an empty text in its list"
+  end
+  return text
 end
 
 local function state_fault(value)
@@ -192,7 +209,7 @@ end
 local function set_labels(self, cell, request)
   local country, region, tags, fault = request.country, request.region, request.tags, nil
   if country ~= nil then
-    country, fault = criteria.list_text(country, "country")
+    country, fault = criteria.countries(country)
     self.country = country
     self.filtered = true
   end

@@ -70,7 +70,7 @@ function filter.read(wanted)
   end
   local country, region, tags, state, fault = wanted.country, wanted.region, wanted.tags, wanted.state, nil
   if country ~= nil then
-    country, fault = criteria.list_text(country, "country")
+    country, fault = criteria.countries(country)
   end
   if tags ~= nil and not fault then
     tags, fault = criteria.list_text(tags, "tags")

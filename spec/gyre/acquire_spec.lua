@@ -197,6 +197,20 @@ describe("gyre.acquire", function()
     assert.equal("strategy 'spec' picked none: not on Sundays", err.message)
   end)
 
+  it("lets no comma too many out through another country", function()
+    local one = pools.open(1)
+    one:update(pools.ids(one)[1], { country = "de" })
+    assert.equal("no_proxy", select(2, one:acquire { country = "us" }).kind)
+    for _, country in ipairs { "us,", ",us", "us,,fr", { "us", "" } } do
+      local ran, why = pcall(one.acquire, one, { country = country })
+      assert.is_false(ran)
+      assert.matches("country has an empty text in its list", why)
+    end
+    assert.equal("no_proxy", select(2, one:acquire { country = " us , fr " }).kind)
+    assert(one:acquire { country = "us, de" }):ok()
+    one:close()
+  end)
+
   it("serves by the fallback when the strategy fails, and counts and tells it", function()
     local told = {}
     local watched = pools.open(5, { trip_after = 1000, logger = function(message) told[#told + 1] = message end })

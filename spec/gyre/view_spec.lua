@@ -241,6 +241,7 @@ describe("gyre.view", function()
     end
     assert.same({ ids[2], ids[4], ids[6] }, where({}, { country = "DE" }))
     assert.same({ ids[4], ids[6] }, where({ tags = "late" }, { country = { "fr", "de" } }))
+    assert.same({ ids[4], ids[6] }, where({ tags = "late" }, { country = "fr, de" }))
     assert.same({ ids[4], ids[6] }, where({ tags = { "late" }, country = { "us", "de" } }, { country = "de" }))
     assert.same({}, where({ country = "us" }, { country = "de" }))
     assert.same({ ids[6] }, where({ country = "de" }, { region = "Bayern" }))

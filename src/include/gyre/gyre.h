@@ -236,7 +236,7 @@ struct gyre_request {
     const char *session;      /* sticky: the same proxy for the same id; 1 to 128 bytes of [A-Za-z0-9._:@-] */
     const char *host;         /* the target's host name: proxies banned by it are left out */
     const char *key;          /* of GYRE_PICK_HASH [host, or else session] */
-    const char *country;      /* ISO code; several, comma separated, in order of preference */
+    const char *country;      /* ISO code; several, comma separated without spaces, in order of preference, none of them empty */
     const char *region;
     const char *tags;         /* comma separated: the proxy has all of them; "cost<=0.5" and "cost=0.5" compare its cost */
     uint32_t random_ties;     /* least-used and least-active: 1 breaks ties at random [0: by slot] */
