@@ -67,6 +67,7 @@ static void test_bad_options(void **state)
     REFUSE(picker, 1000);
     REFUSE(clock, 2);
     EXPECT(GYRE_EINVALID, gyre_pool_open(&(struct gyre_options){.size = 0}, &pool));
+    EXPECT(GYRE_EINVALID, gyre_pool_open(&(struct gyre_options){.size = sizeof(struct gyre_options), .path = ""}, &pool));
     EXPECT(GYRE_EINVALID, gyre_pool_open(&(struct gyre_options){.size = sizeof(struct gyre_options)}, NULL));
 #undef REFUSE
 }

@@ -304,6 +304,28 @@ test_save_and_load() {
 }
 
 # In force for a job that runs; one that cannot be loaded leaves the old one.
+# What is no regular file is written to and stays what it is; of a link the file behind it is replaced.
+test_save_to_other_places() {
+    make pool
+    mkfifo "$DIR/pipe"
+    (timeout 10 cat "$DIR/pipe" >"$DIR/read") &
+    pool save "$DIR/pipe"
+    exits 0
+    wait $!
+    contains "$DIR/read" '"proxies":['
+    [ -p "$DIR/pipe" ] || fail "the pipe is gone"
+    echo old >"$DIR/file"
+    ln -s file "$DIR/link"
+    pool save "$DIR/link"
+    exits 0
+    [ -L "$DIR/link" ] || fail "the link is gone"
+    contains "$DIR/file" '"proxies":['
+    same "mode of the file behind it" 600 "$(stat -c %a "$DIR/file")"
+    pool save "$DIR"
+    exits 2
+    contains "$ERR" "$DIR: Is a directory"
+}
+
 test_use() {
     local i
     POOL=$DIR/pool
