@@ -62,11 +62,12 @@ void gyre__clock_attach(struct segment_control *control, const uint8_t boot_id[1
 
 GYRE_API double gyre_pool_time(struct gyre_pool *pool)
 {
-    return (double)gyre__clock_ms(pool) / 1000.0;
+    return pool ? (double)gyre__clock_ms(pool) / 1000.0 : 0;
 }
 
 GYRE_API int gyre_pool_set_time(struct gyre_pool *pool, double seconds)
 {
+    if (!pool) return gyre__fail(GYRE_EINVALID, "no pool");
     if (pool->clock != GYRE_CLOCK_MANUAL)
         return gyre__fail(GYRE_EINVALID, "the pool runs on the system's clock; open it with GYRE_CLOCK_MANUAL");
     if (!(seconds >= 0 && seconds < 4e8)) return gyre__fail(GYRE_EINVALID, "time %g is out of range", seconds);

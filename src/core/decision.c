@@ -14,15 +14,9 @@ _Static_assert(sizeof(struct gyre_decision) % 8 == 0, "a decision is copied in w
 #define TRIES 32u
 #define WORDS (sizeof(struct gyre_decision) / 8)
 
-static int check_pool(struct gyre_pool *pool)
-{
-    if (!pool) return gyre__fail(GYRE_EINVALID, "no pool");
-    return thread_get(pool) ? 0 : GYRE_ESYSTEM;
-}
-
 GYRE_API int gyre_log_enable(struct gyre_pool *pool, double sample_rate)
 {
-    int bad = check_pool(pool);
+    int bad = begin_call(pool);
     if (bad) return bad;
     if (!(sample_rate >= 0 && sample_rate <= 1))
         return gyre__fail(GYRE_EINVALID, "sample rate %g is not between 0 and 1", sample_rate);
@@ -33,12 +27,12 @@ GYRE_API int gyre_log_enable(struct gyre_pool *pool, double sample_rate)
 
 GYRE_API double gyre_log_share(struct gyre_pool *pool)
 {
-    return load_relaxed(&pool->control->log_sample) / (double)UINT32_MAX;
+    return pool ? load_relaxed(&pool->control->log_sample) / (double)UINT32_MAX : 0;
 }
 
 GYRE_API uint64_t gyre_session_hash(struct gyre_pool *pool, const char *session)
 {
-    return session && gyre__session_check_id(session) == 0 ? gyre__session_hash(pool, session) : 0;
+    return pool && session && gyre__session_check_id(session) == 0 ? gyre__session_hash(pool, session) : 0;
 }
 
 static bool draw(struct gyre_pool *pool, struct thread *thread)
@@ -51,7 +45,7 @@ static bool draw(struct gyre_pool *pool, struct thread *thread)
 
 GYRE_API int gyre_log_sample(struct gyre_pool *pool)
 {
-    int bad = check_pool(pool);
+    int bad = begin_call(pool);
     if (bad) return bad;
     return load_relaxed(&pool->control->log_sample) ? draw(pool, thread_get(pool)) : 0;
 }
@@ -77,7 +71,7 @@ static void append(struct gyre_pool *pool, struct gyre_decision *decision)
 
 GYRE_API int gyre_log_write(struct gyre_pool *pool, const struct gyre_decision *decision)
 {
-    int bad = check_pool(pool);
+    int bad = begin_call(pool);
     if (bad) return bad;
     if (!decision || decision->size < sizeof *decision)
         return gyre__fail(GYRE_EINVALID, "no decision, or its size is not set");
@@ -89,7 +83,7 @@ GYRE_API int gyre_log_write(struct gyre_pool *pool, const struct gyre_decision *
 
 GYRE_API int gyre_log_read(struct gyre_pool *pool, uint64_t *cursor, struct gyre_decision *decision)
 {
-    int bad = check_pool(pool);
+    int bad = begin_call(pool);
     if (bad) return bad;
     if (!cursor || !decision || decision->size < sizeof *decision)
         return gyre__fail(GYRE_EINVALID, "no cursor, no decision, or its size is not set");

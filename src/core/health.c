@@ -160,7 +160,8 @@ void gyre__health_forget(struct gyre_pool *pool, uint32_t slot)
 
 static int switch_to(struct gyre_pool *pool, uint64_t id, uint32_t set)
 {
-    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    int bad = begin_call(pool);
+    if (bad) return bad;
     gyre__lock(pool);
     uint32_t slot = slot_of_id(pool, id);
     if (slot != NO_BIT) {

@@ -134,6 +134,12 @@ static inline struct thread *thread_get(struct gyre_pool *pool)
     const struct thread_cache *cache = thread_cache_of(pool);
     return likely(thread_is_known(pool, cache)) ? cache->thread : gyre__thread_slow(pool);
 }
+/* What calls of the interface begin with: 0, or GYRE_EINVALID without a pool, GYRE_ESYSTEM without memory. */
+static inline int begin_call(struct gyre_pool *pool)
+{
+    if (!pool) return gyre__fail(GYRE_EINVALID, "no pool");
+    return thread_get(pool) ? 0 : GYRE_ESYSTEM;
+}
 
 /* clock.c. Pool time; a stamp is tenths of a second + 1, so that 0 can mean never. */
 uint64_t gyre__clock_ms(const struct gyre_pool *pool);

@@ -88,8 +88,8 @@ GYRE_API int gyre_pool_add(struct gyre_pool *pool, const struct gyre_proxy_spec 
     if (!spec || spec->size < sizeof *spec) return gyre__fail(GYRE_EINVALID, "no spec, or its size is not set");
     int result = gyre__limit_parse(spec, &limits);
     if (!result) result = gyre_url_parse(spec->url, &url);
+    if (!result) result = begin_call(pool);
     if (result < 0) return result;
-    if (!thread_get(pool)) return GYRE_ESYSTEM;
     gyre__lock(pool);
     result = add(pool, spec, &url, &limits, id ? id : &ignored);
     gyre__unlock(pool);
@@ -122,7 +122,8 @@ static int not_found(uint64_t id)
 
 GYRE_API int gyre_pool_remove(struct gyre_pool *pool, uint64_t id)
 {
-    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    int bad = begin_call(pool);
+    if (bad) return bad;
     gyre__lock(pool);
     uint32_t slot = slot_of_id(pool, id);
     if (slot != NO_BIT) gyre__proxy_withdraw(pool, slot);
@@ -135,8 +136,8 @@ GYRE_API int gyre_pool_update(struct gyre_pool *pool, uint64_t id, const struct 
     if (!spec || spec->size < sizeof *spec) return gyre__fail(GYRE_EINVALID, "no spec, or its size is not set");
     struct limits limits;
     int bad = gyre__limit_parse(spec, &limits);
+    if (!bad) bad = begin_call(pool);
     if (bad) return bad;
-    if (!thread_get(pool)) return GYRE_ESYSTEM;
     gyre__lock(pool);
     uint32_t slot = slot_of_id(pool, id);
     int result = slot == NO_BIT ? not_found(id) : gyre__label_apply(pool, slot, spec);
@@ -219,7 +220,8 @@ static int read_proxy(struct gyre_pool *pool, uint32_t slot, struct gyre_proxy *
 GYRE_API int gyre_pool_get(struct gyre_pool *pool, uint64_t id, struct gyre_proxy *proxy)
 {
     if (!proxy || proxy->size < sizeof *proxy) return gyre__fail(GYRE_EINVALID, "no proxy, or its size is not set");
-    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    int bad = begin_call(pool);
+    if (bad) return bad;
     gyre__lock(pool);
     uint32_t slot = slot_of_id(pool, id);
     int result = slot == NO_BIT ? not_found(id) : read_proxy(pool, slot, proxy);
@@ -231,11 +233,11 @@ GYRE_API int gyre_pool_find(struct gyre_pool *pool, const char *text, uint64_t *
 {
     struct gyre_url url;
     int bad = gyre_url_parse(text, &url);
+    if (!bad) bad = begin_call(pool);
     if (bad) return bad;
-    if (!thread_get(pool)) return GYRE_ESYSTEM;
     gyre__lock(pool);
     uint32_t slot = gyre__index_find(pool, &url, gyre__url_hash(&url));
-    if (slot != NO_BIT) *id = make_id(load_relaxed(&pool->slots[slot].generation), slot);
+    if (slot != NO_BIT && id) *id = make_id(load_relaxed(&pool->slots[slot].generation), slot);
     gyre__unlock(pool);
     if (slot == NO_BIT) bad = gyre__fail(GYRE_ENOT_FOUND, "%.255s:%u is not in the pool with these credentials", url.host, url.port);
     explicit_bzero(&url, sizeof url);
@@ -245,10 +247,11 @@ GYRE_API int gyre_pool_find(struct gyre_pool *pool, const char *text, uint64_t *
 static int write_url(struct gyre_pool *pool, uint64_t id, bool credentials, char *buffer, size_t size)
 {
     struct gyre_url url;
-    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    int result = !buffer && size ? gyre__fail(GYRE_EINVALID, "no buffer") : begin_call(pool);
+    if (result) return result;
     gyre__lock(pool);
     uint32_t slot = slot_of_id(pool, id);
-    int result = slot == NO_BIT ? not_found(id) : gyre__text_get(pool, slot, &url);
+    result = slot == NO_BIT ? not_found(id) : gyre__text_get(pool, slot, &url);
     gyre__unlock(pool);
     if (result < 0) return result;
     result = gyre__url_format(&url, credentials, buffer, size);
@@ -268,11 +271,12 @@ GYRE_API int gyre_pool_url_with_credentials(struct gyre_pool *pool, uint64_t id,
 
 GYRE_API int gyre_pool_count(struct gyre_pool *pool)
 {
-    return (int)load_relaxed(&pool->control->live);
+    return pool ? (int)load_relaxed(&pool->control->live) : 0;
 }
 
 GYRE_API int gyre_pool_next(struct gyre_pool *pool, uint64_t *id)
 {
+    if (!pool || !id) return gyre__fail(GYRE_EINVALID, "no pool, or no place for an id");
     uint32_t slot = bits_next(&pool->live, *id ? id_slot(*id) + 1 : 0);
     if (slot == NO_BIT) return (int)(*id = 0);
     *id = make_id(load_acquire(&pool->slots[slot].generation), slot);
@@ -281,5 +285,5 @@ GYRE_API int gyre_pool_next(struct gyre_pool *pool, uint64_t *id)
 
 GYRE_API const struct gyre_slot *gyre_pool_slots(struct gyre_pool *pool)
 {
-    return pool->slots;
+    return pool ? pool->slots : NULL;
 }

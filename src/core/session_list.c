@@ -5,12 +5,6 @@
 
 #define AHEAD 600u /* stamps by which clocks of the past may have been ahead */
 
-static int check_pool(struct gyre_pool *pool)
-{
-    if (!pool) return gyre__fail(GYRE_EINVALID, "no pool");
-    return thread_get(pool) ? 0 : GYRE_ESYSTEM;
-}
-
 static double stamp_after(uint32_t stamp, uint32_t stamps)
 {
     return ((double)stamp - 1.0 + stamps) / 10.0;
@@ -57,7 +51,7 @@ static void show(const struct gyre_pool *pool, const struct session_seen *seen, 
 GYRE_API int gyre_session_next(struct gyre_pool *pool, uint64_t *cursor, struct gyre_session *session)
 {
     struct session_seen seen;
-    int bad = check_pool(pool);
+    int bad = begin_call(pool);
     if (bad) return bad;
     if (!cursor || !session || session->size < sizeof *session)
         return gyre__fail(GYRE_EINVALID, "no cursor, no session, or its size is not set");
@@ -78,7 +72,7 @@ GYRE_API int gyre_session_info(struct gyre_pool *pool, const char *id, struct gy
 {
     struct session_key key;
     struct session_seen seen;
-    int bad = check_pool(pool);
+    int bad = begin_call(pool);
     if (bad || (bad = gyre__session_check_id(id)) != 0) return bad;
     if (!session || session->size < sizeof *session)
         return gyre__fail(GYRE_EINVALID, "no session, or its size is not set");
@@ -112,7 +106,7 @@ static int drop(struct gyre_pool *pool, uint32_t bucket, bool all, uint32_t stam
 
 static int drop_everywhere(struct gyre_pool *pool, bool all)
 {
-    int n = 0, bad = check_pool(pool);
+    int n = 0, bad = begin_call(pool);
     if (bad) return bad;
     uint32_t stamp = clock_stamp(pool);
     for (uint32_t bucket = 0; bucket < pool->session_buckets; bucket++) n += drop(pool, bucket, all, stamp);
@@ -153,7 +147,7 @@ static uint32_t count(const struct gyre_pool *pool)
 
 GYRE_API int gyre_session_stats(struct gyre_pool *pool, struct gyre_session_stats *stats)
 {
-    int bad = check_pool(pool);
+    int bad = begin_call(pool);
     if (bad) return bad;
     if (!stats || stats->size < sizeof *stats) return gyre__fail(GYRE_EINVALID, "no stats, or their size is not set");
     const struct segment_control *control = pool->control;

@@ -7,6 +7,7 @@
 
 GYRE_API int gyre_pool_stats(struct gyre_pool *pool, struct gyre_stats *stats)
 {
+    if (!pool) return gyre__fail(GYRE_EINVALID, "no pool");
     if (!stats || stats->size < sizeof *stats) return gyre__fail(GYRE_EINVALID, "no stats, or their size is not set");
     *stats = (struct gyre_stats){.size = stats->size,
                                  .proxies = load_relaxed(&pool->control->live),
@@ -51,7 +52,8 @@ static void reset(struct gyre_pool *pool, uint32_t slot, uint32_t stamp)
 
 GYRE_API int gyre_pool_reset_counters(struct gyre_pool *pool)
 {
-    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    int bad = begin_call(pool);
+    if (bad) return bad;
     gyre__lock(pool);
     uint32_t stamp = clock_stamp(pool);
     for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1))

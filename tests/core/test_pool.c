@@ -277,9 +277,49 @@ static void test_seed_repeats(void **state)
     assert_memory_not_equal(benched[0], benched[2], sizeof *benched);
 }
 
+/* Without a pool nothing crashes. */
+static void test_no_pool(void **state)
+{
+    struct gyre_proxy_spec spec = {.size = sizeof spec, .url = "http://one:1"};
+    struct gyre_proxy proxy = {.size = sizeof proxy};
+    struct gyre_stats stats = {.size = sizeof stats};
+    struct gyre_lease lease = {0};
+    char text[64];
+    uint64_t id = 0;
+
+    (void)state;
+    EXPECT(GYRE_EINVALID, gyre_pool_add(NULL, &spec, &id));
+    EXPECT(GYRE_EINVALID, gyre_pool_remove(NULL, 1));
+    EXPECT(GYRE_EINVALID, gyre_pool_update(NULL, 1, &spec));
+    EXPECT(GYRE_EINVALID, gyre_pool_get(NULL, 1, &proxy));
+    EXPECT(GYRE_EINVALID, gyre_pool_find(NULL, "http://one:1", &id));
+    EXPECT(GYRE_EINVALID, gyre_pool_next(NULL, &id));
+    EXPECT(GYRE_EINVALID, gyre_pool_url(NULL, 1, text, sizeof text));
+    EXPECT(GYRE_EINVALID, gyre_pool_url_with_credentials(NULL, 1, text, sizeof text));
+    EXPECT(GYRE_EINVALID, gyre_pool_disable(NULL, 1));
+    EXPECT(GYRE_EINVALID, gyre_pool_drain(NULL, 1));
+    EXPECT(GYRE_EINVALID, gyre_pool_enable(NULL, 1));
+    EXPECT(GYRE_EINVALID, gyre_pool_stats(NULL, &stats));
+    EXPECT(GYRE_EINVALID, gyre_pool_reset_counters(NULL));
+    EXPECT(GYRE_EINVALID, gyre_pool_set_time(NULL, 1));
+    EXPECT(GYRE_EINVALID, gyre_acquire(NULL, NULL, &lease));
+    EXPECT(GYRE_EINVALID, gyre_complete_ms(NULL, &lease, GYRE_OK, 1.0));
+    EXPECT(GYRE_EINVALID, gyre_pool_check(NULL, NULL));
+    assert_int_equal(gyre_pool_count(NULL), 0);
+    assert_null(gyre_pool_slots(NULL));
+    assert_true(gyre_pool_time(NULL) == 0 && gyre_log_share(NULL) == 0 && gyre_session_hash(NULL, "s") == 0);
+    struct gyre_pool *pool = open_pool(NULL);
+    OK(gyre_pool_add(pool, &spec, &id));
+    OK(gyre_pool_find(pool, "http://one:1", NULL));
+    EXPECT(GYRE_EINVALID, gyre_pool_next(pool, NULL));
+    EXPECT(GYRE_EINVALID, gyre_pool_url(pool, id, NULL, 100));
+    gyre_pool_close(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_pool),
         cmocka_unit_test(test_error_names),        cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_extreme_options),    cmocka_unit_test(test_manual_clock),
         cmocka_unit_test(test_empty_pool),         cmocka_unit_test(test_unknown_ids),

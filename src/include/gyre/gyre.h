@@ -410,6 +410,7 @@ struct gyre_url {
     uint32_t has_user, has_password;
 };
 
+/* Where a function wants one, NULL is GYRE_EINVALID, or 0 or NULL from those that return no code. */
 struct gyre_pool;
 
 /* Version text, e.g. "0.1.0". */
@@ -470,10 +471,10 @@ GYRE_API int gyre_pool_update(struct gyre_pool *pool, uint64_t id, const struct 
 /* Fills *proxy (set its size). NOT_FOUND. Takes the lock. */
 GYRE_API int gyre_pool_get(struct gyre_pool *pool, uint64_t id, struct gyre_proxy *proxy);
 
-/* The id of the proxy with this URL (scheme, host, port and credentials). INVALID, NOT_FOUND. Takes the lock. */
+/* The id of the proxy with this URL (scheme, host, port and credentials); `id` may be NULL. INVALID, NOT_FOUND. Takes the lock. */
 GYRE_API int gyre_pool_find(struct gyre_pool *pool, const char *url, uint64_t *id);
 
-/* Number of proxies in the pool, eligible or not; never an error. Lock-free, O(1). */
+/* Number of proxies in the pool, eligible or not. Lock-free, O(1). */
 GYRE_API int gyre_pool_count(struct gyre_pool *pool);
 
 /* Iteration by slot: set *id to 0, call until it returns 0 (and *id is 0); 1 means *id is the next proxy. One added or removed
