@@ -135,6 +135,15 @@ local function check_together(options)
     error("option 'rate' and option 'clients' exclude each other", 0)
   elseif options.warmup >= options.duration then
     error(("option 'warmup', %g, must be below option 'duration', %g"):format(options.warmup, options.duration), 0)
+  elseif options.requests and options.rate and options.requests <= options.rate * options.warmup then
+    error(("option 'requests', %g, is no more than come within option 'warmup', %g s, of which nothing is counted")
+      :format(options.requests, options.warmup), 0)
+  elseif options.slowed > options.proxies - spoilt then
+    error("option 'slowed' is above what is healthy of option 'proxies'", 0)
+  elseif options.recovering > options.slowed then
+    error("option 'recovering' is above option 'slowed': those recover that became slow", 0)
+  elseif options.recovering > 0 and options.recover_at <= options.slow_at then
+    error("option 'recover_at' must be after option 'slow_at'", 0)
   end
 end
 

@@ -38,6 +38,12 @@ describe("Scenarios", function()
       { proxies = 10, refusing = 6, stalling = 5 },
     ["option 'rate' and option 'clients' exclude each other"] = { rate = 1, clients = 1 },
     ["option 'warmup', 10, must be below option 'duration', 10"] = { duration = 10 },
+    ["option 'requests', 500, is no more than come within option 'warmup', 10 s, of which nothing is counted"] =
+      { requests = 500 },
+    ["option 'slowed' is above what is healthy of option 'proxies'"] = { proxies = 10, refusing = 3, slowed = 8 },
+    ["option 'recovering' is above option 'slowed': those recover that became slow"] = { recovering = 5 },
+    ["option 'recover_at' must be after option 'slow_at'"] =
+      { slowed = 5, recovering = 5, slow_at = 10, recover_at = 5 },
     ["option 'capacity' is the least and the most, whole numbers from 1 on"] = { capacity = { 3, 2 } },
     ["option 'ban' has requests, a whole number from 1 to 10000, seconds and length"] = { ban = { requests = 3 } },
   } do
