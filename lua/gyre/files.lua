@@ -22,9 +22,15 @@ local FORMAT, REGULAR = 0xf000, 0x8000
 local LONGEST_PATH = 4096
 local about = ffi.new "uint16_t[128]"
 
--- Whether there is something that is no regular file: a device, a pipe, a folder.
-local function is_special(path)
-  return ffi.C.gyre_statx(HERE, path, 0, TYPE, about) == 0 and bit.band(about[MODE_AT], FORMAT) ~= REGULAR
+--- What there is by this name: nil, when it is not there or cannot be looked at; "special" is a device, a pipe, a
+--- folder. Does not wait, as opening a pipe does.
+---@param path string
+---@return "file"|"special"|nil
+function files.kind(path)
+  if ffi.C.gyre_statx(HERE, path, 0, TYPE, about) ~= 0 then
+    return nil
+  end
+  return bit.band(about[MODE_AT], FORMAT) == REGULAR and "file" or "special"
 end
 
 -- The file behind symbolic links, when there is one.
@@ -75,7 +81,7 @@ end
 ---@return true? written
 ---@return gyre.Error? err
 function files.write_private(path, write)
-  if is_special(path) then
+  if files.kind(path) == "special" then
     return write_special(path, write)
   end
   local place = resolve(path)

@@ -155,7 +155,7 @@ int gyre__process_register(struct gyre_pool *pool)
     gyre__mapping_part(pool->mapping);
     while (i < MAX_PROCESSES && !take(pool, i)) i++;
     gyre__mapping_unlock();
-    if (i == MAX_PROCESSES) return gyre__fail(GYRE_EFULL, "%u processes are attached already", MAX_PROCESSES);
+    if (i == MAX_PROCESSES) return gyre__fail(GYRE_EFULL, "%u handles of the file are open already", MAX_PROCESSES);
     pool->process = i;
     pool->lock_word = gyre__lock_word(pool, i);
     return 0;

@@ -270,7 +270,7 @@ static int fill_file(int fd, const struct plan *plan, const char *name)
     if (fchmod(fd, plan->mode) < 0) return system_error("chmod of", plan->path);
     int error = posix_fallocate(fd, 0, (off_t)plan->header.size);
     if (error) {
-        return gyre__fail(GYRE_ESYSTEM, "reserving %llu MiB for %.200s: %s; smaller max_proxies and max_sessions need less",
+        return gyre__fail(GYRE_ESYSTEM, "reserving %llu MiB for %.200s: %s; smaller max_proxies, max_sessions, max_bans and max_leases need less",
                           (unsigned long long)(plan->header.size >> 20), plan->path, strerror(error));
     }
     void *memory = mmap(NULL, plan->header.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -104,10 +104,11 @@ static int open_state(lua_State *L)
 
 int gyre_host_open(const struct gyre_host_options *options, struct gyre_host **out)
 {
-    if (!options || options->size != sizeof *options || !out) return GYRE_EINVALID;
+    if (!options || options->size != sizeof *options || !out)
+        return gyre_hook_fail(GYRE_EINVALID, "no options, or their size is not that of this library, or no place for the host");
 
     struct gyre_host *host = calloc(1, sizeof *host);
-    if (!host) return GYRE_ESYSTEM;
+    if (!host) return gyre_hook_fail(GYRE_ESYSTEM, "no memory for a Lua state");
     host->modules = options->modules;
     host->module_count = options->module_count;
     if (options->lua_path && !(host->lua_path = strdup(options->lua_path))) goto fail;
@@ -115,9 +116,11 @@ int gyre_host_open(const struct gyre_host_options *options, struct gyre_host **o
 
     struct opening opening = {host, options};
     if (gyre__host_protect(host, open_state, &opening) < 0) goto fail;
+    host->error.text = ""; /* none so far */
     *out = host;
     return 0;
 fail:
+    gyre_hook_fail(GYRE_ESYSTEM, host->error.text ? host->error.text : "no memory for a Lua state");
     gyre_host_close(host);
     return GYRE_ESYSTEM;
 }

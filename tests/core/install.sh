@@ -14,6 +14,12 @@ cc "$source" $(pkg-config --cflags --libs gyre) -Wl,-rpath,"$library" -o "$work/
 "$work/by-pkg-config" | grep -q 'started 3, succeeded 2, failed 1'
 readelf -d "$work/by-pkg-config" | grep -q 'libgyre\.so\.0'
 
+if [ -e "${pc%.pc}-host.pc" ]; then # built with a host
+    # shellcheck disable=SC2046 # several words
+    cc "$(dirname "$source")/embed_lua.c" $(pkg-config --cflags --libs gyre-host) -pthread -Wl,-rpath,"$library" -o "$work/by-host"
+    "$work/by-host" 2>&1 | grep -q 'usage: embed_lua'
+fi
+
 mkdir "$work/project"
 cp "$source" "$work/project/embed.c"
 cat >"$work/project/CMakeLists.txt" <<'END'

@@ -101,6 +101,23 @@ static void test_state(void **state)
     gyre_pool_close(pool);
 }
 
+/* Its failures are told by gyre_detail() too, and a host that has not failed has no error. */
+static void test_open_says_why(void **state)
+{
+    struct gyre_host_options options = {.size = 3};
+    struct gyre_host *host;
+
+    (void)state;
+    EXPECT(GYRE_EINVALID, gyre_host_open(NULL, &host));
+    EXPECT(GYRE_EINVALID, gyre_host_open(&options, &host));
+    assert_non_null(strstr(gyre_detail(), "their size is not that of this library"));
+    options.size = sizeof options;
+    options.lua_path = "lua";
+    OK(gyre_host_open(&options, &host));
+    assert_string_equal(gyre_host_error(host)->text, "");
+    gyre_host_close(host);
+}
+
 static void test_refuses(void **state)
 {
     uint64_t ids[N];
@@ -352,7 +369,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decides),
         cmocka_unit_test(test_state),
-        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_open_says_why), cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_records),
         cmocka_unit_test(test_records_in_another_thread),
         cmocka_unit_test(test_follows_the_segment),

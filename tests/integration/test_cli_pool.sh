@@ -304,6 +304,22 @@ test_save_and_load() {
 }
 
 # In force for a job that runs; one that cannot be loaded leaves the old one.
+# Nobody waits for the other end of a pipe that can be no pool.
+test_no_pool_but_a_pipe() {
+    POOL=$DIR/pipe
+    mkfifo "$POOL"
+    local verb
+    for verb in ls check "rm 1"; do
+        # shellcheck disable=SC2086 # words
+        pool $verb
+        exits 2
+        contains "$ERR" "is no regular file"
+    done
+    pool create
+    exits 2
+    contains "$ERR" "exists already"
+}
+
 # What is no regular file is written to and stays what it is; of a link the file behind it is replaced.
 test_save_to_other_places() {
     make pool

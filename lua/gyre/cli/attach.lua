@@ -1,5 +1,6 @@
 -- Pools for verbs: an existing segment, or one of the verb's own from a list.
 local exit = require "gyre.cli.exit"
+local files = require "gyre.files"
 local gyre = require "gyre"
 local input = require "gyre.cli.input"
 local list = require "gyre.list"
@@ -15,6 +16,9 @@ local attach = {}
 ---@param path string
 ---@return gyre.Pool
 function attach.open(path)
+  if files.kind(path) == "special" then
+    exit.usage(("no pool: %s is no regular file"):format(mask.place(path)))
+  end
   local file, why = io.open(path, "rb")
   if not file then
     exit.usage("no pool: " .. mask.place(path) .. why:sub(#path + 1))

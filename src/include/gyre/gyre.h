@@ -109,7 +109,7 @@ enum gyre_clock {
 /*
  * How to open a pool. With `path` NULL the segment is private to this process and its children by fork, and pages that
  * are never touched cost nothing. A file is reserved whole when it is made, since a full /dev/shm would be a SIGBUS later:
- * 70 MiB with the defaults; 500 bytes for each of max_proxies, 210 for each of max_sessions, and 13 MiB.
+ * 70 MiB with the defaults; 500 bytes for each of max_proxies, 210 of max_sessions, 150 of max_bans, 16 of max_leases, and 2 MiB.
  * With a path an existing file is attached (capacities and settings are then the file's and the ones here are
  * ignored) or made. 0 and 0.0 mean the default in brackets.
  */
@@ -130,10 +130,10 @@ struct gyre_options {
     uint32_t clock;           /* enum gyre_clock */
     uint64_t seed;            /* of every random choice; 0: from the system */
     double alpha;             /* weight of a new latency sample in ema_ms, 1e-6 to 1 [0.2] */
-    double window;            /* length of the sliding window, seconds, 0.8 to 1e7 [3600] */
-    double lease_timeout;     /* a lease older than this is ended as aborted, seconds, 0.1 to 1e8 [300]; by whoever acquires
-                               * then, within a second */
-    double session_ttl;       /* a session unused for so long is over, seconds, 0.1 to 1e8 [3600] */
+    double window;            /* length of the sliding window, seconds, 0.8 to 1e7, rounded down to a multiple of 0.8 [3600] */
+    double lease_timeout;     /* a lease older than this is ended as aborted, seconds, 0.1 to 1e8, in tenths [300]; by whoever
+                               * acquires then, within a second */
+    double session_ttl;       /* a session unused for so long is over, seconds, 0.1 to 1e8, in tenths [3600] */
     double session_lifetime;  /* so is one that has had its proxy for so long, used or not [0: no limit] */
     uint32_t breaker_failures;/* consecutive proxy failures that bench a proxy, any number [5] */
     uint32_t reserved;
@@ -442,11 +442,12 @@ GYRE_API int gyre_url_parse(const char *text, struct gyre_url *url);
 
 /*
  * Opens a pool; `options` may be NULL. On success *pool is the caller's until gyre_pool_close(). Errors: INVALID
- * (an option), ABI or CORRUPT (the file is something else, another version, or damaged), SYSTEM, FULL (too many
- * processes). A file that is a symbolic link, or belongs to neither this user nor root, is refused.
+ * (an option), ABI or CORRUPT (the file is something else, another version, or damaged), SYSTEM, FULL (1,024
+ * handles of the file are open in all processes together). A file that is a symbolic link, or belongs to neither this user nor root, is refused.
  * Takes nothing from those who have the file open, and they may be of other containers (pid namespaces). However often one process
- * opens a file it is mapped once, with one descriptor; each handle has leases of its own. A handle may be used on after fork(), in the child too, which is a process of its own from its
- * first use on; and a child that may not open the file itself can still attach to what it inherited, by path.
+ * opens a file it is mapped once, with one descriptor; each handle has leases of its own. A handle may be used on after fork(),
+ * in the child too, which is a process of its own from its first use on (SYSTEM when there are 1,024); and a child that may not
+ * open the file itself can still attach to what it inherited, by path.
  */
 GYRE_API int gyre_pool_open(const struct gyre_options *options, struct gyre_pool **pool);
 

@@ -1,11 +1,12 @@
 -- gyre pool create: a segment, before anybody opens it.
 local common = require "gyre.cli.common"
 local exit = require "gyre.cli.exit"
+local files = require "gyre.files"
 local gyre = require "gyre"
 local input = require "gyre.cli.input"
 local output = require "gyre.cli.output"
 
-local io, ipairs = io, ipairs
+local ipairs = ipairs
 
 local NUMBERS = {
   { "max_proxies", "Proxies that fit [65536]." },
@@ -42,9 +43,7 @@ local function fill(pool, parsed, strategy)
 end
 
 local function run(args)
-  local there = io.open(args.path, "rb")
-  if there then
-    there:close()
+  if files.kind(args.path) then
     exit.usage(args.path .. " exists already")
   end
   local parsed = args.list and input.list(args.list)

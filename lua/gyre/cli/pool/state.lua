@@ -1,13 +1,13 @@
 -- gyre pool save, load: the whole state as JSON, across machines and layouts of segments.
 local attach = require "gyre.cli.attach"
 local exit = require "gyre.cli.exit"
+local files = require "gyre.files"
 local gyre = require "gyre"
 local output = require "gyre.cli.output"
 local save_state = require "gyre.state.save"
 local load_state = require "gyre.state.load"
 local terminal = require "gyre.terminal"
 
-local io = io
 
 local function save_options(command)
   command:argument("file", "Where to; it gets mode 0600, since it holds the credentials. - is stdout."):argname "FILE"
@@ -33,9 +33,7 @@ end
 
 -- A pool that is not there is made with the sizes and settings of the one that was saved.
 local function target(path, state)
-  local there = io.open(path, "rb")
-  if there then
-    there:close()
+  if files.kind(path) then
     return attach.open(path)
   end
   local given = load_state.options(state)
