@@ -117,6 +117,8 @@ local function weight_by(by, candidate)
   local weight = type(by) == "function" and by(candidate) or candidate[by]
   if type(weight) == "number" and weight > 0 and weight < math.huge then
     return weight
+  elseif weight ~= nil and type(weight) ~= "number" then
+    error("a weight is a number, not a " .. type(weight), 0)
   end
   return 0
 end

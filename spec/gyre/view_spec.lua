@@ -125,6 +125,13 @@ describe("gyre.view", function()
       assert.is_true(math.abs(counts[ids[4]] - 1000) < 137, counts[ids[4]])
     end
     assert.is_nil(with_view(pool, {}, function(view) return view:weighted(function() return 0 / 0 end) end))
+    for kind, wrong in pairs { string = "heavy", table = {} } do
+      local ran, why = with_view(pool, {}, function(view)
+        return pcall(view.weighted, view, function() return wrong end)
+      end)
+      assert.is_false(ran)
+      assert.equal("a weight is a number, not a " .. kind, why)
+    end
   end)
 
   it("hash gives a key its proxy, and other keys others", function()

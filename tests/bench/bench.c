@@ -38,6 +38,10 @@ int main(int argc, char **argv)
 #ifdef SOURCE_DIR
     bench_hosted();
 #endif
+    if (settings.only && !table_rows()) {
+        fprintf(stderr, "bench: there is no row whose name has '%s' in it\n", settings.only);
+        return 2;
+    }
     unsigned missed = promises_print();
     return strict && missed ? 1 : 0;
 }

@@ -47,6 +47,7 @@ const char *line_class(double ns);
 double floor_ns(void);
 
 /* table.c */
+unsigned table_rows(void); /* printed so far */
 void table_row(const char *what, const char *variant, uint32_t n, unsigned workers, bool processes, struct figure figure);
 void table_skip(const char *what, const char *variant, const char *why);
 void table_memory(const char *what, double bytes);

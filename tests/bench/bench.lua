@@ -132,7 +132,7 @@ for _, n in ipairs(quick and { 100, 1000 } or { 10, 100, 1000, 10000 }) do
   pool:close()
 end
 
-print "\nPromises (docs of the design, section 10):"
+print "\nPromises:"
 local missed = 0
 for _, kept in ipairs(promises) do
   local word = kept.value <= kept.limit and "OK" or "MISSED"

@@ -13,7 +13,7 @@ static struct {
     double value, limit;
     bool at_least;
 } kept[MAX_PROMISES];
-static unsigned promises;
+static unsigned promises, rows;
 
 bool wanted(const char *what, const char *variant)
 {
@@ -30,6 +30,12 @@ void table_row(const char *what, const char *variant, uint32_t n, unsigned worke
     printf("bench\t%s\t%s\tn=%u\t%s=%u\tns=%.2f\tmedian=%.2f\tratio=%.3f\tfloor=%.2f\tclass=%s\tclean=%d\n", what, variant, n,
            unit, workers, f.best, f.median, f.ratio, f.floor_best, f.class, !f.dirty);
     fflush(stdout);
+    rows++;
+}
+
+unsigned table_rows(void)
+{
+    return rows;
 }
 
 void table_skip(const char *what, const char *variant, const char *why)
@@ -39,6 +45,7 @@ void table_skip(const char *what, const char *variant, const char *why)
 
 void table_memory(const char *what, double bytes)
 {
+    rows++;
     printf("%-33s %12.1f bytes resident\nbench\tmemory\t%s\tbytes=%.1f\n", what, bytes, what, bytes);
 }
 
@@ -54,7 +61,7 @@ void promise(const char *text, double value, double limit, bool at_least)
 unsigned promises_print(void)
 {
     unsigned missed = 0;
-    printf("\nPromises (docs of the design, section 10):\n");
+    printf("\nPromises:\n");
     for (unsigned i = 0; i < promises; i++) {
         bool ok = kept[i].at_least ? kept[i].value >= kept[i].limit : kept[i].value <= kept[i].limit;
         const char *word = kept[i].at_least ? "at least" : "at most", *verdict = ok ? "OK" : "MISSED";

@@ -654,7 +654,8 @@ GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_reque
 
 /*
  * gyre_acquire_id() for who wants to know whether a proxy works: one that is benched can be leased too. Then it is half-open and
- * this lease is its probe: an `ok` ends the bench, `proxy_bad` makes it longer, `aborted` lets it go on. NOT_FOUND,
+ * this lease is its probe: `ok` ends the bench, as do `throttled` and `target_bad`, for the proxy has carried it; `proxy_bad`
+ * makes it longer, `banned` and `aborted` let it go on. NOT_FOUND,
  * NO_PROXY (disabled, draining, or being probed), BUSY, FULL. Takes the lock when it is benched.
  */
 GYRE_API int gyre_probe(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);

@@ -8,7 +8,6 @@ local save_state = require "gyre.state.save"
 local load_state = require "gyre.state.load"
 local terminal = require "gyre.terminal"
 
-
 local function save_options(command)
   command:argument("file", "Where to; it gets mode 0600, since it holds the credentials. - is stdout."):argname "FILE"
   command:flag("--no-credentials", "Without them; then it can only be loaded into a pool that has the proxies.")
