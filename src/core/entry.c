@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define LOOK_EVERY 10 /* ms */
 #define MOST_WHOLE 4u /* chunks that stay in stock, in a table of 64 and more */
 
 _Static_assert(LEASE_CHUNK == 64, "the stock of a chunk is a word");
@@ -93,15 +94,27 @@ static bool collect_orphans(struct gyre_pool *pool)
     return found > 0;
 }
 
+/* A look at all threads costs a system call each: not in each of many acquires that fail. */
+static bool may_look(struct gyre_pool *pool)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    int64_t now = t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+    if (now - pool->looked < LOOK_EVERY) return false;
+    pool->looked = now;
+    return true;
+}
+
 /* Takes back what threads kept that have ended; nothing runs when one does. Whoever gets the record of one comes here first, for
  * the guard. Caller holds it. */
 static bool collect_kept(struct gyre_pool *pool)
 {
     bool found = false;
+    if (!may_look(pool)) return false;
     for (struct thread *t = pool->threads; t; t = t->next) {
-        if (!t->entries || tgkill(getpid(), t->tid, 0) == 0 || errno != ESRCH) continue;
+        if (tgkill(getpid(), t->tid, 0) == 0 || errno != ESRCH) continue; /* then its entries are nobody else's to look at */
+        found |= t->entries > 0;
         while (t->entries) put(pool, t->entry[--t->entries]);
-        found = true;
     }
     return found;
 }

@@ -85,6 +85,7 @@ struct gyre_pool {
     uint32_t guard; /* spin lock over what follows */
     struct thread *threads;
     uint32_t thread_count;
+    int64_t looked; /* when it was last looked whether threads have ended, ms */
     uint64_t *stock; /* lease entries no thread keeps: a bit each, a word for each chunk of the table; NULL: none ever */
     uint32_t stock_from, whole_chunks; /* no chunk before has any; how many are there whole */
 };
