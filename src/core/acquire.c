@@ -25,6 +25,20 @@ static int check_state(uint32_t state)
                       never[state]);
 }
 
+/* An empty country of a list would be any: a comma too many must not let requests out through another country. */
+static int check_countries(const char *list)
+{
+    const char *at = list;
+    if (!list || !*list) return 0;
+    do {
+        size_t size = strcspn(at, ",");
+        if (!size || memchr(at, ' ', size))
+            return gyre__fail(GYRE_EINVALID, "request.country '%.60s': a country of it is empty or holds a space", list);
+        at += size;
+    } while (*at++);
+    return 0;
+}
+
 /* What every call with a request wants of it. */
 static int check_wishes(const struct gyre_request *request)
 {
@@ -33,7 +47,8 @@ static int check_wishes(const struct gyre_request *request)
     if (!(request->min_success >= 0 && request->min_success <= 1))
         return gyre__fail(GYRE_EINVALID, "request.min_success %g is not between 0 and 1", request->min_success);
     if (!(request->max_ms >= 0)) return gyre__fail(GYRE_EINVALID, "request.max_ms %g is no latency", request->max_ms);
-    return check_state(request->state);
+    int bad = check_countries(request->country);
+    return bad ? bad : check_state(request->state);
 }
 
 int gyre__request_check(const struct gyre_request *request)
@@ -100,19 +115,6 @@ static bool next_filter(const struct gyre_request *request, const char **country
     return true;
 }
 
-/* An empty country of a list would be any: a comma too many must not let requests out through another country. */
-static int check_countries(const char *list)
-{
-    for (const char *at = list; *list; at++) {
-        size_t size = strcspn(at, ",");
-        if (!size || memchr(at, ' ', size))
-            return gyre__fail(GYRE_EINVALID, "request.country '%.60s': a country of it is empty or holds a space", list);
-        at += size;
-        if (!*at) break;
-    }
-    return 0;
-}
-
 /* By labels: a state is part of the views that follow from a request, but not of the quick way's. */
 static bool is_filtered(const struct gyre_request *request)
 {
@@ -134,8 +136,6 @@ int gyre__each_view(struct gyre_pool *pool, struct pick *pick, int (*use)(struct
     if (likely(!state && pick->view)) return use(pool, pick, context);
     struct filter filter = {.state = state};
     const char *country = request->country ? request->country : "";
-    int bad = check_countries(country);
-    if (unlikely(bad)) return bad;
     while ((result == GYRE_ENO_PROXY || result == GYRE_EBUSY) && next_filter(request, &country, &filter)) {
         pick->view = gyre__view_get(pool, pick->thread, &filter);
         if (!pick->view) return GYRE_ESYSTEM;
@@ -167,7 +167,7 @@ int gyre__acquire_plain(struct gyre_pool *pool, struct thread *thread, const str
     gyre__pick_begin(pool, &pick);
     int result = gyre__each_view(pool, &pick, start_here, &start);
     gyre__pick_end(pool, &pick);
-    if (likely(result == 0) || result == GYRE_ESYSTEM || result == GYRE_EINVALID) return result;
+    if (likely(result == 0) || result == GYRE_ESYSTEM) return result;
     if (result == GYRE_EFULL) return gyre__fail(GYRE_EFULL, "no lease is free: max_leases is %u", pool->max_leases);
     return gyre__pick_failed(pool, request, result);
 }

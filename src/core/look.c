@@ -87,7 +87,7 @@ GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_reques
     int count = 0, bad = !pick.thread ? GYRE_ESYSTEM : request ? gyre__request_check(request) : 0;
     if (bad) return bad;
     int result = gyre__each_view(pool, &pick, count_here, &count);
-    return result == GYRE_ESYSTEM || result == GYRE_EINVALID ? result : count;
+    return result == GYRE_ESYSTEM ? result : count;
 }
 
 struct list {
@@ -124,5 +124,5 @@ GYRE_API int gyre_list(struct gyre_pool *pool, const struct gyre_request *reques
     gyre__pick_begin(pool, &pick);
     int result = gyre__each_view(pool, &pick, list_here, &list);
     gyre__pick_end(pool, &pick);
-    return result == GYRE_ESYSTEM || result == GYRE_EINVALID ? result : list.count;
+    return result == GYRE_ESYSTEM ? result : list.count;
 }
