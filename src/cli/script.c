@@ -146,7 +146,8 @@ static int run(struct worker *worker)
     atomic_store(&interrupted_nets[worker->number - 1], net);
     int status = gyre__net_run(net);
     gyre__cli_screen_restore(); /* before anything is reported */
-    if (net->ignored) fputs("gyre: stopped: the script goes on after the interrupt, of which gyre.stopping() tells\n", stderr);
+    if (net->stopped && net->interrupts_seen < 2)
+        fputs("gyre: stopped: the script goes on after the interrupt, of which gyre.stopping() tells\n", stderr);
     int code = EXIT_ALL_GOOD;
     if (status == GYRE_EINVALID) code = report(host);
     if (gyre__net_drop(net) < 0 && code == EXIT_ALL_GOOD) code = report(host);

@@ -54,25 +54,23 @@ static void on_idle(uv_idle_t *handle)
     (void)handle; /* its being there is what keeps the loop awake */
 }
 
+void gyre__net_stop(struct gyre__net *net)
+{
+    net->stopped = 1;
+    uv_stop(&net->loop);
+}
+
 static void on_wakeup(uv_async_t *handle)
 {
     struct gyre__net *net = handle->data;
 
     net->interrupts_seen = net->interrupts;
     if (net->interrupts_seen >= 2) {
-        net->stopped = 1;
-        uv_stop(&net->loop);
+        gyre__net_stop(net);
     } else if (net->interrupts_seen == 1 && !net->draining) {
         net->draining = 1;
         gyre__tasks_wake_sleepers(net);
     }
-}
-
-void gyre__net_stop(struct gyre__net *net)
-{
-    net->ignored = 1;
-    net->stopped = 1;
-    uv_stop(&net->loop);
 }
 
 void gyre__net_stay_awake(struct gyre__net *net)

@@ -26,8 +26,7 @@ struct gyre__net {
     struct gyre__tasks tasks;
     int on_close;      /* registry reference of a Lua function, or LUA_NOREF */
     int draining;      /* interrupted once: start nothing new */
-    int stopped;       /* interrupted twice, or: */
-    int ignored;       /* a task took no notice of the first time */
+    int stopped;       /* interrupted twice, or a task took no notice of the first time */
     volatile sig_atomic_t interrupts, interrupts_seen;
 };
 
@@ -57,7 +56,7 @@ int gyre__net_drop(struct gyre__net *net);
 /* After gyre_host_close(). NULL is allowed. */
 void gyre__net_close(struct gyre__net *net);
 
-/* Stops the loop as a second interrupt does: a task goes on after the first. */
+/* Stops the loop: a second interrupt came, or a task goes on after the first. */
 void gyre__net_stop(struct gyre__net *net);
 
 /* Tasks are ready: the loop must not sleep. */
