@@ -108,7 +108,12 @@ local function is_list(list)
   for _ in pairs(list) do
     count = count + 1
   end
-  return count == #list and (count == 0 or list[count] ~= nil)
+  for i = 1, count do
+    if list[i] == nil then
+      return false
+    end
+  end
+  return true
 end
 
 local function array(list, as_is)

@@ -25,6 +25,7 @@ describe("gyre.json", function()
     for why, value in pairs {
       ["the item has both [1] and other fields, or holes"] = { "x", title = "y" },
       ["list has both [1] and other fields, or holes"] = { list = { 1, nil, 3 } },
+      ["both has both [1] and other fields, or holes"] = { both = { 1, nil, 3, x = 1 } },
       ["meta.f is a function"] = { meta = { f = print } },
       ["meta has a field whose name is a boolean"] = { meta = { [true] = 1 } },
       ["a table is in itself, or nested too deeply"] = itself,

@@ -113,6 +113,15 @@ function Page:json()
   return cjson.decode(self.body)
 end
 
+-- A value as text; nil, and where it has something that no text can hold.
+local function try(encode, value, called, ...)
+  local ran, text, why = pcall(encode, value, ...)
+  if ran then
+    return text, why
+  end
+  return nil, json.unfit(value, called) or tostring(text)
+end
+
 --- Hands an item to the output. It is there when the page has ended well, and not at all otherwise.
 ---@param item table<string, any>
 function Page:emit(item)
@@ -124,9 +133,9 @@ function Page:emit(item)
       error(("page:emit: the fields of an item have names, [%s] is none"):format(tostring(name)), 2)
     end
   end
-  local ran, text, why = pcall(self.crawl.encode, item)
-  if not ran or not text then
-    error("page:emit: " .. (not ran and json.unfit(item, "the item") or why or tostring(text)), 2)
+  local text, why = try(self.crawl.encode, item, "the item")
+  if not text then
+    error("page:emit: " .. why, 2)
   end
   self.items[#self.items + 1] = text
 end
@@ -136,11 +145,8 @@ local function data_text(data)
   if data == nil then
     return false
   end
-  local ran, text = pcall(json.encode, data, true)
-  if not ran then
-    error("page:follow: " .. (json.unfit(data, "data") or tostring(text)), 0)
-  end
-  return text
+  local text, why = try(json.encode, data, "data", true)
+  return text or error("page:follow: " .. why, 0)
 end
 
 local function priority_of(page, target, depth, given)
