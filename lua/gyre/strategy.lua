@@ -184,15 +184,15 @@ local function check_judge(made)
 end
 
 -- The fallback is loaded when it is needed; whether it can be found is said now.
-local function fallback_file(made)
+local function fallback_fault(made)
   local source = made.fallback
   if source == nil or type(source) == "table" then
     return nil
   elseif type(source) ~= "string" then
-    return nil, "a strategy is a name, a path or a table, not a " .. type(source)
+    return "a strategy is a name, a path or a table, not a " .. type(source)
   end
-  local found, err = find.source(source)
-  return found, err and err.message
+  local _, err = find.source(source)
+  return err and err.message
 end
 
 local function check_configured(made)
@@ -209,9 +209,9 @@ local function check_configured(made)
   elseif made.native ~= nil and not steps.PICKERS[made.native] then
     return fail("strategy '%s': there is no native picker '%s'", made.name, confine.text(made.native))
   end
-  local _, missing = fallback_file(made)
-  if missing then
-    return fail("strategy '%s': its fallback: %s", made.name, missing)
+  local fault_of_fallback = fallback_fault(made)
+  if fault_of_fallback then
+    return fail("strategy '%s': its fallback: %s", made.name, fault_of_fallback)
   end
   loading.judge = nil -- of a part of it
   if made.judge ~= nil and type(made.judge) ~= "function" then
