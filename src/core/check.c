@@ -330,13 +330,13 @@ GYRE_API int gyre_pool_check(struct gyre_pool *pool, struct gyre_check *report)
 
 GYRE_API int gyre_pool_repair(struct gyre_pool *pool)
 {
-    if (!pool) return gyre__fail(GYRE_EINVALID, "no pool");
-    if (!thread_get(pool)) return GYRE_ESYSTEM;
+    int bad = begin_call(pool);
+    if (bad) return bad;
     gyre__lock(pool);
     gyre__process_find_dead(pool);
     gyre__repair(pool);
     gyre__settle(pool);
-    int bad = gyre__audit_leases(pool, NULL);
+    bad = gyre__audit_leases(pool, NULL);
     gyre__unlock(pool);
     return bad;
 }

@@ -2,8 +2,8 @@
  * Free lease entries. The table is dealt in chunks of 64 to processes (so that a dead one's leases are found), and from
  * a process's stock to its threads, which take and give back without any shared write. In a small table no thread keeps
  * any: all of max_leases can be in flight. A chunk that is wholly in stock again goes back to the table, but for a few; one
- * of which a lease is in flight, or an entry with a thread, stays the process's: at worst 64 of them for each thread. Entries of threads that have ended are taken back when there are no
- * others.
+ * of which a lease is in flight, or an entry with a thread, stays the process's: at worst 64 of them for each thread. Entries
+ * of threads that have ended are taken back when there are no others.
  */
 #include "lease.h"
 
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LOOK_EVERY 10 /* ms */
+#define LOOK_EVERY 10u /* ms */
 #define MOST_WHOLE 4u /* chunks that stay in stock, in a table of 64 and more */
 
 _Static_assert(LEASE_CHUNK == 64, "the stock of a chunk is a word");
@@ -97,9 +97,7 @@ static bool collect_orphans(struct gyre_pool *pool)
 /* A look at all threads costs a system call each: not in each of many acquires that fail. */
 static bool may_look(struct gyre_pool *pool)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    int64_t now = t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+    uint64_t now = gyre__clock_machine_ms();
     if (now - pool->looked < LOOK_EVERY) return false;
     pool->looked = now;
     return true;

@@ -287,7 +287,8 @@ static inline __attribute__((always_inline)) int complete_ok(struct gyre_pool *p
     struct gyre_slot *hot = &pool->slots[slot];
     struct thread *thread = cache->thread;
     if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || load_relaxed(&hot->consecutive_failures) ||
-                 load_relaxed((uint32_t *)(void *)&hot->success_rate) != ONE || lease->host || !(ms <= MAX_MS) || thread->entries >= load_relaxed(&pool->keep) ||
+                 load_relaxed((uint32_t *)(void *)&hot->success_rate) != ONE || lease->host || !(ms <= MAX_MS) ||
+                 thread->entries >= load_relaxed(&pool->keep) ||
                  load_relaxed(&hot->window_bucket) != load_relaxed(&control->bucket) ||
                  load_relaxed(&pool->chunks[index / LEASE_CHUNK]) != pool->process + 1))
         return complete_ms(pool, lease, GYRE_OK, ms);

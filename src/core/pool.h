@@ -85,7 +85,7 @@ struct gyre_pool {
     uint32_t guard; /* spin lock over what follows */
     struct thread *threads;
     uint32_t thread_count;
-    int64_t looked; /* when it was last looked whether threads have ended, ms */
+    uint64_t looked; /* when it was last looked whether threads have ended: gyre__clock_machine_ms() */
     uint64_t *stock; /* lease entries no thread keeps: a bit each, a word for each chunk of the table; NULL: none ever */
     uint32_t stock_from, whole_chunks; /* no chunk before has any; how many are there whole */
 };
@@ -145,6 +145,7 @@ static inline int begin_call(struct gyre_pool *pool)
 /* clock.c. Pool time; a stamp is tenths of a second + 1, so that 0 can mean never. */
 uint64_t gyre__clock_ms(const struct gyre_pool *pool);
 uint64_t gyre__clock_exact_ms(const struct gyre_pool *pool);
+uint64_t gyre__clock_machine_ms(void); /* of the machine, also where the pool's is manual */
 uint64_t gyre__clock_realtime_ms(void);
 /* The kernel's own function behind clock_gettime(), where there is one. */
 int (*gyre__clock_function(void))(clockid_t, struct timespec *);

@@ -443,7 +443,8 @@ GYRE_API int gyre_url_parse(const char *text, struct gyre_url *url);
 /*
  * Opens a pool; `options` may be NULL. On success *pool is the caller's until gyre_pool_close(). Errors: INVALID
  * (an option), ABI or CORRUPT (the file is something else, another version, or damaged), SYSTEM, FULL (1,024
- * handles of the file are open in all processes together). A file that is a symbolic link, or belongs to neither this user nor root, is refused.
+ * handles of the file are open in all processes together). A file that is a symbolic link, or belongs to neither this user nor
+ * root, is refused.
  * Takes nothing from those who have the file open, and they may be of other containers (pid namespaces). However often one process
  * opens a file it is mapped once, with one descriptor; each handle has leases of its own. A handle may be used on after fork(),
  * in the child too, which is a process of its own from its first use on (SYSTEM when there are 1,024); and a child that may not
@@ -655,8 +656,8 @@ GYRE_API int gyre_acquire_chosen(struct gyre_pool *pool, const struct gyre_reque
 /*
  * gyre_acquire_id() for who wants to know whether a proxy works: one that is benched can be leased too. Then it is half-open and
  * this lease is its probe: `ok` ends the bench, as do `throttled` and `target_bad`, for the proxy has carried it; `proxy_bad`
- * makes it longer, `banned` and `aborted` let it go on. NOT_FOUND,
- * NO_PROXY (disabled, draining, or being probed), BUSY, FULL. Takes the lock when it is benched.
+ * makes it longer, `banned` and `aborted` let it go on. NOT_FOUND, NO_PROXY (disabled, draining, or being
+ * probed), BUSY, FULL. Takes the lock when it is benched.
  */
 GYRE_API int gyre_probe(struct gyre_pool *pool, uint64_t id, struct gyre_lease *lease);
 
