@@ -1,4 +1,4 @@
--- Files that hold credentials.
+-- Files: what there is by a name, and writing those that hold credentials.
 local bit = require "bit"
 local ffi = require "ffi"
 local errors = require "gyre.error"
@@ -6,7 +6,8 @@ local stream = require "gyre.stream"
 
 local io, os, tostring = io, os, tostring
 
--- A second declaration of the same kind is none: another Lua state of the process may have made it.
+-- A second declaration of the same kind is none: another Lua state of the process may have made it. Under names of our
+-- own where others may have declared it their way.
 ffi.cdef [[
   unsigned int umask(unsigned int mask);
   int getpid(void);
@@ -18,25 +19,42 @@ local files = {}
 
 -- statx(2), whose struct is the same on every machine: the mode is its 15th half word.
 local HERE, TYPE, MODE_AT = -100, 1, 14
-local FORMAT, REGULAR = 0xf000, 0x8000
-local LONGEST_PATH = 4096
+local FORMAT, REGULAR, FOLDER = 0xf000, 0x8000, 0x4000
+local PATH_MAX = 4096 -- of Linux
 local about = ffi.new "uint16_t[128]"
 
---- What there is by this name: nil, when it is not there or cannot be looked at; "special" is a device, a pipe, a
---- folder. Does not wait, as opening a pipe does.
+--- What there is by this name, behind symbolic links: nil, when it is not there or cannot be looked at; "device" is
+--- also a pipe or a socket. Does not wait, as opening a pipe does.
 ---@param path string
----@return "file"|"special"|nil
+---@return "file"|"folder"|"device"|nil
 function files.kind(path)
   if ffi.C.gyre_statx(HERE, path, 0, TYPE, about) ~= 0 then
     return nil
   end
-  return bit.band(about[MODE_AT], FORMAT) == REGULAR and "file" or "special"
+  local format = bit.band(about[MODE_AT], FORMAT)
+  return format == REGULAR and "file" or format == FOLDER and "folder" or "device"
 end
 
--- The file behind symbolic links, when there is one.
-local function resolve(path)
-  local room = ffi.new("char[?]", LONGEST_PATH)
-  return ffi.C.gyre_realpath(path, room) ~= nil and ffi.string(room) or path
+--- What an output is, or will be: what is not there will be a file. By its name too: /dev/stdout may lead to a file
+--- today.
+---@param path string
+---@return "file"|"folder"|"device"
+function files.place(path)
+  if path:find "^/proc/" or (path:find "^/dev/" and not path:find "^/dev/shm/") then
+    return "device"
+  end
+  return files.kind(path) or "file"
+end
+
+--- The path from the root on, without symbolic links; as it is, when there is no such file.
+---@param path string
+---@return string
+function files.absolute(path)
+  local resolved = ffi.new("char[?]", PATH_MAX + 1)
+  if ffi.C.gyre_realpath(path, resolved) ~= nil then
+    return ffi.string(resolved)
+  end
+  return path
 end
 
 -- Readable by its owner only, from its first moment.
@@ -81,10 +99,10 @@ end
 ---@return true? written
 ---@return gyre.Error? err
 function files.write_private(path, write)
-  if files.kind(path) == "special" then
+  if (files.kind(path) or "file") ~= "file" then
     return write_special(path, write)
   end
-  local place = resolve(path)
+  local place = files.absolute(path)
   local new_path = ("%s.%d.new"):format(place, ffi.C.getpid())
   local file, why = create(new_path)
   if not file then

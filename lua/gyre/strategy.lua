@@ -3,6 +3,7 @@
 local compose = require "gyre.strategy.compose"
 local confine = require "gyre.strategy.confine"
 local errors = require "gyre.error"
+local files = require "gyre.files"
 local find = require "gyre.strategy.find"
 local guard = require "gyre.strategy.guard"
 local judge = require "gyre.judge"
@@ -293,7 +294,7 @@ local function describe(source, options, found)
     found.local_why = ("options with %s cannot be sent to other processes"):format(why)
     return
   end
-  found.name = find.is_path(source) and find.absolute(source) or found.files[1].name
+  found.name = find.is_path(source) and files.absolute(source) or found.files[1].name
   found.options = text
 end
 

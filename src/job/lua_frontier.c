@@ -6,7 +6,6 @@
  * mutex is taken: nothing raises while it is held.
  *
  *   open(options) -> frontier, resumed | nil, why
- *   place(path) -> "file" | "device" | "folder"      what an output is, or will be
  *   f:take() -> taken, "page" | "robots", origin, url, depth, hops, tries, priority, referrer, data
  *             | nil, "wait" | "full" | "enough" | "empty", seconds | nil, nil, why
  *   f:add(follows) -> new | nil, why                  follows: { url, depth, hops, priority, data or false, ... }
@@ -138,14 +137,6 @@ static struct shared *open_shared(const struct gyre__frontier_options *options, 
     shared->next = all_shared;
     all_shared = shared;
     return shared;
-}
-
-/* stack: path -> place */
-static int frontier_place(lua_State *L)
-{
-    static const char *const places[] = {"file", "device", "folder"};
-    lua_pushstring(L, places[gyre__output_place(luaL_checkstring(L, 1))]);
-    return 1;
 }
 
 /* stack: options -> frontier resumed | nil why */
@@ -525,7 +516,5 @@ int gyre__job_open_frontier(lua_State *L)
     lua_newtable(L);
     lua_pushcfunction(L, frontier_open);
     lua_setfield(L, -2, "open");
-    lua_pushcfunction(L, frontier_place);
-    lua_setfield(L, -2, "place");
     return 1;
 }

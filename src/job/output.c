@@ -41,20 +41,6 @@ static char *file_name(const char *path, uint32_t file)
     return name;
 }
 
-/* By its name too: /dev/stdout may lead to a file today. */
-static int is_below(const char *path, const char *folder)
-{
-    return strncmp(path, folder, strlen(folder)) == 0;
-}
-
-enum gyre__place gyre__output_place(const char *path)
-{
-    struct stat is;
-    if (is_below(path, "/proc/") || (is_below(path, "/dev/") && !is_below(path, "/dev/shm/"))) return GYRE__DEVICE;
-    if (stat(path, &is) < 0 || S_ISREG(is.st_mode)) return GYRE__FILE;
-    return S_ISDIR(is.st_mode) ? GYRE__FOLDER : GYRE__DEVICE;
-}
-
 static int fail(struct gyre__output *output, const char *what, int number)
 {
     char *name = file_name(output->path, output->file);

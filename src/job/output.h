@@ -20,10 +20,6 @@ struct gyre__output_options {
     uint64_t rotate;                    /* bytes after which another file is begun; 0: never */
 };
 
-/* What a path leads to; what is not there will be a file. A device, a pipe or a socket cannot be cut back. */
-enum gyre__place { GYRE__FILE, GYRE__DEVICE, GYRE__FOLDER };
-enum gyre__place gyre__output_place(const char *path);
-
 struct gyre__output {
     char *path;
     enum gyre__compression compression;

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -189,18 +188,6 @@ static void test_cannot_be_written(void **state)
     gyre__output_close(&output);
 }
 
-static void test_places(void **state)
-{
-    (void)state;
-    assert_int_equal(gyre__output_place(folder), GYRE__FOLDER);
-    assert_int_equal(gyre__output_place(path_of("none-yet")), GYRE__FILE);
-    assert_int_equal(mkfifo(path_of("pipe"), 0600), 0);
-    assert_int_equal(gyre__output_place(path_of("pipe")), GYRE__DEVICE);
-    assert_int_equal(gyre__output_place("/dev/null"), GYRE__DEVICE);
-    assert_int_equal(gyre__output_place("/dev/stdout"), GYRE__DEVICE); /* a file, when the test's output goes to one */
-    assert_int_equal(gyre__output_place("/dev/shm/pages.jsonl"), GYRE__FILE);
-}
-
 static int make_folder(void **state)
 {
     (void)state;
@@ -220,7 +207,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cut_back),   cmocka_unit_test(test_rotation), cmocka_unit_test(test_compressed),
         cmocka_unit_test(test_restore),    cmocka_unit_test(test_cannot_be_written),
-        cmocka_unit_test(test_places),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

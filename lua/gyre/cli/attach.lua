@@ -16,7 +16,7 @@ local attach = {}
 ---@param path string
 ---@return gyre.Pool
 function attach.open(path)
-  if files.kind(path) == "special" then
+  if (files.kind(path) or "file") ~= "file" then
     exit.usage(("no pool: %s is no regular file"):format(mask.place(path)))
   end
   local file, why = io.open(path, "rb")

@@ -1,7 +1,7 @@
 -- The options of gyre.crawl: types, defaults, and what follows from them.
 local criteria = require "gyre.criteria"
 local errors = require "gyre.error"
-local frontier = require "gyre.frontier"
+local files = require "gyre.files"
 local judge = require "gyre.judge"
 local mask = require "gyre.mask"
 local request = require "gyre.request"
@@ -223,7 +223,7 @@ local function read_output(given)
   if out == "" then
     misuse 'option \'out\' is empty: it names a file, or is "-" for standard output'
   end
-  local place = out == "-" and "device" or frontier.place(out)
+  local place = out == "-" and "device" or files.place(out)
   if place == "folder" then
     misuse(("the output %s is a folder"):format(out))
   elseif place == "device" and out ~= "-" and given.rotate then

@@ -1,14 +1,8 @@
 -- Where the text of a strategy comes from: a path, or a name that is looked for: as it is written, with "-" for "_" or
 -- "_" for "-", and then, some have an older one, under that.
-local ffi = require "ffi"
 local errors = require "gyre.error"
 
--- Under a name of our own: others may have declared it their way.
-ffi.cdef [[char *gyre_realpath(const char *path, char *resolved) asm("realpath");]]
-
 local ipairs, tostring, type = ipairs, tostring, type
-
-local PATH_MAX = 4096 -- of Linux
 
 ---@class gyre.strategy.Source
 ---@field name? string by which everybody finds it; nil: by path
@@ -45,17 +39,6 @@ end
 ---@return boolean
 function find.is_path(source)
   return source:find("/", 1, true) ~= nil or source:find "%.lua$" ~= nil
-end
-
---- The path from the root; the path itself where the system knows none.
----@param path string
----@return string
-function find.absolute(path)
-  local resolved = ffi.new("char[?]", PATH_MAX + 1)
-  if ffi.C.gyre_realpath(path, resolved) ~= nil then
-    return ffi.string(resolved)
-  end
-  return path
 end
 
 -- Directories of the built-ins: beside lua/ in the source tree, beside share/lua/5.1 when installed; beside this
