@@ -390,7 +390,7 @@ int gyre_log_read(struct gyre_pool *pool, uint64_t *cursor, struct gyre_decision
 end
 
 return {
-  abi = 2,
+  abi = 3,
   -- gyre_struct_size() must agree with ffi.sizeof() about each of these.
   structs = {
     "options",

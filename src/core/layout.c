@@ -23,7 +23,8 @@ ABI_SIZE(struct lease_entry, 16);
 ABI_SIZE(struct process_entry, 64);
 ABI_SIZE(struct label_text, 64);
 ABI_SIZE(struct session_tags, 64);
-ABI_SIZE(struct session_entry, 32);
+ABI_SIZE(struct session_entry, 16);
+ABI_SIZE(struct session_head, 16);
 ABI_SIZE(struct session_tail, 112);
 ABI_SIZE(struct counter_entry, 64);
 ABI_SIZE(struct decision_entry, 192);
@@ -67,6 +68,7 @@ static uint64_t region_bytes(const struct segment_header *header, enum region re
     case REGION_CHANGES: return CHANGES * sizeof(uint32_t);
     case REGION_SESSION_TAGS: return buckets * sizeof(struct session_tags);
     case REGION_SESSIONS: return buckets * SESSION_WAYS * sizeof(struct session_entry);
+    case REGION_SESSION_HEADS: return buckets * SESSION_WAYS * sizeof(struct session_head);
     case REGION_SESSION_TAILS: return buckets * SESSION_WAYS * sizeof(struct session_tail);
     case REGION_SESSION_CREATED: return buckets * SESSION_WAYS * sizeof(uint32_t);
     case REGION_SESSION_LOCKS: return buckets * sizeof(uint32_t);

@@ -51,6 +51,7 @@ struct gyre_pool {
     struct view_cursor *cursors;
     struct session_tags *session_tags;
     struct session_entry *sessions;
+    struct session_head *session_heads;
     struct session_tail *session_tails;
     uint32_t *session_created;
     uint64_t session_seed;

@@ -177,6 +177,7 @@ static int map_handle(void *memory, size_t size, struct gyre_pool **out)
     pool->processes = region(pool, REGION_PROCESSES);
     pool->session_tags = region(pool, REGION_SESSION_TAGS);
     pool->sessions = region(pool, REGION_SESSIONS);
+    pool->session_heads = region(pool, REGION_SESSION_HEADS);
     pool->session_tails = region(pool, REGION_SESSION_TAILS);
     pool->session_created = region(pool, REGION_SESSION_CREATED);
     pool->session_locks = region(pool, REGION_SESSION_LOCKS);

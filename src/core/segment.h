@@ -10,7 +10,7 @@
 
 #include <gyre/gyre.h>
 
-#define GYRE_ABI 2
+#define GYRE_ABI 3
 
 #define SLOT_BITS 20u
 #define SLOT_MASK ((1u << SLOT_BITS) - 1u)
@@ -33,8 +33,8 @@
 #define SESSION_WAYS 16u
 #define SESSION_FILL 12u /* sessions a bucket is made for: with two buckets to choose from, 16 places hold them all */
 #define SESSION_ID 128u
-#define SESSION_INLINE 2u /* words of the id in the entry; the rest is in its tail */
-#define SESSION_TAIL (SESSION_ID / 8 - SESSION_INLINE)
+#define SESSION_HEAD 2u /* words of the id in its head; the rest is in its tail */
+#define SESSION_TAIL (SESSION_ID / 8 - SESSION_HEAD)
 #define MAX_COUNTERS 1024u
 #define COUNTER_PLACES (2 * MAX_COUNTERS)
 #define COUNTER_NAME 48u /* with its NUL */
@@ -170,12 +170,16 @@ struct session_tags {
     uint32_t tag[SESSION_WAYS];
 };
 
-/* What is read whenever a session is used, two to a cache line. An id of less than 16 bytes is here as a whole. */
+/* What is read whenever a session is used, four to a cache line. */
 struct session_entry {
     uint64_t proxy; /* id */
     uint32_t last; /* stamp of the last use */
-    uint32_t version; /* odd while the entry is written */
-    uint64_t text[SESSION_INLINE];
+    uint32_t seal; /* 24 more bits of the id's hash, and below them a version: odd while the entry is written */
+};
+
+/* The id, for lists and checks. One of less than 16 bytes is here as a whole. */
+struct session_head {
+    uint64_t text[SESSION_HEAD];
 };
 
 struct session_tail {
@@ -247,6 +251,7 @@ enum region {
     REGION_CHANGES, /* ring of slots whose labels changed; view.c */
     REGION_SESSION_TAGS,
     REGION_SESSIONS,
+    REGION_SESSION_HEADS,
     REGION_SESSION_TAILS,
     REGION_SESSION_CREATED,
     REGION_SESSION_LOCKS,

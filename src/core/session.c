@@ -59,18 +59,26 @@ static void session_give(struct gyre_pool *pool, uint32_t at, uint64_t proxy, ui
     store_release(&pool->sessions[at].last, stamp);
 }
 
+/* Words of an id that are in its tail, with the zero after its end: none when the head shows the end. */
+static uint32_t tail_words(uint32_t size)
+{
+    if (size < SESSION_HEAD * 8) return 0;
+    return size < SESSION_ID ? size / 8 + 1 - SESSION_HEAD : SESSION_TAIL;
+}
+
 static void session_write(struct gyre_pool *pool, uint32_t at, const struct session_key *key, uint64_t proxy,
                           uint32_t stamp)
 {
     struct session_entry *entry = &pool->sessions[at];
-    struct session_tail *tail = &pool->session_tails[at];
-    uint32_t version = load_relaxed(&entry->version) | 1, rest = session_rest(key->size);
+    uint64_t word[SESSION_ID / 8] = {0}, *head = pool->session_heads[at].text, *tail = pool->session_tails[at].text;
+    uint32_t version = (load_relaxed(&entry->seal) | 1) & SEAL_VERSION, rest = tail_words(key->size);
+    memcpy(word, key->id, key->size);
     store_release(session_tag(pool, at), 0u);
-    store_release(&entry->version, version);
-    for (uint32_t i = 0; i < SESSION_INLINE; i++) store_release(&entry->text[i], key->word[i]);
-    for (uint32_t i = 0; i < rest; i++) store_release(&tail->text[i], session_tail_word(key, i));
+    store_release(&entry->seal, key->seal | version);
+    for (uint32_t i = 0; i < SESSION_HEAD; i++) store_release(&head[i], word[i]);
+    for (uint32_t i = 0; i < rest; i++) store_release(&tail[i], word[i + SESSION_HEAD]);
     session_give(pool, at, proxy, stamp);
-    store_release(&entry->version, version + 1);
+    store_release(&entry->seal, key->seal | ((version + 1) & SEAL_VERSION));
     store_release(session_tag(pool, at), key->tag);
 }
 

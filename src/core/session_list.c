@@ -15,10 +15,10 @@ static void copy_id(const struct gyre_pool *pool, uint32_t at, char id[SESSION_I
 {
     memset(id, 0, SESSION_ID + 8);
     for (uint32_t i = 0; i < SESSION_ID / 8; i++) {
-        const uint64_t *tail = pool->session_tails[at].text;
-        uint64_t word = load_acquire(i < SESSION_INLINE ? &pool->sessions[at].text[i] : &tail[i - SESSION_INLINE]);
+        const uint64_t *head = pool->session_heads[at].text, *tail = pool->session_tails[at].text;
+        uint64_t word = load_acquire(i < SESSION_HEAD ? &head[i] : &tail[i - SESSION_HEAD]);
         memcpy(id + i * 8, &word, 8);
-        if (i + 1 >= SESSION_INLINE && memchr(id + i * 8, 0, 8)) return;
+        if (i + 1 >= SESSION_HEAD && memchr(id + i * 8, 0, 8)) return;
     }
 }
 
@@ -26,12 +26,12 @@ static void copy_id(const struct gyre_pool *pool, uint32_t at, char id[SESSION_I
 static bool copy(const struct gyre_pool *pool, uint32_t at, struct session_seen *seen, char id[SESSION_ID + 8])
 {
     const struct session_entry *entry = &pool->sessions[at];
-    uint32_t version = load_acquire(&entry->version);
+    uint32_t seal = load_acquire(&entry->seal);
     copy_id(pool, at, id);
     seen->last = load_acquire(&entry->last);
     seen->created = load_acquire(&pool->session_created[at]);
     seen->proxy = load_acquire(&entry->proxy);
-    if (version & 1 || load_relaxed(&entry->version) != version) return false;
+    if (seal & 1 || load_relaxed(&entry->seal) != seal) return false;
     size_t size = strlen(id);
     for (size_t i = 0; i < size; i++)
         if (!gyre__session_letter((unsigned char)id[i])) return false;
@@ -81,8 +81,7 @@ GYRE_API int gyre_session_info(struct gyre_pool *pool, const char *id, struct gy
     if (at == NO_SESSION || session_is_over(pool, &seen, clock_stamp(pool))) return gyre__fail(GYRE_ENOT_FOUND, "no such session");
     seen.created = load_acquire(&pool->session_created[at]);
     show(pool, &seen, session);
-    memcpy(session->id, key.word, key.size);
-    session->id[key.size] = 0;
+    memcpy(session->id, id, key.size + 1);
     return 0;
 }
 
@@ -172,6 +171,7 @@ static const char *fault(const struct gyre_pool *pool, uint32_t at, uint32_t sta
     if (!copy(pool, at, &seen, id) || !session_key_make(pool, id, &key)) return "has no id";
     uint32_t bucket = at / SESSION_WAYS;
     if (load_relaxed(session_tag(pool, at)) != key.tag) return "has a wrong tag";
+    if ((load_relaxed(&pool->sessions[at].seal) ^ key.seal) & ~SEAL_VERSION) return "has a wrong seal";
     if (bucket != key.bucket[0] && bucket != key.bucket[1]) return "is in a wrong bucket";
     if (seen.last > stamp + AHEAD || seen.created > stamp + AHEAD) return "is from the future";
     return session_find(pool, &key, &seen) == at ? NULL : "is there twice";

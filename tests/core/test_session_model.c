@@ -276,21 +276,27 @@ static void test_assign(void **state)
     gyre_pool_close(pool);
 }
 
-/* Writes over the bytes `from` in the file, wherever they are; how often they were there. */
-static int overwrite(const char *path, const char *from, const char *to)
+/* Writes over what is `skip` bytes behind the start of `from` in the file, wherever that is; how often it was there. */
+static int overwrite_bytes(const char *path, const void *from, size_t n_from, size_t skip, const void *to, size_t n_to)
 {
     int fd = open(path, O_RDWR), n = 0;
     off_t size = lseek(fd, 0, SEEK_END);
     char *map = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), *at = map;
 
     assert_true(fd >= 0 && map != MAP_FAILED);
-    while ((at = memmem(at, (size_t)(map + size - at), from, strlen(from))) != NULL) {
-        memcpy(at, to, strlen(to));
+    while ((at = memmem(at, (size_t)(map + size - at), from, n_from)) != NULL) {
+        memcpy(at + skip, to, n_to);
+        at += n_from;
         n++;
     }
     munmap(map, (size_t)size);
     close(fd);
     return n;
+}
+
+static int overwrite(const char *path, const char *from, const char *to)
+{
+    return overwrite_bytes(path, from, strlen(from), 0, to, strlen(to));
 }
 
 /* What is damaged is found and dropped; the rest stays. */
@@ -329,9 +335,14 @@ static void test_damage(void **state)
         assert_true(value == 6);
     }
     EXPECT(GYRE_ENOT_FOUND, gyre_counter_get(pool, "counted", NULL));
+    assert_int_equal(overwrite_bytes(options.path, &ids[4], sizeof ids[4], 13, "seal", 3), 1);
+    EXPECT(GYRE_ENOT_FOUND, gyre_session_get(pool, "needle-4", NULL));
+    assert_int_equal(gyre_pool_check(pool, NULL), 1);
+    OK(gyre_pool_repair(pool));
+    assert_int_equal(gyre_pool_check(pool, NULL), 0);
     for (int i = 0; i < 9; i++) {
         snprintf(name, sizeof name, "needle-%d", i);
-        EXPECT(i >= 1 && i <= 3 ? GYRE_ENOT_FOUND : 0, gyre_session_get(pool, name, NULL));
+        EXPECT(i >= 1 && i <= 4 ? GYRE_ENOT_FOUND : 0, gyre_session_get(pool, name, NULL));
     }
     gyre_pool_close(pool);
 }
