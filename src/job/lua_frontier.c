@@ -2,8 +2,7 @@
  * lua_frontier.c: require "gyre.frontier": a crawl's frontier for Lua, and require "gyre.url". lua/gyre/crawl.lua is
  * written on top of it and is what scripts use.
  *
- * Owns the table of frontiers that the workers of a process share. What comes from Lua is read before the frontier's
- * mutex is taken: nothing raises while it is held.
+ * The workers of a process share frontiers. What comes from Lua is read before a mutex is taken: nothing raises while one is held.
  *
  *   open(options) -> frontier, resumed | nil, why
  *   f:take() -> taken, "page" | "robots", origin, url, depth, hops, tries, priority, referrer, data
@@ -19,7 +18,6 @@
 #include "lua_job.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,19 +25,11 @@
 
 #include "frontier.h"
 #include "html.h"
+#include "shared.h"
 
 static const char type_name[] = "gyre.frontier", taken_name[] = "gyre.taken";
 
-/* A frontier and how many states hold it. */
-struct shared {
-    struct shared *next;
-    struct gyre__frontier *frontier;
-    char *key; /* NULL: nobody else can find it */
-    unsigned users;
-};
-
-static pthread_mutex_t shared_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct shared *all_shared;
+static struct gyre__shared_kind frontiers = GYRE__SHARED_KIND;
 
 static double now(void)
 {
@@ -48,9 +38,9 @@ static double now(void)
 
 static struct gyre__frontier *check(lua_State *L)
 {
-    struct shared **handle = luaL_checkudata(L, 1, type_name);
+    struct gyre__shared **handle = luaL_checkudata(L, 1, type_name);
     if (!*handle) luaL_error(L, "the frontier is closed");
-    return (*handle)->frontier;
+    return (*handle)->object;
 }
 
 /* stack: ... -> ... nil why */
@@ -114,88 +104,65 @@ static void read_options(lua_State *L, struct gyre__frontier_options *options)
         if (strcmp(compression, compressions[i]) == 0) options->output.compression = (enum gyre__compression)i;
 }
 
-/* One with this key that is open already. Caller holds the mutex. */
-static struct shared *find_shared(const char *key)
-{
-    struct shared *shared = all_shared;
-    while (shared && !(shared->key && key && strcmp(shared->key, key) == 0)) shared = shared->next;
-    return shared;
-}
+struct opening {
+    struct gyre__frontier_options options;
+    int resumed;
+    char why[512];
+};
 
-static struct shared *open_shared(const struct gyre__frontier_options *options, const char *key, int *resumed, char *why,
-                                  size_t why_size)
+static void *make(void *how)
 {
-    struct shared *shared = calloc(1, sizeof *shared);
-    int named = key != NULL;
-
-    if (shared && named && !(shared->key = strdup(key))) named = -1;
-    if (!shared || named < 0 || !(shared->frontier = gyre__frontier_open(options, resumed, why, why_size))) {
-        if (shared) free(shared->key);
-        free(shared);
-        return NULL;
-    }
-    shared->next = all_shared;
-    all_shared = shared;
-    return shared;
+    struct opening *opening = how;
+    return gyre__frontier_open(&opening->options, &opening->resumed, opening->why, sizeof opening->why);
 }
 
 /* stack: options -> frontier resumed | nil why */
 static int frontier_open(lua_State *L)
 {
-    struct gyre__frontier_options options;
-    char why[512] = "not enough memory";
-    int resumed = 0;
+    struct opening opening = {.why = "not enough memory"};
 
     luaL_checktype(L, 1, LUA_TTABLE);
     const char *key = text_field(L, "share");
-    read_options(L, &options);
-    if (!options.job) return luaL_error(L, "a frontier needs a job");
-    struct shared **handle = lua_newuserdata(L, sizeof *handle); /* stack: options frontier */
+    read_options(L, &opening.options);
+    if (!opening.options.job) return luaL_error(L, "a frontier needs a job");
+    struct gyre__shared **handle = lua_newuserdata(L, sizeof *handle); /* stack: options frontier */
     *handle = NULL;
     luaL_getmetatable(L, type_name);
     lua_setmetatable(L, -2);
-
-    pthread_mutex_lock(&shared_mutex);
-    *handle = find_shared(key);
-    if (!*handle) *handle = open_shared(&options, key, &resumed, why, sizeof why);
-    if (*handle) (*handle)->users++;
-    pthread_mutex_unlock(&shared_mutex);
-    if (*handle) {
-        lua_pushinteger(L, resumed);
+    if ((*handle = gyre__shared_get(&frontiers, key, make, &opening))) {
+        lua_pushinteger(L, opening.resumed);
         return 2;
     }
     lua_pushnil(L);
-    lua_pushstring(L, why);
+    lua_pushstring(L, opening.why);
     return 2;
 }
 
-/* Gives a handle back. Returns -1 when what was left could not be written. */
-static int release(struct shared **handle, char *why, size_t why_size)
-{
-    struct shared *shared = *handle, **link;
-    int result = 0;
+struct reason {
+    char text[512];
+};
 
-    if (!shared) return 0;
+static int end(void *object, void *how)
+{
+    struct reason *why = how;
+    return gyre__frontier_close(object, why->text, sizeof why->text);
+}
+
+/* Gives a handle back. Returns -1 when what was left could not be written. */
+static int release(struct gyre__shared **handle, struct reason *why)
+{
+    struct gyre__shared *shared = *handle;
     *handle = NULL;
-    pthread_mutex_lock(&shared_mutex);
-    if (--shared->users == 0) {
-        for (link = &all_shared; *link != shared; link = &(*link)->next) {}
-        *link = shared->next;
-        result = gyre__frontier_close(shared->frontier, why, why_size);
-        free(shared->key);
-        free(shared);
-    }
-    pthread_mutex_unlock(&shared_mutex);
-    return result;
+    return shared ? gyre__shared_put(&frontiers, shared, end, why) : 0;
 }
 
 /* stack: frontier -> true | nil why */
 static int frontier_close(lua_State *L)
 {
-    char why[512];
-    if (release(luaL_checkudata(L, 1, type_name), why, sizeof why) < 0) {
+    struct reason why;
+    if (release(luaL_checkudata(L, 1, type_name), &why) < 0) {
         lua_pushnil(L);
-        lua_pushstring(L, why);
+        lua_pushstring(L, why.text);
         return 2;
     }
     lua_pushboolean(L, 1);
@@ -205,8 +172,8 @@ static int frontier_close(lua_State *L)
 /* __gc */
 static int frontier_gc(lua_State *L)
 {
-    char why[512];
-    release(lua_touserdata(L, 1), why, sizeof why);
+    struct reason why;
+    release(lua_touserdata(L, 1), &why);
     return 0;
 }
 

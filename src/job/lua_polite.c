@@ -8,26 +8,16 @@
  */
 #include "lua_job.h"
 
-#include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <uv.h>
 
 #include "polite.h"
+#include "shared.h"
 
 static const char type_name[] = "gyre.gate";
 
-/* A gate and how many states hold it. */
-struct shared {
-    struct shared *next;
-    struct gyre__gate *gate;
-    char *key; /* NULL: nobody else can find it */
-    unsigned users;
-};
-
-static pthread_mutex_t shared_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct shared *all_shared;
+static struct gyre__shared_kind gates = GYRE__SHARED_KIND;
 
 static double now(void)
 {
@@ -36,50 +26,19 @@ static double now(void)
 
 static struct gyre__gate *check(lua_State *L)
 {
-    return (*(struct shared **)luaL_checkudata(L, 1, type_name))->gate;
+    return (*(struct gyre__shared **)luaL_checkudata(L, 1, type_name))->object;
 }
 
-/* A new one, in the list. NULL: no memory. Caller holds the mutex. */
-static struct shared *make_shared(const char *key, struct gyre__gate_limits limits)
+static void *make(void *limits)
 {
-    struct shared *shared = calloc(1, sizeof *shared);
-    if (!shared) return NULL;
-    shared->gate = gyre__gate_new(limits);
-    if (key) shared->key = strdup(key);
-    if (!shared->gate || (key && !shared->key)) {
-        gyre__gate_delete(shared->gate);
-        free(shared->key);
-        free(shared);
-        return NULL;
-    }
-    shared->next = all_shared;
-    all_shared = shared;
-    return shared;
+    return gyre__gate_new(*(const struct gyre__gate_limits *)limits);
 }
 
-static struct shared *attach(const char *key, struct gyre__gate_limits limits)
+static int end(void *gate, void *unused)
 {
-    pthread_mutex_lock(&shared_mutex);
-    struct shared *shared = all_shared;
-    while (shared && !(key && shared->key && strcmp(shared->key, key) == 0)) shared = shared->next;
-    if (!shared) shared = make_shared(key, limits);
-    if (shared) shared->users++;
-    pthread_mutex_unlock(&shared_mutex);
-    return shared;
-}
-
-static void detach(struct shared *shared)
-{
-    pthread_mutex_lock(&shared_mutex);
-    if (--shared->users == 0) {
-        struct shared **link = &all_shared;
-        while (*link != shared) link = &(*link)->next;
-        *link = shared->next;
-        gyre__gate_delete(shared->gate);
-        free(shared->key);
-        free(shared);
-    }
-    pthread_mutex_unlock(&shared_mutex);
+    (void)unused;
+    gyre__gate_delete(gate);
+    return 0;
 }
 
 /* stack: options -> gate */
@@ -91,8 +50,8 @@ static int gate_new(lua_State *L)
     lua_getfield(L, 1, "share"); /* stack: options delay active share */
     struct gyre__gate_limits limits = {lua_tonumber(L, 2), (unsigned)lua_tonumber(L, 3)};
     const char *key = lua_type(L, 4) == LUA_TSTRING ? lua_tostring(L, 4) : NULL;
-    struct shared **handle = lua_newuserdata(L, sizeof *handle); /* stack: options delay active share gate */
-    if (!(*handle = attach(key, limits))) return luaL_error(L, "not enough memory");
+    struct gyre__shared **handle = lua_newuserdata(L, sizeof *handle); /* stack: options delay active share gate */
+    if (!(*handle = gyre__shared_get(&gates, key, make, &limits))) return luaL_error(L, "not enough memory");
     luaL_getmetatable(L, type_name);
     lua_setmetatable(L, -2);
     return 1;
@@ -101,7 +60,7 @@ static int gate_new(lua_State *L)
 /* __gc */
 static int gate_gc(lua_State *L)
 {
-    detach(*(struct shared **)lua_touserdata(L, 1));
+    gyre__shared_put(&gates, *(struct gyre__shared **)lua_touserdata(L, 1), end, NULL);
     return 0;
 }
 
