@@ -137,6 +137,7 @@ static void test_jitter(void **state)
     static double left[2][HOSTS][ROW];
 
     (void)state;
+    if (under_valgrind()) skip(); /* numbers only */
     for (int run = 0; run < 2; run++) {
         struct gyre_options options = any_options();
         uint64_t id;

@@ -378,6 +378,7 @@ static void test_best_draws_any_three(void **state)
     struct gyre_request request = asks(GYRE_PICK_BEST);
 
     (void)state;
+    if (under_valgrind()) skip(); /* numbers only */
     options.seed = test_seed(31);
     struct gyre_pool *pool = pool_of(MOST, ids, &options);
     for (int i = 0; i < MOST; i++) {
