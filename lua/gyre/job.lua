@@ -23,7 +23,8 @@ Job.__index = Job
 local FIELDS = { pool = true, out = true, name = true, interval = true, judge = true, isolate = true }
 
 local job = {
-  --- Title and links of a page: gyre.html(body, base_url) -> { title =, links = { absolute, each once, in order } }.
+  --- Title and links of a page: gyre.html(body, base_url, content_type) -> { title =, links = { absolute, each once, in
+  --- order } }. content_type: of the response, if it has one, for the encoding.
   html = html,
 }
 

@@ -7,13 +7,14 @@
 
 #include <ctype.h>
 #include <limits.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <curl/curl.h>
 #include <libxml/HTMLparser.h>
 #include <libxml/uri.h>
+
+#include "charset.h"
 
 enum { MAX_TITLE = 4096, MAX_LINKS = 100000 };
 
@@ -203,32 +204,11 @@ static void resolve_links(struct gyre__html *html, const char *base_url)
     curl_url_cleanup(page);
 }
 
-const char *gyre__html_encoding(const char *page, size_t size)
-{
-    size_t i = 0, wide = 0;
-
-    while (i < size) {
-        uint64_t eight;
-        if (size - i >= sizeof eight && (memcpy(&eight, page + i, sizeof eight), !(eight & UINT64_C(0x8080808080808080)))) {
-            i += sizeof eight; /* ASCII, as nearly all of most pages */
-            continue;
-        }
-        unsigned char c = (unsigned char)page[i];
-        size_t tail = c < 0x80 ? 0 : (c & 0xe0) == 0xc0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : (c & 0xf8) == 0xf0 ? 3 : size;
-        if (tail >= size - i) return NULL;
-        for (size_t k = 1; k <= tail; k++)
-            if (((unsigned char)page[i + k] & 0xc0) != 0x80) return NULL;
-        wide += tail;
-        i += tail + 1;
-    }
-    return wide > 0 ? "UTF-8" : NULL;
-}
-
 /* By `parser`, which has been told what to do with what it finds. NULL: nothing was found, or no tree was built. */
-static xmlDocPtr parse(htmlParserCtxtPtr parser, const char *page, size_t size)
+static xmlDocPtr parse(htmlParserCtxtPtr parser, const struct gyre__text *text)
 {
-    if (size > INT_MAX) size = INT_MAX; /* what libxml2 can take */
-    return htmlCtxtReadMemory(parser, page, (int)size, NULL, gyre__html_encoding(page, size),
+    int size = text->size > INT_MAX ? INT_MAX : (int)text->size; /* what libxml2 can take */
+    return htmlCtxtReadMemory(parser, text->bytes, size, NULL, text->ascii ? NULL : "UTF-8",
                               HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET | HTML_PARSE_COMPACT);
 }
 
@@ -239,29 +219,38 @@ static int conclude(struct gyre__html *html, const char *base_url)
     return html->failed ? -1 : 0;
 }
 
-int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, const char *base_url)
+int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, const char *content_type, const char *base_url)
 {
-    if (size == 0) return 0;
+    struct gyre__text text;
 
+    if (size == 0) return 0;
     htmlParserCtxtPtr parser = htmlNewParserCtxt();
-    if (!parser) return -1;
+    if (!parser || gyre__charset_decode(&text, page, size, content_type) < 0) {
+        htmlFreeParserCtxt(parser);
+        return -1;
+    }
     *parser->sax = (htmlSAXHandler){
         .startElement = on_start, .endElement = on_end, .characters = on_text, .cdataBlock = on_text};
     parser->userData = html;
-    xmlDocPtr document = parse(parser, page, size);
+    xmlDocPtr document = parse(parser, &text);
     if (document) xmlFreeDoc(document);
     htmlFreeParserCtxt(parser);
+    gyre__charset_clear(&text);
     return conclude(html, base_url);
 }
 
-struct _xmlDoc *gyre__html_tree(const char *page, size_t size, int *whole)
+struct _xmlDoc *gyre__html_tree(const char *page, size_t size, const char *content_type, int *whole)
 {
+    struct gyre__text text = {0};
+    xmlDocPtr tree = NULL;
+
     *whole = 1;
     htmlParserCtxtPtr parser = size > 0 ? htmlNewParserCtxt() : NULL;
     if (!parser) return NULL;
-    xmlDocPtr tree = parse(parser, page, size);
+    if (gyre__charset_decode(&text, page, size, content_type) == 0) tree = parse(parser, &text);
     *whole = !parser->disableSAX;
     htmlFreeParserCtxt(parser);
+    gyre__charset_clear(&text);
     return tree;
 }
 

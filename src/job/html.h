@@ -17,26 +17,22 @@ struct gyre__html {
 };
 
 /*
- * Reads a page, however broken its markup. `html` must be zero. Links are the href of <a> and <area>, resolved
- * against <base> or `base_url`. Returns 0, or -1: no memory. Clear it in either case.
+ * Reads a page, however broken its markup, in whatever encoding (charset.h). `html` must be zero. Links are the href of
+ * <a> and <area>, resolved against <base> or `base_url`. Returns 0, or -1: no memory. Clear it in either case.
  */
-int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, const char *base_url);
+int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, const char *content_type, const char *base_url);
 
 /*
  * The page as a tree, for xmlFreeDoc(); NULL: no memory, or an empty page. `whole` says whether all of the page is in it: what is
  * nested more than 256 deep ends one.
  */
-struct _xmlDoc *gyre__html_tree(const char *page, size_t size, int *whole);
+struct _xmlDoc *gyre__html_tree(const char *page, size_t size, const char *content_type, int *whole);
 
 /* As gyre__html_parse(), of a tree. */
 int gyre__html_read(struct gyre__html *html, const struct _xmlDoc *tree, const char *base_url);
 
 /* What a reference on a page at `base` means; free it. NULL: nothing that can be fetched (or no memory). */
 char *gyre__html_resolve(const char *reference, const char *base);
-
-/* The encoding to tell libxml2, NULL: as the page says. It takes one that says nothing for Latin-1; most are UTF-8 by
- * now. */
-const char *gyre__html_encoding(const char *page, size_t size);
 
 void gyre__html_clear(struct gyre__html *html);
 

@@ -1,5 +1,5 @@
 /*
- * lua_job.c: require "gyre.html", a function (page, base_url) -> { title =, links = { ... } }, and
+ * lua_job.c: require "gyre.html", a function (page, base_url, content_type | nil) -> { title =, links = { ... } }, and
  * require "gyre.terminal", { is_terminal = function(fd) -> bool, columns = function(fd) -> number }.
  */
 #include "lua_job.h"
@@ -68,14 +68,15 @@ static int push_found(lua_State *L, struct gyre__html *html, int result)
     return 1;
 }
 
-/* stack: page base_url -> { title =, links = } */
+/* stack: page base_url content_type -> { title =, links = } */
 static int html(lua_State *L)
 {
     size_t size;
     const char *page = luaL_checklstring(L, 1, &size);
     const char *base_url = luaL_checkstring(L, 2);
+    const char *content_type = luaL_optstring(L, 3, NULL);
     struct gyre__html *found = push_html(L);
-    return push_found(L, found, gyre__html_parse(found, page, size, base_url));
+    return push_found(L, found, gyre__html_parse(found, page, size, content_type, base_url));
 }
 
 int gyre__job_push_html(lua_State *L, const struct _xmlDoc *tree, const char *base_url)

@@ -4,7 +4,7 @@
  * Owns documents and handles on their elements, both userdata: an element keeps its document alive. Nothing is fetched,
  * and no entity of a page is expanded beyond HTML's own.
  *
- *   parse(page) -> node, the document
+ *   parse(page, content_type | nil) -> node, the document
  *   html(node, base_url) -> { title =, links = } | nil               of the whole document; nil: the tree is not all of the page
  *   release(node)                                                   frees the document, if nobody can hold an element of it
  *   node:xpath(expression) -> list | string | number | boolean      raises: the expression is none
@@ -81,23 +81,24 @@ static void push_node(lua_State *L, int keeper, struct document *document, xmlNo
     lua_setfenv(L, -2);
 }
 
-/* stack: page -> node */
+/* stack: page content_type -> node */
 static int parse(lua_State *L)
 {
     size_t size;
     const char *page = luaL_checklstring(L, 1, &size);
+    const char *content_type = luaL_optstring(L, 2, NULL);
 
-    lua_settop(L, 1);
-    lua_createtable(L, 1, 0); /* stack: page keeper */
-    struct document *document = lua_newuserdata(L, sizeof *document); /* stack: page keeper document */
+    lua_settop(L, 2);
+    lua_createtable(L, 1, 0); /* stack: page content_type keeper */
+    struct document *document = lua_newuserdata(L, sizeof *document); /* stack: ... keeper document */
     *document = (struct document){0};
     luaL_getmetatable(L, document_name);
     lua_setmetatable(L, -2);
-    document->tree = gyre__html_tree(page, size, &document->whole);
+    document->tree = gyre__html_tree(page, size, content_type, &document->whole);
     if (!document->tree) document->tree = htmlNewDoc(NULL, NULL);
     if (!document->tree) return luaL_error(L, "not enough memory");
-    lua_rawseti(L, 2, 1); /* stack: page keeper */
-    push_node(L, 2, document, (xmlNodePtr)document->tree);
+    lua_rawseti(L, 3, 1); /* stack: page content_type keeper */
+    push_node(L, 3, document, (xmlNodePtr)document->tree);
     return 1;
 }
 

@@ -91,6 +91,15 @@ test_xpath_and_links() {
     done
 }
 
+# The encoding that only the header names.
+test_encoding_of_the_header() {
+    crawl "$ORIGIN/koi8" 'page=function(page)
+        page:emit { a = page.title, b = page:xpath "string(//title)", c = page:links()[1]:match "[^/]*$" }
+    end'
+    exits 0
+    same "title, title, link" $'Мир\tМир\t%D1%8F' "$(jsonl "$DIR/out" a b c)"
+}
+
 test_few_descriptors() {
     local words="pages at a time, not 500: the limit of open files (ulimit -n) allows no more"
     (ulimit -n 80 && crawl "$ORIGIN/graph/300/1" concurrency=500)

@@ -29,18 +29,23 @@ static void compare(struct gyre__html *html, const char *title, const char *link
 }
 
 /* Reads the page without a tree and with one. */
-static void check(const char *page, const char *title, const char *links)
+static void check_bytes(const char *page, size_t size, const char *content_type, const char *title, const char *links)
 {
     struct gyre__html html = {0};
     int whole;
 
-    assert_int_equal(gyre__html_parse(&html, page, strlen(page), base), 0);
+    assert_int_equal(gyre__html_parse(&html, page, size, content_type, base), 0);
     compare(&html, title, links);
-    xmlDocPtr tree = gyre__html_tree(page, strlen(page), &whole);
+    xmlDocPtr tree = gyre__html_tree(page, size, content_type, &whole);
     assert_true(whole);
     assert_int_equal(gyre__html_read(&html, tree, base), 0);
     compare(&html, title, links);
     if (tree) xmlFreeDoc(tree);
+}
+
+static void check(const char *page, const char *title, const char *links)
+{
+    check_bytes(page, strlen(page), NULL, title, links);
 }
 
 static void test_links(void **state)
@@ -78,13 +83,53 @@ static void test_title(void **state)
     check("<title>cut <b>short", "cut short", "");
 }
 
-/* UTF-8 without a word about it, Latin-1 that says so, Latin-1 that does not. */
+/* UTF-8 without a word about it, or with a wrong one; what a page says of itself; windows-1252, which Latin-1 means too. */
 static void test_encodings(void **state)
 {
     (void)state;
     check("<title>\xc3\xa9t\xc3\xa9</title>", "\xc3\xa9t\xc3\xa9", "");
-    check("<meta charset=iso-8859-1><title>\xe9t\xe9</title>", "\xc3\xa9t\xc3\xa9", "");
-    check("<title>\xe9t\xe9</title>", "\xc3\xa9t\xc3\xa9", "");
+    check("<meta charset=iso-8859-1><title>\xc3\xa9t\xc3\xa9</title>", "\xc3\xa9t\xc3\xa9", "");
+    check("<meta charset=iso-8859-1><title>\xe9t\xe9 \x96 \x93x\x94</title>",
+          "\xc3\xa9t\xc3\xa9 \xe2\x80\x93 \xe2\x80\x9cx\xe2\x80\x9d", "");
+    check("<title>it\x92s \xe9t\xe9</title>", "it\xe2\x80\x99s \xc3\xa9t\xc3\xa9", "");
+    check("<!-- <meta charset=koi8-r> --><meta http-equiv='Content-Type' content='text/html; charset=windows-1251'>"
+          "<title>\xcf\xf0\xe8</title>", "\xd0\x9f\xd1\x80\xd0\xb8", "");
+    check("<?xml version='1.0' encoding='windows-1251'?><title>\xcf\xf0\xe8</title>", "\xd0\x9f\xd1\x80\xd0\xb8", "");
+    check("<meta charset=utf-16><title>plain</title><a href=x>", "plain", "http://site.example/a/x");
+    check("<meta charset=no-such><title>\xe9t\xe9</title>", "\xc3\xa9t\xc3\xa9", "");
+    check("<meta charset=big5><title>\xa4\xa4</title>", "\xe4\xb8\xad", "");
+}
+
+/* What the header says comes before what the page says, and a byte order mark before both. */
+static void test_content_type(void **state)
+{
+    static const char cyrillic[] = "<title>\xcf\xf0\xe8</title>", wide[] = "<\0t\0i\0t\0l\0e\0>\0\x1f\x04";
+    static const char own[] = "<meta charset=koi8-r><title>\xcf</title>";
+    static const char shifting[] = "<title>\033$BF|\033(B</title><a href=x>";
+    static const char marked[] = "\xfe\xff\0<\0t\0i\0t\0l\0e\0>\x04\x1f\xd8\0\0x";
+
+    (void)state;
+    check_bytes(cyrillic, strlen(cyrillic), "text/html; charset=windows-1251", "\xd0\x9f\xd1\x80\xd0\xb8", "");
+    check_bytes(cyrillic, strlen(cyrillic), "text/html; Charset = \"CP1251\"; x=y", "\xd0\x9f\xd1\x80\xd0\xb8", "");
+    check_bytes(cyrillic, strlen(cyrillic), "text/html; charset=no-such", "\xc3\x8f\xc3\xb0\xc3\xa8", "");
+    check_bytes(cyrillic, strlen(cyrillic), "text/html; charset", "\xc3\x8f\xc3\xb0\xc3\xa8", "");
+    check_bytes(own, strlen(own), "text/html; charset=windows-1251", "\xd0\x9f", "");
+    check_bytes(shifting, strlen(shifting), "text/html; charset=iso-2022-jp", "\xe6\x97\xa5", "http://site.example/a/x");
+    check_bytes(wide, sizeof wide - 1, "text/html; charset=utf-16le", "\xd0\x9f", "");
+    check_bytes(marked, sizeof marked - 1, "text/html; charset=koi8-r", "\xd0\x9f\xef\xbf\xbdx", "");
+}
+
+/* A byte that is none of the encoding costs a character, and nothing of what comes after it. */
+static void test_undecodable(void **state)
+{
+    (void)state;
+    check("<meta charset=gb2312><title>\xd6\xec\xe9\x46</title><a href=x>", "\xe6\x9c\xb1\xe9\x95\x95", /* GBK, not GB 2312 */
+          "http://site.example/a/x");
+    check("<meta charset=shift_jis><title>\x87\x40</title>\xff\xff<a href=x>", "\xe2\x91\xa0", "http://site.example/a/x");
+    check("<meta charset=windows-1252><title>a\x81</title><a href=x>", "a\xef\xbf\xbd", "http://site.example/a/x");
+    check("<meta charset=utf-8><title>\xc3\xa9\xff</title><a href=x>\xe2\x82", "\xc3\xa9\xef\xbf\xbd", "http://site.example/a/x");
+    check("<title>\xc3\xa9t\xc3\xa9\xff</title><a href=x>", "\xc3\xa9t\xc3\xa9\xef\xbf\xbd", "http://site.example/a/x");
+    check("<meta charset=euc-jp><title>\xa4</title><a href=x>", "\xef\xbf\xbd", "http://site.example/a/x");
 }
 
 static void test_broken(void **state)
@@ -106,16 +151,16 @@ static void test_hostile(void **state)
     char *page = malloc(SIZE);
 
     memset(page, 0, SIZE);
-    assert_int_equal(gyre__html_parse(&html, page, SIZE, base), 0);
+    assert_int_equal(gyre__html_parse(&html, page, SIZE, NULL, base), 0);
     gyre__html_clear(&html);
 
     for (size_t i = 0; i + 3 <= SIZE; i += 3) memcpy(page + i, "<b>", 3);
-    assert_int_equal(gyre__html_parse(&html, page, SIZE, base), 0);
+    assert_int_equal(gyre__html_parse(&html, page, SIZE, NULL, base), 0);
     gyre__html_clear(&html);
 
     memcpy(page, "<title>x", 8);
     for (size_t i = 8; i + 2 <= SIZE; i += 2) memcpy(page + i, "\xc3\xa9", 2);
-    assert_int_equal(gyre__html_parse(&html, page, SIZE, base), 0);
+    assert_int_equal(gyre__html_parse(&html, page, SIZE, NULL, base), 0);
     assert_int_equal(strlen(html.title), 4095); /* 1 + 2 * 2047: half a character was cut off */
     assert_int_equal((unsigned char)html.title[4094], 0xa9);
     gyre__html_clear(&html);
@@ -152,13 +197,13 @@ static void test_alike(void **state)
         int whole;
 
         for (uint64_t n = next_random(&seed) % LONGEST; n > 0; n--) strcat(page, pieces[next_random(&seed) % COUNT]);
-        xmlDocPtr tree = gyre__html_tree(page, strlen(page), &whole);
+        xmlDocPtr tree = gyre__html_tree(page, strlen(page), NULL, &whole);
         if (!whole) { /* libxml2 has given up, and nothing is read from such a tree */
             if (tree) xmlFreeDoc(tree);
             cut++;
             continue;
         }
-        assert_int_equal(gyre__html_parse(&without, page, strlen(page), base), 0);
+        assert_int_equal(gyre__html_parse(&without, page, strlen(page), NULL, base), 0);
         assert_int_equal(gyre__html_read(&with, tree, base), 0);
         int alike = with.link_count == without.link_count && !with.title == !without.title &&
                     (!with.title || strcmp(with.title, without.title) == 0);
@@ -183,11 +228,11 @@ static void test_deep(void **state)
     (void)state;
     for (int i = 0; i < DEPTH; i++) strcat(page, "<div>");
     strcat(page, "<a href=deep>x</a>");
-    xmlDocPtr tree = gyre__html_tree(page, strlen(page), &whole);
+    xmlDocPtr tree = gyre__html_tree(page, strlen(page), NULL, &whole);
     assert_non_null(tree);
     assert_false(whole);
     xmlFreeDoc(tree);
-    assert_int_equal(gyre__html_parse(&html, page, strlen(page), base), 0);
+    assert_int_equal(gyre__html_parse(&html, page, strlen(page), NULL, base), 0);
     compare(&html, NULL, "http://site.example/a/deep");
 }
 
@@ -195,9 +240,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_links),     cmocka_unit_test(test_base),   cmocka_unit_test(test_title),
-        cmocka_unit_test(test_encodings), cmocka_unit_test(test_broken), cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_alike),
-        cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_encodings), cmocka_unit_test(test_content_type), cmocka_unit_test(test_undecodable),
+        cmocka_unit_test(test_broken),    cmocka_unit_test(test_hostile), cmocka_unit_test(test_alike), cmocka_unit_test(test_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,13 +142,15 @@ static int answer_badly(struct conn *conn, const char *path)
     return 1;
 }
 
-/* Answers that are wrong as they stand. */
+/* Answers as they stand, most of them wrong. */
 static const struct {
     const char *path, *answer;
-} wrong[] = {
+} fixed[] = {
     {"/short", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nten bytes\n"},
     {"/badlength", "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nten bytes\n"},
     {"/badgzip", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10\r\n\r\nten bytes\n"},
+    {"/koi8", "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=koi8-r\r\nConnection: close\r\n\r\n"
+              "<title>\xed\xc9\xd2</title><a href=/shop/\xd1>x</a>\n"},
     {"/loop", "HTTP/1.1 302 Found\r\nLocation: /loop\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"},
 };
 
@@ -172,9 +174,9 @@ int fixture_answer(struct conn *conn, const char *method, const char *path, size
     const char *rest;
     (void)method;
     if (answer_badly(conn, path)) return 0;
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        if (strcmp(path, wrong[i].path) != 0) continue;
-        fixture_send(conn, wrong[i].answer, strlen(wrong[i].answer), 1);
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+        if (strcmp(path, fixed[i].path) != 0) continue;
+        fixture_send(conn, fixed[i].answer, strlen(fixed[i].answer), 1);
         return 0;
     }
     if (fixture_answer_crawl(conn, path)) {

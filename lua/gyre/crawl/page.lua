@@ -33,11 +33,15 @@ local Page = {}
 -- Made when first looked at.
 local readers = {}
 
+local function content_type(page)
+  return page.headers and page.headers["content-type"]
+end
+
 -- Without a tree, which takes longer; but of the tree if there is one, or will be: when XPath was asked of the page
 -- before.
 function readers.html(page)
   local document = page.crawl.trees and page.document or rawget(page, "document")
-  return document and xpath.html(document, page.url) or html(page.body or "", page.url)
+  return document and xpath.html(document, page.url) or html(page.body or "", page.url, content_type(page))
 end
 
 function readers.title(page)
@@ -45,7 +49,7 @@ function readers.title(page)
 end
 
 function readers.document(page)
-  return xpath.parse(page.body or "")
+  return xpath.parse(page.body or "", content_type(page))
 end
 
 function readers.data(page)
