@@ -19,9 +19,12 @@ Robots.__index = Robots
 
 local robots = {}
 
--- Percent-encodings in one spelling (2.2.2): what needs none is written out, others have upper-case digits, and bytes
--- beyond ASCII are encoded.
+-- Percent-encodings in one spelling (2.2.2): what needs none is written out, others have upper-case digits. A per cent
+-- sign that encodes nothing stands for itself, as in the normal form of URLs.
 local function unescape(digits)
+  if #digits < 2 then
+    return "%25" .. digits
+  end
   local code = tonumber(digits, 16)
   local char = string.char(code)
   if find(char, "[%w%-._~]") and code < 128 then
@@ -34,12 +37,24 @@ local function escape(char)
   return format("%%%02X", byte(char))
 end
 
-local function canonical(path)
-  if find(path, "[%%\128-\255]") then
-    path = gsub(path, "%%(%x%x)", unescape)
-    path = gsub(path, "[\128-\255]", escape)
+-- What no URL may hold is encoded: a rule that has a space or a brace means the URL that has it so.
+local function canonical(text)
+  if find(text, "[^%w%-._~!&'()+,;=:@/?%[%]*$]") then
+    text = gsub(text, "%%(%x?%x?)", unescape)
+    text = gsub(text, "[^%w%-._~!&'()+,;=:@/?%[%]*$%%]", escape)
   end
-  return path
+  return text
+end
+
+-- In a path the two special characters are encoded, as in a rule that means themselves (2.2.3)...
+local function canonical_path(path)
+  return (gsub(canonical(path), "[*$]", escape))
+end
+
+-- ...and in a rule a "$" that is not its end stands for itself.
+local function canonical_pattern(pattern)
+  pattern = canonical(pattern)
+  return gsub(sub(pattern, 1, -2), "%$", "%%24") .. sub(pattern, -1)
 end
 
 -- Whether a pattern, in which "*" is any text and a "$" at the end is the end, matches the beginning of a path. One
@@ -76,7 +91,7 @@ function Robots:allows(path)
   if path == "/robots.txt" then
     return true
   end
-  path = canonical(path)
+  path = canonical_path(path)
   local allowed, length, decided = true, -1, nil
   for i = 1, #self.rules do
     local rule = self.rules[i]
@@ -105,7 +120,7 @@ local function add_rule(groups, allow, value)
   if value == "" then
     return -- an empty Disallow disallows nothing
   end
-  local pattern = canonical(value)
+  local pattern = canonical_pattern(value)
   if not find(pattern, "^[/*]") then
     pattern = "/" .. pattern
   end

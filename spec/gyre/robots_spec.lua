@@ -73,6 +73,25 @@ User-Agent: quxbot
     assert.is_true(disallows("fish", "/fish")) -- a slash is missing
   end)
 
+  it("finds special characters, encoded or not, where the RFC does", function() -- 2.2.3
+    local function disallows(pattern, path)
+      return not allows("User-agent: *\nDisallow: " .. pattern, path)
+    end
+    assert.is_true(disallows("/path/file-with-a-%2A.html", "/path/file-with-a-*.html"))
+    assert.is_true(disallows("/path/file-with-a-%2a.html", "/path/file-with-a-%2A.html"))
+    assert.is_false(disallows("/path/file-with-a-%2A.html", "/path/file-with-a-b.html"))
+    assert.is_true(disallows("/path/foo-%24", "/path/foo-$"))
+    assert.is_true(disallows("/path/foo-%24$", "/path/foo-$"))
+    assert.is_false(disallows("/path/foo-$", "/path/foo-$x"))
+    assert.is_true(disallows("/a$b", "/a%24b"))
+    assert.is_true(disallows("/$$", "/$"))
+    assert.is_true(disallows("/a*c", "/a*b*c"))
+    assert.is_true(disallows("/search results/", "/search%20results/1")) -- what the normal form of a URL encodes
+    assert.is_true(disallows("/{id}|\"x\"", "/%7Bid%7D%7C%22x%22"))
+    assert.is_true(disallows("/100%/%4", "/100%25/%254"))
+    assert.is_true(disallows("/q?a=[1]&b='c'", "/q?a=[1]&b='c'"))
+  end)
+
   it("joins the groups of one crawler", function() -- 2.2.1
     local text = "User-agent: a\nDisallow: /1\nUser-agent: b\nDisallow: /2\nuser-AGENT: A/2.0 (x)\nDisallow: /3\n"
     assert.is_false(allows(text, "/1", "a"))
