@@ -560,6 +560,25 @@ END
     contains "$ERR" "worker 2 does not like it" "another worker failed"
 }
 
+# What was under way at Ctrl-C is not given up: neither a page whose host asks for patience, nor one whose function raises
+# because its wait was cut short.
+test_ctrl_c_gives_nothing_up() {
+    local starts="start={\"$ORIGIN/slow/1000\",\"$ORIGIN/graph/1/1\"}"
+    : >"$LOG"
+    gyre_begin run "$ROOT/tests/integration/jobs/crawl.lua" "$PEERS_DIR/one.txt" "$ORIGIN/" robots=false per_host=false \
+        "out=\"$DIR/out\"" "$starts" "state=\"$DIR/state\"" 'judge=function(asked) return asked.url:find "slow" and "throttled" or nil end' \
+        'page=function(page) assert(gyre.sleep(60)) end'
+    wait_for 10 grep -q /graph/1/1 "$LOG"
+    wait_for 10 grep -q /slow/ "$LOG"
+    kill -INT "$pid"
+    gyre_end 20
+    exits 4
+    contains "$OUT" "done 0 failed 0 refused 0 waiting 2"
+    crawl "$ORIGIN/" "$starts" "state=\"$DIR/state\""
+    exits 0
+    contains "$OUT" "done 2 failed 0"
+}
+
 test_workers_and_ctrl_c() {
     gyre_begin run "$ROOT/tests/integration/jobs/crawl.lua" --workers 2 "$PEERS_DIR/one.txt" "$ORIGIN/graph/100000/1" \
         robots=false per_host=false "out=\"$DIR/out\""

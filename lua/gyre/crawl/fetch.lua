@@ -53,7 +53,7 @@ local function give_up(crawl, page, err, answer, retry_after)
 end
 
 local function come_back(crawl, page, err, answer, retry_after, most)
-  if page.tries < most and not net.stopping() then
+  if page.tries < most then
     drop(page)
     finish(crawl, page, "again", answer, retry_after)
   else
@@ -94,6 +94,10 @@ local function answered(crawl, page, response)
     return finish(crawl, page, "again", answer)
   end
   if not call(crawl, page, crawl.settings.given.page) then
+    if net.stopping() then -- what it waited for was cut short, maybe: the next run asks for the page anew
+      drop(page)
+      return finish(crawl, page, "back", answer)
+    end
     local err = errors.new("script", "script: the job's function raised an error", { where = "local" })
     return come_back(crawl, page, err, answer, nil, crawl.settings.given.retry_errors and crawl.settings.retries or 0)
   end
