@@ -85,16 +85,21 @@ local function replace_faults(text, at, length)
   return concat(parts)
 end
 
---- A text as JSON. Bytes that are no UTF-8, as those of a page in Latin-1, become U+FFFD: JSON has no other text.
+--- A text as UTF-8: bytes that are none, as those of a page in Latin-1, become U+FFFD.
 ---@param value string
----@param as_is? boolean leave them: for what gyre itself reads again, and must find unchanged
+---@return string
+function json.utf8(value)
+  local at, length = fault(value, 1)
+  return at and replace_faults(value, at, length) or value
+end
+
+--- A text as JSON, as json.utf8() has it: JSON has no other text.
+---@param value string
+---@param as_is? boolean leave the bytes: for what gyre itself reads again, and must find unchanged
 ---@return string
 function json.text(value, as_is)
   if not as_is then
-    local at, length = fault(value, 1)
-    if at then
-      value = replace_faults(value, at, length)
-    end
+    value = json.utf8(value)
   end
   if find(value, '[%c"\\\127]') then
     value = gsub(value, '[%c"\\\127]', escape)

@@ -423,6 +423,25 @@ test_csv() {
     exits 1
 }
 
+# Values are those of JSON: no digit is lost, no address of a function is written, and text is UTF-8.
+test_csv_values() {
+    crawl "$ORIGIN/graph/1/1" "out=\"$DIR/a.csv\"" 'page=function(page) page:emit { big = 123456789012345, small = 0.1,
+        sum = 0.1 + 0.2, yes = true, none = require("cjson").null, inf = 1 / 0, nan = 0 / 0, text = "caf\233", list = { "\233" } } end'
+    exits 0
+    same "the row" '123456789012345,,"[""'$'\ufffd''""]",,,0.1,0.30000000000000004,caf'$'\ufffd'',true' "$(tr -d '\r' <"$DIR/a.csv" | tail -n 1)"
+    crawl "$ORIGIN/graph/1/1" "out=\"$DIR/b.csv\"" 'page=function(page) page:emit { f = print } end'
+    exits 1
+    contains "$ERR" "page:emit: f is a function"
+    crawl "$ORIGIN/graph/1/1" "out=\"$DIR/c.csv\"" 'page=function(page) page:emit {} end'
+    exits 1
+    contains "$ERR" "the first item of a CSV says what the columns are, and this one has no fields"
+    crawl "$ORIGIN/graph/1/1" "out=\"$DIR/d.csv\"" 'columns={"a"}' 'page=function(page) page:emit {} page:emit { a = 1 } end'
+    same "an empty cell" 'a "" 1 ' "$(tr -d '\r' <"$DIR/d.csv" | tr '\n' ' ')"
+    crawl "$ORIGIN/" 'format="csv"' 'columns={}'
+    exits 2
+    contains "$ERR" "option 'columns' is a list of names, and has none"
+}
+
 test_stdout() {
     gyre run "$ROOT/tests/integration/jobs/crawl.lua" "$PEERS_DIR/one.txt" "$ORIGIN/graph/20/1" out=nil robots=false \
         per_host=false finish=nil

@@ -3,7 +3,7 @@ local csv_list = require "gyre.list.csv"
 local json = require "gyre.json"
 
 local concat, find, gsub = table.concat, string.find, string.gsub
-local assert, ipairs, pairs, tostring, type = assert, ipairs, pairs, tostring, type
+local assert, ipairs, next, pairs, type = assert, ipairs, next, pairs, type
 
 local format = {}
 
@@ -11,21 +11,25 @@ local function jsonl(item)
   return json.object(item, json.names(item)) .. "\n"
 end
 
+-- A value as JSON has it, but that text is bare and null (NaN, infinity) is nothing. What JSON has no form of raises.
 local function cell(value)
   if value == nil then
     return ""
-  elseif type(value) == "table" then
-    value = json.encode(value)
-  else
-    value = tostring(value)
   end
-  if find(value, '[",\r\n]') or find(value, "^%s") or find(value, "%s$") then
-    return '"' .. gsub(value, '"', '""') .. '"'
+  local is_text = type(value) == "string"
+  local text = is_text and json.utf8(value) or json.encode(value)
+  if text == "null" and not is_text then
+    return ""
+  elseif find(text, '[",\r\n]') or find(text, "^%s") or find(text, "%s$") then
+    return '"' .. gsub(text, '"', '""') .. '"'
   end
-  return value
+  return text
 end
 
 local function row(cells)
+  if #cells == 1 and cells[1] == "" then
+    return '""\r\n' -- readers pass over a blank line
+  end
   return concat(cells, ",") .. "\r\n"
 end
 
@@ -49,6 +53,9 @@ local function csv(frontier, columns)
   end
   return function(item)
     if not known then
+      if not columns and next(item) == nil then
+        return nil, "the first item of a CSV says what the columns are, and this one has no fields"
+      end
       settle(item)
     end
     for name in pairs(item) do

@@ -209,7 +209,10 @@ end
 
 local function check_columns(columns)
   local seen = {}
-  for _, name in ipairs(columns) do
+  if columns and columns[1] == nil then
+    misuse "option 'columns' is a list of names, and has none"
+  end
+  for _, name in ipairs(columns or {}) do
     if type(name) ~= "string" or seen[name] then
       misuse(("option 'columns' is a list of names, each once, and '%s' is none"):format(tostring(name)))
     end
@@ -242,7 +245,7 @@ local function read_output(given)
   elseif given.columns and format ~= "csv" then
     misuse "option 'columns' is for a CSV"
   end
-  check_columns(given.columns or {})
+  check_columns(given.columns)
   return { out = out, place = place, format = format, compress = compress, columns = given.columns,
     rotate = read_size(given.rotate) }
 end
