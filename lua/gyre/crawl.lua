@@ -205,6 +205,7 @@ local function open_frontier(settings)
     out = output.out,
     compress = output.compress,
     rotate = output.rotate,
+    format = output.format,
   }
   if not opened then
     error(options.error(resumed), 0)
@@ -238,6 +239,10 @@ end
 local function new(settings)
   local pool = open_pool(settings.given.pool)
   local opened, resumed = open_frontier(settings)
+  local encode, why = format.encoder(settings.output.format, opened, settings.output.columns)
+  if not encode then
+    error(options.error(why), 0)
+  end
   local crawl = setmetatable({
     settings = settings,
     pool = pool,
@@ -245,7 +250,7 @@ local function new(settings)
     report = report.new(settings),
     polite = polite_of(settings),
     job = job.job { pool = pool, name = settings.given.name or "crawl" },
-    encode = format.encoder(settings.output.format, opened, settings.output.columns),
+    encode = encode,
     running = {},
     in_flight = 0,
     robots_cache = {},

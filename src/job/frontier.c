@@ -74,22 +74,42 @@ static int read_header(struct gyre__frontier *frontier)
     return got;
 }
 
-/* Whose output the state knows the length of. */
-static int check_output(struct gyre__frontier *frontier, const struct gyre__output_options *options)
+/* Keeps a text in the state, or looks whether it is the one kept there. Returns 1: it is another one, then `known` has it. */
+static int keep_text(struct gyre__frontier *frontier, const char *name, const char *text, char *known, size_t room)
 {
-    char known[4096];
-    char now[4096];
     size_t size;
+    int got = gyre__store_get(&frontier->store, name, known, room - 1, &size);
 
-    snprintf(now, sizeof now, "%d %s", (int)options->compression, options->path ? options->path : "");
-    int got = gyre__store_get(&frontier->store, "output", known, sizeof known - 1, &size);
-    if (got == 0) return gyre__store_set(&frontier->store, "output", now, strlen(now));
+    if (got == 0) return gyre__store_set(&frontier->store, name, text, strlen(text));
     if (got < 0) return -1;
     known[size] = '\0';
-    if (strcmp(known, now) == 0) return 0;
-    snprintf(frontier->store.why, sizeof frontier->store.why, "the state belongs to the output %.200s, not %.200s: use "
-             "another state, or start over with --fresh", strchr(known, ' ') + 1, options->path ? options->path : "(none)");
-    return -1;
+    return strcmp(known, text) != 0;
+}
+
+/* Whose output the state knows the length of, and what is in it. */
+static int check_output(struct gyre__frontier *frontier, const struct gyre__frontier_options *options)
+{
+    const struct gyre__output_options *output = &options->output;
+    const char *format = options->format ? options->format : "", *path = output->path ? output->path : "";
+    char known[4096];
+    char now[4096];
+    char *why = frontier->store.why;
+    size_t room = sizeof frontier->store.why;
+
+    snprintf(now, sizeof now, "%d %s", (int)output->compression, path);
+    int other = keep_text(frontier, "output", now, known, sizeof known);
+    if (other > 0) {
+        snprintf(why, room, "the state belongs to the output %.200s, not %.200s: use another state, or start over with --fresh",
+                 strchr(known, ' ') + 1, *path ? path : "(none)");
+        return -1;
+    }
+    if (other == 0) other = keep_text(frontier, "format", format, known, sizeof known);
+    if (other > 0) {
+        snprintf(why, room, "the output %.200s is %.20s so far, not %.20s: use another one, or start over with --fresh", path,
+                 known, format);
+        return -1;
+    }
+    return other;
 }
 
 static int load(struct gyre__frontier *frontier, const struct gyre__frontier_options *options)
@@ -97,7 +117,7 @@ static int load(struct gyre__frontier *frontier, const struct gyre__frontier_opt
     struct position position = {0, 0};
     size_t size;
 
-    if (check_output(frontier, &options->output) < 0) return fail_store(frontier);
+    if (check_output(frontier, options) < 0) return fail_store(frontier);
     if (gyre__store_get(&frontier->store, "position", &position, sizeof position, &size) < 0) return fail_store(frontier);
     if (gyre__output_open(&frontier->output, &options->output, (uint32_t)position.file, position.position) < 0)
         return fail_output(frontier);

@@ -34,6 +34,7 @@ struct gyre__frontier_options {
     int robots;            /* ask each host for its robots.txt first */
     struct gyre__gate_limits limits; /* of each host over all proxies */
     struct gyre__output_options output;
+    const char *format;    /* of the items in it; a state whose output is of another one is refused */
 };
 
 /* The numbers are the places of the counts in the state file. */

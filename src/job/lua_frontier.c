@@ -99,6 +99,7 @@ static void read_options(lua_State *L, struct gyre__frontier_options *options)
         .robots = flag_field(L, "robots"),
         .limits = {number_field(L, "delay", 0), (unsigned)number_field(L, "active", 0)},
         .output = {.path = text_field(L, "out"), .rotate = (uint64_t)number_field(L, "rotate", 0)},
+        .format = text_field(L, "format"),
     };
     for (int i = 0; compression && i < 3; i++)
         if (strcmp(compression, compressions[i]) == 0) options->output.compression = (enum gyre__compression)i;

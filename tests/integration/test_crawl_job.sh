@@ -442,6 +442,24 @@ test_csv_values() {
     contains "$ERR" "option 'columns' is a list of names, and has none"
 }
 
+# A run that goes on writes what is in the output already, or nothing.
+test_another_format() {
+    local half="max_pages=2" state="state=\"$DIR/state\""
+    crawl "$ORIGIN/graph/9/1" "$half" "$state"
+    cp "$DIR/out" "$DIR/before"
+    crawl "$ORIGIN/graph/9/1" "$state" 'format="csv"'
+    exits 2
+    contains "$ERR" "the output $DIR/out is jsonl so far, not csv: use another one, or start over with --fresh"
+    cmp "$DIR/out" "$DIR/before" || fail "the output was touched"
+    crawl "$ORIGIN/graph/9/1" "$half" "$state" 'format="csv"' 'columns={"url","status"}' fresh=true
+    crawl "$ORIGIN/graph/9/1" "$state" 'format="csv"' 'columns={"status","url"}'
+    exits 2
+    contains "$ERR" "the CSV has the columns url,status so far: use another output, or start over with --fresh"
+    crawl "$ORIGIN/graph/9/1" "$state" 'format="csv"' 'columns={"url","status"}'
+    exits 0
+    same "lines" 10 "$(lines)"
+}
+
 test_stdout() {
     gyre run "$ROOT/tests/integration/jobs/crawl.lua" "$PEERS_DIR/one.txt" "$ORIGIN/graph/20/1" out=nil robots=false \
         per_host=false finish=nil

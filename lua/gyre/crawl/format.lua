@@ -41,22 +41,31 @@ local function heading(columns)
   return row(cells)
 end
 
--- The first item of the crawl (in whatever worker, in whatever run) decides on the columns.
+-- Columns that nobody named are those of the first item of the crawl, in whatever worker, in whatever run.
 local function csv(frontier, columns)
   local known
-  local function settle(item)
-    local header = frontier:header(heading(columns or json.names(item)))
+  local function settle(names)
+    local wanted = heading(names)
+    local header = assert(frontier:header(wanted))
     columns, known = assert(csv_list.cells((gsub(header, "\r\n$", "")))), {}
     for _, name in ipairs(columns) do
       known[name] = true
     end
+    return header == wanted, header
+  end
+  if columns then
+    local as_wanted, header = settle(columns)
+    if not as_wanted then
+      return nil, ("the CSV has the columns %s so far: use another output, or start over with --fresh"):format(
+        gsub(header, "\r\n$", ""))
+    end
   end
   return function(item)
     if not known then
-      if not columns and next(item) == nil then
+      if next(item) == nil then
         return nil, "the first item of a CSV says what the columns are, and this one has no fields"
       end
-      settle(item)
+      settle(json.names(item))
     end
     for name in pairs(item) do
       if not known[name] then
@@ -71,11 +80,13 @@ local function csv(frontier, columns)
   end
 end
 
---- The function that makes a line of an item, or returns nil and why it cannot.
+--- The function that makes a line of an item, or returns nil and why it cannot. nil and why when the output that is
+--- there has other columns.
 ---@param name "jsonl"|"csv"
 ---@param frontier userdata where the heading of a CSV is kept
 ---@param columns? string[]
----@return fun(item: table<string, any>): string?, string?
+---@return (fun(item: table<string, any>): string?, string?)? encode
+---@return string? why
 function format.encoder(name, frontier, columns)
   if name == "csv" then
     return csv(frontier, columns)
