@@ -14,6 +14,7 @@ local job = require "gyre.job"
 local net = require "gyre.net"
 local open = require "gyre.open"
 local options = require "gyre.crawl.options"
+local pages = require "gyre.crawl.page"
 local polite = require "gyre.polite"
 local report = require "gyre.crawl.report"
 local robots = require "gyre.crawl.robots"
@@ -216,10 +217,7 @@ end
 local function add_starts(crawl)
   local follows = {}
   for _, start in ipairs(crawl.settings.starts) do
-    local priority = crawl.settings.given.priority or 0
-    if type(priority) == "function" then
-      priority = priority(start, 0)
-    end
+    local priority = pages.priority_of(crawl, start, 0)
     local at = #follows
     follows[at + 1], follows[at + 2], follows[at + 3], follows[at + 4], follows[at + 5] = start, 0, 0, priority, false
   end

@@ -1,5 +1,6 @@
 /*
- * lua_job.c: require "gyre.html", a function (page, base_url, content_type | nil) -> { title =, links = { ... } }, and
+ * lua_job.c: require "gyre.html", a function (page, base_url, content_type | nil) -> { title =, links = { ... },
+ * base = the href of <base> }, and
  * require "gyre.terminal", { is_terminal = function(fd) -> bool, columns = function(fd) -> number }.
  */
 #include "lua_job.h"
@@ -52,14 +53,18 @@ static struct gyre__html *push_html(lua_State *L)
     return html;
 }
 
-/* stack: ... html -> ... { title =, links = } */
+/* stack: ... html -> ... { title =, links =, base = } */
 static int push_found(lua_State *L, struct gyre__html *html, int result)
 {
     if (result < 0) return luaL_error(L, "not enough memory");
-    lua_createtable(L, 0, 2); /* stack: ... html result */
+    lua_createtable(L, 0, 3); /* stack: ... html result */
     if (html->title) {
         lua_pushstring(L, html->title);
         lua_setfield(L, -2, "title");
+    }
+    if (html->base) {
+        lua_pushstring(L, html->base);
+        lua_setfield(L, -2, "base");
     }
     push_links(L, html);
     lua_setfield(L, -2, "links");

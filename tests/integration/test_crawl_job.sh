@@ -100,6 +100,33 @@ test_encoding_of_the_header() {
     same "title, title, link" $'Мир\tМир\t%D1%8F' "$(jsonl "$DIR/out" a b c)"
 }
 
+# page:follow takes references as they stand on the page: relative to its <base>, with white space around them.
+test_follow_takes_references() {
+    crawl "$ORIGIN/based" 'scope="host"' depth=1 "page=function(page)
+        if page.depth == 0 then
+            page:follow(page:xpath '//a/@href')
+            page:follow { '2', ' 3 ', '$ORIGIN/graph/9/4\\n ' }
+            pcall(page.follow, page, '5', { priority = 'high' })
+            pcall(page.follow, page, '5', { data = print })
+            page:follow '6'
+        end
+        page:emit { path = page.url:match '[^:]*\$' }
+    end"
+    exits 0
+    same "pages" "/based /graph/9/1 /graph/9/2 /graph/9/3 /graph/9/4 /graph/9/6 " \
+        "$(jsonl "$DIR/out" path | sed 's/^[0-9]*//' | sort | tr '\n' ' ')"
+}
+
+# What comes when the function has returned would be lost in silence.
+test_an_ended_page_takes_nothing() {
+    local call
+    for call in 'emit {}' 'follow "x"'; do
+        crawl "$ORIGIN/graph/1/1" "page=function(page) gyre.spawn(function() gyre.sleep(0.3) page:$call end) end"
+        exits 2
+        contains "$ERR" "page:${call%% *}: the page has ended: its function has returned"
+    done
+}
+
 test_few_descriptors() {
     local words="pages at a time, not 500: the limit of open files (ulimit -n) allows no more"
     (ulimit -n 80 && crawl "$ORIGIN/graph/300/1" concurrency=500)
@@ -149,9 +176,11 @@ test_exit_code_says_whose_fault() {
     crawl "$ORIGIN/graph/1/1" 'request={strategy="geo"}' robots=true
     exits 2
     contains "$ERR" "needs country"
+    : >"$LOG"
     crawl "$ORIGIN/graph/3/1" 'request={max_body=10}'
     exits 1
     contains "$ERR" "too_large: "
+    same "requests for what is too large" 1 "$(grep -c graph "$LOG")"
 }
 
 test_wrong_calls_are_errors_of_the_page() {
@@ -182,6 +211,10 @@ test_wrong_options() {
     contains "$ERR" "option 'agent' is a text, or false"
     crawl "$ORIGIN/" 'format="csv"' 'columns={"a","b","a"}'
     contains "$ERR" "option 'columns' is a list of names, each once, and 'a' is none"
+    crawl "$ORIGIN/" 'headers={["user-agent"]="x"}'
+    contains "$ERR" "option 'headers' must not have 'user-agent': that is the option 'agent'"
+    crawl "$ORIGIN/" 'priority=function() end'
+    contains "$ERR" "a priority is a number, not nil"
     crawl "$ORIGIN/" depth=-1
     contains "$ERR" "option 'depth' must be a whole number from 0 on"
     crawl "ftp://x/"
@@ -407,6 +440,9 @@ test_priority_and_data() {
     same "the same by a function" "1 3 7 6 2 5 4 " "$(jsonl "$DIR/out" url | grep -o '[0-9]$' | tr '\n' ' ')"
     crawl "$ORIGIN/graph/7/1" concurrency=1 'priority=function(url) return -tonumber(url:match "%d+$") end'
     same "the other order" "1 2 3 4 5 6 7 " "$(jsonl "$DIR/out" url | grep -o '[0-9]$' | tr '\n' ' ')"
+    crawl "$ORIGIN/" concurrency=1 "start={\"$ORIGIN/graph/7/4\",\"$ORIGIN/graph/7/5\",\"$ORIGIN/graph/7/6\"}" depth=0 \
+        'priority=function(url) return url:find "4$" and -math.huge or url:find "6$" and 1e300 or 0 end'
+    same "starts by huge priorities" "6 5 4 " "$(jsonl "$DIR/out" url | grep -o '[0-9]$' | tr '\n' ' ')"
 }
 
 test_csv() {

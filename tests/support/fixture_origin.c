@@ -151,6 +151,8 @@ static const struct {
     {"/badgzip", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10\r\n\r\nten bytes\n"},
     {"/koi8", "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=koi8-r\r\nConnection: close\r\n\r\n"
               "<title>\xed\xc9\xd2</title><a href=/shop/\xd1>x</a>\n"},
+    {"/based", "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
+               "<base href=/graph/9/><a href=1>x</a>\n"},
     {"/loop", "HTTP/1.1 302 Found\r\nLocation: /loop\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"},
 };
 

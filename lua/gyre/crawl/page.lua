@@ -52,6 +52,12 @@ function readers.document(page)
   return xpath.parse(page.body or "", content_type(page))
 end
 
+-- What relative references are relative to. Only where there may be a <base> is the page read for it.
+function readers.base_url(page)
+  local href = find(page.body or "", "<[Bb][Aa][Ss][Ee]%s") and page.html.base
+  return href and url.resolve(href, page.url) or page.url
+end
+
 function readers.data(page)
   local text = rawget(page, "data_text")
   return text and cjson.decode(text)
@@ -126,9 +132,16 @@ local function try(encode, value, called, ...)
   return nil, json.unfit(value, called) or tostring(text)
 end
 
+local function check_open(page, called)
+  if rawget(page, "ended") then
+    error(called .. ": the page has ended: its function has returned", 3)
+  end
+end
+
 --- Hands an item to the output. It is there when the page has ended well, and not at all otherwise.
 ---@param item table<string, any>
 function Page:emit(item)
+  check_open(self, "page:emit")
   if type(item) ~= "table" then
     error("page:emit takes a table, not a " .. type(item), 2)
   end
@@ -153,40 +166,52 @@ local function data_text(data)
   return text or error("page:follow: " .. why, 0)
 end
 
-local function priority_of(page, target, depth, given)
-  local priority = given
-  if priority == nil then
-    priority = page.crawl.settings.given.priority or 0
-    if type(priority) == "function" then
-      priority = priority(target, depth, page)
-    end
-  end
+-- A priority as the frontier has it, of what a job has given.
+local function whole(priority)
   if type(priority) ~= "number" or priority ~= priority then
     error("a priority is a number, not " .. tostring(priority), 0)
   end
   return min(max(floor(priority), -LARGEST), LARGEST)
 end
 
--- Adds one URL to what the page leads to; whether it is in scope.
-local function follow(page, reference, options, depth, hops)
-  local absolute = find(reference, "^%a[%w+.-]*:") and reference or url.resolve(reference, page.url)
+-- The priority of a URL by the crawl's option; without a page, of a start.
+local function priority_of(crawl, target, depth, page)
+  local priority = crawl.settings.given.priority or 0
+  if type(priority) == "function" then
+    priority = priority(target, depth, page)
+  end
+  return whole(priority)
+end
+
+-- Adds one absolute URL to what the page leads to; whether it is in scope.
+local function follow(page, absolute, options, depth, hops)
   local target = absolute and url.normalise(absolute)
   if not target or not page.crawl.settings.in_scope(target, page) then
     return false
   end
-  local follows, at = page.follows, #page.follows
+  local priority, data = options.priority, data_text(options.data)
+  priority = priority == nil and priority_of(page.crawl, target, depth, page) or whole(priority)
+  local follows, at = page.follows, #page.follows -- nothing raises from here on: all five or none
   follows[at + 1], follows[at + 2], follows[at + 3] = target, depth, hops
-  follows[at + 4] = priority_of(page, target, depth, options.priority)
-  follows[at + 5] = data_text(options.data)
+  follows[at + 4], follows[at + 5] = priority, data
   return true
+end
+
+-- What a reference means on the page; nil: nothing that can be fetched. White space around it is not part of it.
+local function absolute(page, reference)
+  if find(reference, "^%a[%w+.-]*:[^%s%c]*$") then
+    return reference
+  end
+  return url.resolve(reference, page.base_url)
 end
 
 --- Puts a URL, or each of a list, into the frontier, unless it is out of scope or known. It is there when the page has
 --- ended well.
----@param target string|string[] absolute, or relative to the page
+---@param target string|string[] absolute, or relative to the page, its <base> observed
 ---@param options? { priority?: number, data?: any } data: a value that JSON can hold, the new page's `data`
 ---@return integer count of those in scope
 function Page:follow(target, options)
+  check_open(self, "page:follow")
   options = options or {}
   for name in pairs(options) do
     if not FOLLOW_OPTIONS[name] then
@@ -198,14 +223,14 @@ function Page:follow(target, options)
     if type(reference) ~= "string" then
       error("page:follow takes URLs, not a " .. type(reference), 2)
     end
-    if follow(self, reference, options, self.depth + 1, 0) then
+    if follow(self, absolute(self, reference), options, self.depth + 1, 0) then
       count = count + 1
     end
   end
   return count
 end
 
-local page = {}
+local page = { priority_of = priority_of }
 
 --- Makes a page of what the frontier gave.
 ---@param crawl table
@@ -216,9 +241,10 @@ function page.new(crawl, fields)
   return setmetatable(fields, Page)
 end
 
---- Gives back what is large. Who still looks at the page has it made again.
+--- Nothing more is added to it. Gives back what is large; who still looks at the page has it made again.
 ---@param self gyre.Page
 function page.close(self)
+  self.ended = true
   local document = rawget(self, "document")
   if document or rawget(self, "html") then
     self.crawl.trees = rawget(self, "searched") or false
