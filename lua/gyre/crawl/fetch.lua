@@ -12,6 +12,8 @@ local REDIRECTS = { [301] = true, [302] = true, [303] = true, [307] = true, [308
 local MAX_HOPS = 10
 -- Times that a page comes back whose host asked for patience: more than a failed one, for it is nobody's failure.
 local MAX_THROTTLED = 20
+-- What a page that came back would end by again.
+local SAME_AGAIN = { too_large = true, invalid = true }
 -- Seconds that a host waits when the pool has nobody for it.
 local NO_PROXY_PAUSE, BUSY_PAUSE = 1, 0.05
 
@@ -131,7 +133,7 @@ local function no_answer(crawl, page, err, authority)
   elseif crawl.report:outage(err) then
     put_back(crawl, page, NO_PROXY_PAUSE, authority)
   else
-    come_back(crawl, page, err, "nothing", nil, crawl.settings.retries)
+    come_back(crawl, page, err, "nothing", nil, SAME_AGAIN[err.kind] and 0 or crawl.settings.retries)
   end
 end
 
