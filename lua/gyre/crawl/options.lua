@@ -9,7 +9,7 @@ local robots = require "gyre.robots"
 local url = require "gyre.url"
 
 local error, ipairs, pairs, tostring, type = error, ipairs, pairs, tostring, type
-local concat, match, sub = table.concat, string.match, string.sub
+local concat, lower, match, sub = table.concat, string.lower, string.match, string.sub
 
 --- What gyre.crawl takes.
 ---@class gyre.CrawlOptions
@@ -293,6 +293,15 @@ local function check_judge(given)
   end
 end
 
+-- Two of them would be sent, and robots.txt read for the one that pages are not asked for by.
+local function check_headers(given)
+  for name in pairs(given.headers or {}) do
+    if type(name) == "string" and lower(name) == "user-agent" then
+      misuse("option 'headers' must not have '" .. name .. "': that is the option 'agent'")
+    end
+  end
+end
+
 local function check_request(given)
   for name in pairs(given.request or {}) do
     if OPTIONS_TOO[name] then
@@ -332,6 +341,7 @@ function options.read(given)
   end
   check_types(given)
   check_judge(given)
+  check_headers(given)
   check_request(given)
   local starts = read_starts(given.start)
   local output = read_output(given)
