@@ -363,6 +363,31 @@ test_no_proxy_at_all() {
     contains "$OUT" "waiting 0"
 }
 
+# Proxies that refuse connections for a while, all of them, cost no page: none is given up, and the crawl does not end.
+test_an_outage() {
+    crawl "$ORIGIN/graph/40/1" concurrency=4 tries=1 'page=(function()
+        local pages, dead = 0, {}
+        return function(page)
+            local pool = page.crawl.pool
+            pages = pages + 1
+            page:follow(page:links())
+            if pages == 10 then
+                for i = 1, 12 do dead[i] = assert(pool:add("http://127.0.0." .. i .. ":1")) end
+                local live = page.proxy
+                pool:disable(live.id)
+                gyre.spawn(function()
+                    gyre.sleep(2.5)
+                    pool:enable(live.id)
+                    for _, id in ipairs(dead) do pool:remove(id) end
+                end)
+            end
+        end
+    end)()'
+    exits 0
+    contains "$OUT" "done 40 failed 0"
+    contains "$ERR" "gyre: waiting for a proxy, 60 s at most: connect (http://127.0.0."
+}
+
 # A filter that nobody passes: what is waited for is said, once, and a wait is no request.
 test_nobody_passes_the_filter() { filtered false; }
 test_nobody_passes_the_filter_for_robots() { filtered true; }

@@ -4,10 +4,11 @@ local net = require "gyre.net"
 local concat, format, io, pairs, setmetatable, tostring = table.concat, string.format, io, pairs, setmetatable, tostring
 
 local MOST_ERRORS = 20 -- tracebacks shown; the others are counted
--- No answer of any target in so many requests in a row: it is not the pages.
-local OUTAGE = 50
-local NO_PROXY_PATIENCE = 60 -- seconds without any proxy until the crawl stops
-local NO_PROXY_SAID = 0.9 -- and until it says that it waits
+-- No proxy got through in so many requests in a row: it is not the pages. A proxy that says why not, which is an answer
+-- to CONNECT, may be right about the page more often.
+local OUTAGE, REFUSALS = 10, 50
+local PATIENCE = 60 -- seconds without any answer until the crawl stops
+local SAID = 0.9 -- and until it says that it waits
 
 ---@class gyre.crawl.Report
 local Report = {}
@@ -69,7 +70,7 @@ function Report:script_error(where, trace)
 end
 
 function Report:answered()
-  self.reached, self.unanswered, self.no_proxy_since, self.no_proxy_said = true, 0, nil, nil
+  self.reached, self.unanswered, self.waiting_since, self.waiting_said = true, 0, nil, nil
 end
 
 function Report:failed(page, err)
@@ -77,14 +78,23 @@ function Report:failed(page, err)
   self.statuses[what] = (self.statuses[what] or 0) + 1
 end
 
+-- Waits for better times, and not longer than they may take. `why` is what the crawl stops with.
+function Report:wait_for_a_proxy(err, why)
+  self.waiting_since = self.waiting_since or net.now()
+  local waited = net.now() - self.waiting_since
+  if waited > PATIENCE then
+    self:stop("no_proxy", why)
+  elseif waited > SAID and not self.waiting_said then
+    self.waiting_said = true
+    self:say(format("gyre: waiting for a proxy, %d s at most: %s", PATIENCE, tostring(err)))
+  end
+end
+
 function Report:no_proxy(err)
-  self.no_proxy_since = self.no_proxy_since or net.now()
-  local waited = net.now() - self.no_proxy_since
-  if waited > NO_PROXY_PATIENCE or not self:may_recover() then
+  if not self:may_recover() then
     self:stop("no_proxy", tostring(err))
-  elseif waited > NO_PROXY_SAID and not self.no_proxy_said then
-    self.no_proxy_said = true
-    self:say(format("gyre: waiting for a proxy, %d s at most: %s", NO_PROXY_PATIENCE, tostring(err)))
+  else
+    self:wait_for_a_proxy(err, tostring(err))
   end
 end
 
@@ -93,7 +103,10 @@ function Report:may_recover()
   return self.job and #self.job.pool > 0
 end
 
---- Whether so many requests in a row found no target that the pages are not to blame. Then the crawl stops.
+--- Whether so many requests in a row found no target that the page is not to blame, and waits. Where none was ever
+--- found the crawl stops; else when it has waited long enough.
+---@param err gyre.Error
+---@return boolean
 function Report:outage(err)
   if err.where == "target" then
     self.reached, self.unanswered = true, 0
@@ -102,11 +115,18 @@ function Report:outage(err)
     return false
   end
   self.unanswered = self.unanswered + 1
-  if self.unanswered >= OUTAGE then
-    local text = "%d requests in a row reached no target; the last: %s"
-    self:stop("no_proxy", format(text, self.unanswered, tostring(err)))
+  local says_why = err.status and err.kind ~= "proxy_auth"
+  if self.unanswered >= REFUSALS and not self.reached then
+    self:stop("no_proxy", self:unreached(err))
+  elseif self.reached and self.unanswered >= (says_why and REFUSALS or OUTAGE) then
+    self:wait_for_a_proxy(err, self:unreached(err))
+    return true
   end
   return self.stopped ~= nil
+end
+
+function Report:unreached(err)
+  return format("%d requests in a row reached no target; the last: %s", self.unanswered, tostring(err))
 end
 
 --- The crawl takes nothing more from the frontier.
