@@ -15,6 +15,7 @@
 #include <libxml/uri.h>
 
 #include "charset.h"
+#include "net/idn.h"
 
 enum { MAX_TITLE = 4096, MAX_LINKS = 100000 };
 
@@ -169,7 +170,10 @@ static char *resolve_text(const char *href, const CURLU *base)
     CURLU *url = resolve(href, base);
     char *found = NULL, *text = NULL;
 
-    if (url && curl_url_get(url, CURLUPART_URL, &found, 0) == CURLUE_OK) text = strdup(found);
+    if (url && curl_url_get(url, CURLUPART_URL, &found, 0) == CURLUE_OK) {
+        text = gyre__idn_url(found);
+        if (!text) text = strdup(found);
+    }
     curl_free(found);
     curl_url_cleanup(url);
     return text;

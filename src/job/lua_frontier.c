@@ -25,6 +25,7 @@
 
 #include "frontier.h"
 #include "html.h"
+#include "net/idn.h"
 #include "shared.h"
 
 static const char type_name[] = "gyre.frontier", taken_name[] = "gyre.taken";
@@ -430,7 +431,10 @@ static int url_normalise(lua_State *L)
     size_t size;
     const char *text = luaL_checklstring(L, 1, &size);
     const char *why = gyre__weburl_normalise(text, size, &url);
+    char *ascii = why ? gyre__idn_url(text) : NULL;
 
+    if (ascii) why = gyre__weburl_normalise(ascii, strlen(ascii), &url);
+    free(ascii);
     if (why) {
         lua_pushnil(L);
         lua_pushstring(L, why);

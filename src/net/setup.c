@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "idn.h"
+
 enum {
     BUSY = 1000,          /* transfers in flight above which each gets a small buffer */
     BUSY_BUFFER = 4096,   /* 16.9 KiB instead of 19.9 per transfer in flight, at no cost in CPU */
@@ -267,7 +269,9 @@ const char *gyre__transfer_setup(struct gyre__transfer *transfer, const struct g
         return why;
     }
     if (!is_http_url(fetch->url)) return "the URL must begin with http:// or https:// and hold no spaces";
-    curl_easy_setopt(easy, CURLOPT_URL, fetch->url);
+    char *ascii = gyre__idn_url(fetch->url);
+    curl_easy_setopt(easy, CURLOPT_URL, ascii ? ascii : fetch->url);
+    free(ascii);
     long buffer = transfer->http->in_flight > BUSY ? (long)BUSY_BUFFER : CURL_MAX_WRITE_SIZE;
     if (buffer != transfer->buffer) curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, transfer->buffer = buffer);
     return set_identity(transfer, fetch);

@@ -127,6 +127,18 @@ test_an_ended_page_takes_nothing() {
     done
 }
 
+# A host beyond ASCII is the one that DNS knows, wherever it comes from, whatever the locale.
+test_international_names() {
+    local look="function(page)
+        page:emit { url = page.url, count = page:follow { 'http://bücher.example:8/b', 'http://kühe.example/' } }
+        gyre.fetch('http://bücher.example:8/c', { proxy = '$(cat "$PEERS_DIR/one.txt")' })
+    end"
+    : >"$PEERS_DIR/proxy/access.log"
+    LC_ALL=C crawl 'http://BÜCHER.example:8/ä' retries=0 tries=1 depth=0 "page=$look" "failed=$look"
+    same "the URL, and what is in scope" $'http://xn--bcher-kva.example:8/%C3%A4\t1' "$(jsonl "$DIR/out" url count)"
+    same "requests" 2 "$(grep -c 'xn--bcher-kva.example:8/[%c]' "$PEERS_DIR/proxy/access.log")"
+}
+
 test_few_descriptors() {
     local words="pages at a time, not 500: the limit of open files (ulimit -n) allows no more"
     (ulimit -n 80 && crawl "$ORIGIN/graph/300/1" concurrency=500)

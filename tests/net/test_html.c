@@ -65,6 +65,8 @@ static void test_links(void **state)
           "http://site.example/a/x%2Fy?z=%26 http://B.example:80/");
     check("<a href=''>e</a><a href='/[x]|y'>i</a>", NULL, "http://site.example/a/b.html?q http://site.example/[x]%7Cy");
     check("<a href='caf\xc3\xa9'>c</a>", NULL, "http://site.example/a/caf%C3%A9");
+    check("<a href='//b\xc3\xbc" "cher.example:8/\xc3\xa9'>c</a><a href='http://b%C3%BCcher.example'>d</a>", NULL,
+          "http://xn--bcher-kva.example:8/%C3%A9 http://xn--bcher-kva.example/");
 }
 
 static void test_base(void **state)

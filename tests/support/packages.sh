@@ -6,8 +6,8 @@
 # shellcheck disable=SC2034 # the lists are for those who source this file
 {
 PACKAGES_BUILD=(gcc libc6-dev cmake ninja-build pkg-config luajit2 libluajit2-5.1-dev libuv1-dev
-    libcurl4-openssl-dev libxml2-dev libsqlite3-dev zlib1g-dev libzstd-dev lua-cjson lua-cjson-dev lua-argparse
-    ca-certificates)
+    libcurl4-openssl-dev libidn2-dev libxml2-dev libsqlite3-dev zlib1g-dev libzstd-dev lua-cjson lua-cjson-dev
+    lua-argparse ca-certificates)
 PACKAGES_PEERS=(nginx tinyproxy-bin squid dante-server postgresql-doc-15)
 PACKAGES_TESTS=(libnginx-mod-http-lua wrk curl luarocks dpkg-dev file
     zstd libcmocka-dev lua-busted lua-check clang libclang-rt-14-dev valgrind openssl
