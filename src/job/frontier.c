@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const double FLUSH_EVERY = 1.0;        /* seconds an item waits at most before it is in the output */
 static const double FLUSH_STDOUT_EVERY = 0.1; /* likewise, where somebody reads along */
@@ -112,11 +113,21 @@ static int check_output(struct gyre__frontier *frontier, const struct gyre__fron
     return other;
 }
 
+/* The output would be written over the state, by whatever name. */
+static int is_state(const struct gyre__frontier *frontier, const char *path)
+{
+    struct stat state, output;
+
+    return path && frontier->store.lock >= 0 && fstat(frontier->store.lock, &state) == 0 && stat(path, &output) == 0 &&
+           state.st_dev == output.st_dev && state.st_ino == output.st_ino;
+}
+
 static int load(struct gyre__frontier *frontier, const struct gyre__frontier_options *options)
 {
     struct position position = {0, 0};
     size_t size;
 
+    if (is_state(frontier, options->output.path)) return gyre__frontier_fail(frontier, "the output and the state are one file");
     if (check_output(frontier, options) < 0) return fail_store(frontier);
     if (gyre__store_get(&frontier->store, "position", &position, sizeof position, &size) < 0) return fail_store(frontier);
     if (gyre__output_open(&frontier->output, &options->output, (uint32_t)position.file, position.position) < 0)
