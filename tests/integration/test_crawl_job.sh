@@ -172,6 +172,9 @@ test_an_error_fails_the_page() {
     contains "$OUT" "done 4 failed 1"
     contains "$ERR" "error in the job at $ORIGIN/graph/5/3" "no luck" "stack traceback" "1 errors in the job" "script: 1"
     same "items" 4 "$(lines)"
+    crawl "$ORIGIN/redirect/$ORIGIN/graph/1/1" 'scope=function(url) return not url:find "graph/1/" or error "no scope" end'
+    exits 1
+    contains "$ERR" "no scope" "crawl finished: 0 pages done, 1 failed (script: 1)"
     crawl "$ORIGIN/graph/5/1" retry_errors=true 'page=function(page)
         page:follow(page:links())
         if page.tries == 0 then error "only the first time" end
@@ -375,9 +378,10 @@ test_no_proxy_at_all() {
     contains "$OUT" "waiting 0"
 }
 
-# Proxies that refuse connections for a while, all of them, cost no page: none is given up, and the crawl does not end.
+# Proxies that refuse connections for a while, all of them, cost no page: none is given up, nor the robots.txt of a host that is
+# first asked for then, and the crawl does not end.
 test_an_outage() {
-    crawl "$ORIGIN/graph/40/1" concurrency=4 tries=1 'page=(function()
+    crawl "$ORIGIN/graph/40/1" concurrency=4 tries=1 robots=true 'scope="any"' 'page=(function()
         local pages, dead = 0, {}
         return function(page)
             local pool = page.crawl.pool
@@ -392,11 +396,13 @@ test_an_outage() {
                     pool:enable(live.id)
                     for _, id in ipairs(dead) do pool:remove(id) end
                 end)
+                repeat gyre.sleep(0.02) until page.crawl.report.unanswered >= 10
+                page:follow "'"$SITE/shop/3.html"'"
             end
         end
     end)()'
     exits 0
-    contains "$OUT" "done 40 failed 0"
+    contains "$OUT" "done 41 failed 0 refused 0 waiting 0 held_back 0"
     contains "$ERR" "gyre: waiting for a proxy, 60 s at most: connect (http://127.0.0."
 }
 
@@ -531,6 +537,13 @@ test_another_format() {
     crawl "$ORIGIN/graph/9/1" "$state" 'format="csv"' 'columns={"url","status"}'
     exits 0
     same "lines" 10 "$(lines)"
+}
+
+test_output_and_state_in_one() {
+    ln -s out "$DIR/other"
+    crawl "$ORIGIN/graph/9/1" max_pages=2 "state=\"$DIR/other\""
+    exits 2
+    contains "$ERR" "the output and the state are one file"
 }
 
 test_stdout() {

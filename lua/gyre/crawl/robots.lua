@@ -66,7 +66,7 @@ function module.fetch(crawl, taken, origin)
   local response, err = get(crawl, origin .. "/robots.txt")
   if response then
     crawl.report:answered()
-  elseif err.attempts == 0 and (err.kind == "no_proxy" or err.kind == "busy") then
+  elseif (err.attempts == 0 and (err.kind == "no_proxy" or err.kind == "busy")) or crawl.report:outage(err) then
     return put_back(crawl, taken, origin, err)
   end
   local status, body = outcome(response)
