@@ -71,6 +71,16 @@ local function throttled(crawl, page, response)
   come_back(crawl, page, err, "slower", retry_after, MAX_THROTTLED)
 end
 
+-- One of the job's functions has raised.
+local function raised(crawl, page, answer)
+  if net.stopping() then -- what it waited for was cut short, maybe: the next run asks for the page anew
+    drop(page)
+    return finish(crawl, page, "back", answer)
+  end
+  local err = errors.new("script", "script: the job's function raised an error", { where = "local" })
+  come_back(crawl, page, err, answer, nil, crawl.settings.given.retry_errors and crawl.settings.retries or 0)
+end
+
 local function moved(crawl, page, location)
   local target = url.resolve(location, page.url)
   local normal = target and url.normalise(target)
@@ -78,8 +88,13 @@ local function moved(crawl, page, location)
     local why = normal == page.url and "redirects to itself" or normal and "too many redirects" or "redirects to no URL"
     return give_up(crawl, page, errors.new("redirect", "redirect: " .. why, { where = "target" }), "fine")
   end
-  if not pages.redirect(page, normal) then
-    crawl.report:out_of_scope(page, normal)
+  local function follow() -- which asks the job's `scope`
+    if not pages.redirect(page, normal) then
+      crawl.report:out_of_scope(page, normal)
+    end
+  end
+  if not call(crawl, page, follow) then
+    return raised(crawl, page, "fine")
   end
   finish(crawl, page, "moved", "fine")
 end
@@ -94,14 +109,8 @@ local function answered(crawl, page, response)
     return moved(crawl, page, response.headers.location)
   elseif status >= 500 and page.tries < crawl.settings.retries then
     return finish(crawl, page, "again", answer)
-  end
-  if not call(crawl, page, crawl.settings.given.page) then
-    if net.stopping() then -- what it waited for was cut short, maybe: the next run asks for the page anew
-      drop(page)
-      return finish(crawl, page, "back", answer)
-    end
-    local err = errors.new("script", "script: the job's function raised an error", { where = "local" })
-    return come_back(crawl, page, err, answer, nil, crawl.settings.given.retry_errors and crawl.settings.retries or 0)
+  elseif not call(crawl, page, crawl.settings.given.page) then
+    return raised(crawl, page, answer)
   end
   if status >= 400 then
     crawl.report:failed(page)
