@@ -175,13 +175,23 @@ static int insert(struct gyre__frontier *frontier, const struct gyre__follow *fo
     return gyre__store_run(&frontier->store, statement) < 0 ? fail_store(frontier) : 0;
 }
 
-/* Nothing of the host is fetched in this run. Returns how many URLs that concerns. */
+static int write_state(struct gyre__frontier *frontier, int64_t id, enum gyre__url_state state)
+{
+    sqlite3_stmt *statement = gyre__store_use(&frontier->store, GYRE__SQL_URL_STATE);
+    sqlite3_bind_int64(statement, 1, id);
+    sqlite3_bind_int(statement, 2, (int)state);
+    return gyre__store_run(&frontier->store, statement) < 0 ? fail_store(frontier) : 0;
+}
+
+/* Nothing more of the host is fetched in this run. Returns how many URLs that concerns: not those under way. */
 static int64_t hold_back(struct gyre__frontier *frontier, struct gyre__host *host)
 {
     sqlite3_stmt *statement = gyre__store_use(&frontier->store, GYRE__SQL_HOLD_BACK);
     sqlite3_bind_int64(statement, 1, host->id);
     if (gyre__store_run(&frontier->store, statement) < 0) return fail_store(frontier);
-    int64_t count = sqlite3_changes64(frontier->store.db);
+    int64_t count = sqlite3_changes64(frontier->store.db) - host->taken_count;
+    for (unsigned i = 0; i < host->taken_count; i++)
+        if (write_state(frontier, host->taken[i], GYRE__URL_WAITING) < 0) return -1;
     frontier->counts.waiting -= count;
     frontier->counts.held_back += count;
     frontier->dirty = 1;
@@ -393,10 +403,7 @@ static struct gyre__host *host_of(struct gyre__frontier *frontier, const struct 
 
 static int set_state(struct gyre__frontier *frontier, int64_t id, enum gyre__url_state state, int64_t *count)
 {
-    sqlite3_stmt *statement = gyre__store_use(&frontier->store, GYRE__SQL_URL_STATE);
-    sqlite3_bind_int64(statement, 1, id);
-    sqlite3_bind_int(statement, 2, (int)state);
-    if (gyre__store_run(&frontier->store, statement) < 0) return fail_store(frontier);
+    if (write_state(frontier, id, state) < 0) return -1;
     ++*count;
     frontier->counts.waiting--;
     return 0;

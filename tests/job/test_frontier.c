@@ -258,6 +258,41 @@ static void test_hopeless_robots(void **state)
     frontiers_close(frontier);
 }
 
+/* One that expires while a page is under way, and then cannot be had, does not concern that page, which ends as any other. */
+static void test_hopeless_while_under_way(void **state)
+{
+    (void)state;
+    struct gyre__frontier_options options = frontiers_options("under-way");
+    struct gyre__taken robots;
+    double wait;
+
+    options.robots = 1;
+    struct gyre__frontier *frontier = frontiers_open(&options, 0);
+    for (char url[] = "http://h/1"; url[9] <= '4'; url[9]++) frontiers_add(frontier, url, 0);
+    robots = take_robots(frontier, 1);
+    assert_int_equal(give_robots(frontier, &robots, 1, 200, -1), 0);
+    frontiers_close(frontier);
+
+    change_state(options.path, "UPDATE robots SET fetched = fetched - 86395"); /* five seconds are left */
+    frontier = frontiers_open(&options, 1);
+    struct gyre__taken done = frontiers_take(frontier, 1), again = frontiers_take(frontier, 1);
+    while (gyre__frontier_take(frontier, 1, &robots, &wait) == GYRE__TAKE_PAGE) {
+        frontiers_end(frontier, &robots, GYRE__END_BACK, 1);
+        usleep(50000);
+    }
+    assert_null(robots.url);
+    assert_int_equal(give_robots(frontier, &robots, 1, 0, -1), 2);
+    frontiers_end(frontier, &done, GYRE__END_DONE, 1);
+    frontiers_end(frontier, &again, GYRE__END_AGAIN, 1);
+    assert_int_equal(gyre__frontier_commit(frontier, 1), 2);
+    expect_kind(frontier, 1, GYRE__TAKE_EMPTY, 0);
+    struct gyre__frontier_counts counts = gyre__frontier_count(frontier);
+    assert_int_equal(counts.done, 1);
+    assert_int_equal(counts.held_back, 3);
+    assert_int_equal(counts.waiting, 0);
+    frontiers_close(frontier);
+}
+
 static void test_limits_of_a_crawl(void **state)
 {
     (void)state;
@@ -394,7 +429,8 @@ int main(void)
         cmocka_unit_test(test_order_and_dedup),      cmocka_unit_test(test_order_beyond_memory),
         cmocka_unit_test(test_places),               cmocka_unit_test(test_hosts_take_turns),
         cmocka_unit_test(test_schemes_share_a_gate), cmocka_unit_test(test_robots_come_first),
-        cmocka_unit_test(test_hopeless_robots),      cmocka_unit_test(test_limits_of_a_crawl),
+        cmocka_unit_test(test_hopeless_robots),
+        cmocka_unit_test(test_hopeless_while_under_way),      cmocka_unit_test(test_limits_of_a_crawl),
         cmocka_unit_test(test_more_hosts_than_fit),  cmocka_unit_test(test_refuses_others),
         cmocka_unit_test(test_sync),                 cmocka_unit_test(test_robots_expire),
         cmocka_unit_test(test_many_urls),
