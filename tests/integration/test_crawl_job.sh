@@ -129,7 +129,8 @@ test_an_ended_page_takes_nothing() {
 
 # A host beyond ASCII is the one that DNS knows, wherever it comes from, whatever the locale.
 test_international_names() {
-    local look="function(page)
+    local look
+    look="function(page)
         page:emit { url = page.url, count = page:follow { 'http://bücher.example:8/b', 'http://kühe.example/' } }
         gyre.fetch('http://bücher.example:8/c', { proxy = '$(cat "$PEERS_DIR/one.txt")' })
     end"
