@@ -133,6 +133,34 @@ test_identities_share_no_connection() {
     nginx_books_balance
 }
 
+# users LUA: the users that the proxy saw, of what that fetches by ask(REQUEST)
+users() {
+    run "local function ask(request)
+            local r = assert(gyre.fetch('http://shop.test/', { request = request }))
+            ngx.say(ngx.decode_base64(r.body:match 'Authorization: Basic (%S+)'), ' ', r.headers['x-connection'])
+        end
+        $1"
+}
+
+# The proxy is told what lease.url says, and what differs in it is another identity.
+test_templates_are_filled_in() {
+    begin "http://c{-cc-%country:lower}{-s-%session:num4}:x@127.0.0.1:$PROXY_ECHO#country=*"
+    local number
+    number=$(run "local lease = assert(gyre.acquire { session = 'a' }) ngx.print(lease.url:match '%-s%-(%d+):')")
+    users "ask() ask { country = 'DE' } ask { country = 'AT' } ask { session = 'a', country = 'AT' } ask()" >"$DIR/users"
+    same "users" "c:x c-cc-de:x c-cc-at:x c-cc-at-s-$number:x c:x" "$(cut -d' ' -f1 "$DIR/users" | xargs)"
+    same "connections" 4 "$(cut -d' ' -f2 "$DIR/users" | sort -u | wc -l)"
+    on_segment "for proxy in pool:each() do pool:remove(proxy.id) end
+        pool:add 'http://an{x%country}na:p%40ss:word@127.0.0.1:$PROXY_AUTH'
+        pool:add 'socks5://an{x%country}na:p%40ss:word@127.0.0.1:$PROXY_AUTH'"
+    same "CONNECT or SOCKS5" "200 ok 1" "$(fetched "https://127.0.0.1:$TLS/index.html")"
+    same "the other" "200 ok 1" "$(fetched "https://127.0.0.1:$TLS/index.html")"
+    same proxy_opts "anna:p@ss:word" "$(run "local options
+        repeat options = assert(gyre.acquire()):proxy_opts() until options
+        ngx.print(ngx.decode_base64(options.http_proxy_authorization:sub(7)))")"
+    nginx_books_balance
+}
+
 # One that was closed while it was idle is replaced, and costs no attempt.
 test_stale_connections() {
     begin "socks5://127.0.0.1:$PROXY"

@@ -3,8 +3,8 @@
 -- targets
 -- are the proxy's to look up.
 --
--- Idle connections are kept apart by proxy, credentials (an id stands for both), target, way of verification and
--- session: two identities never share one.
+-- Idle connections are kept apart by proxy, credentials, target, way of verification and session: two identities never
+-- share one.
 local C = require "gyre.clib"
 local check = require "resty.gyre.check"
 local failure = require "resty.gyre.failure"
@@ -74,9 +74,12 @@ local function milliseconds(seconds)
   return max(1, math.floor(min(seconds * 1000, LONGEST)))
 end
 
+-- The id of a proxy stands for its credentials, but for what a template in them becomes. As a digest, since nginx logs
+-- the names of its pools.
 local function pool_name(lease, target, options)
-  return ("gyre/%d/%.0f/%s/%s/%d/%s/%s"):format(lease.pool, lease.id, target.scheme, target.host, target.port,
-    options.verify == false and "any" or "verified", options.session or "")
+  local authorization = peer.authorization(lease)
+  return ("gyre/%d/%.0f/%s/%s/%s/%d/%s/%s"):format(lease.pool, lease.id, authorization and ngx.md5(authorization) or "",
+    target.scheme, target.host, target.port, options.verify == false and "any" or "verified", options.session or "")
 end
 
 local function handshake(sock, name, options, where)

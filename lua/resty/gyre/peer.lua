@@ -36,7 +36,6 @@ local SOCK_STREAM, AF_INET6, NI_NUMERICHOST = 1, 10, 1
 
 local info = ffi.new("struct gyre_proxy", { size = ffi.sizeof "struct gyre_proxy" })
 local url = ffi.new "struct gyre_url"
-local text = ffi.new("char[?]", 8192)
 
 local peer = {}
 
@@ -147,10 +146,8 @@ end
 ---@return string? user
 ---@return string? password "" when only a user is given
 function peer.credentials(lease)
-  local pool = pools[lease.pool]
-  if not pool or C.gyre_pool_url_with_credentials(pool.handle, lease.raw.id, text, 8192) < 0
-    or C.gyre_url_parse(text, url) ~= 0 or url.has_user == 0
-  then
+  local text = lease.url -- with the templates in it filled in
+  if not text or C.gyre_url_parse(text, url) ~= 0 or url.has_user == 0 then
     return nil
   end
   return ffi.string(url.user), ffi.string(url.password)
