@@ -49,7 +49,7 @@ local function record_failure(ctx, state, code)
   if not lease then
     return
   end
-  held.drop(ctx)
+  held.drop(ctx, lease)
   local verdict = state == "failed" and "proxy_bad" or verdicts.of_response(code)
   local ms = (now() - began) * 1000
   if verdict == "ok" then

@@ -111,7 +111,7 @@ local function fetch(pool, url, options)
     held.keep(lease, ctx)
     local again
     response, err, again = attempt(lease, target, connect, method)
-    held.drop(ctx)
+    held.drop(ctx, lease)
     if response then
       response.attempts = try
     end

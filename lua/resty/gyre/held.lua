@@ -68,12 +68,19 @@ function held.last(ctx)
   return list[n - 1], list[n]
 end
 
---- Forgets the last one, which the caller has ended.
+--- Forgets one that the caller has ended. Nearly always it is the last; light threads share the list.
 ---@param ctx table ngx.ctx
-function held.drop(ctx)
+---@param lease gyre.Lease
+function held.drop(ctx, lease)
   local list = ctx[KEY]
-  local n = #list
-  list[n - 1], list[n] = nil, nil
+  local n = list and #list or 0
+  for i = n - 1, 1, -2 do
+    if rawequal(list[i], lease) then
+      list[i], list[i + 1] = list[n - 1], list[n]
+      list[n - 1], list[n] = nil, nil
+      return
+    end
+  end
 end
 
 return held
