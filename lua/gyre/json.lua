@@ -107,8 +107,11 @@ function json.text(value, as_is)
   return '"' .. value .. '"'
 end
 
--- Nothing is left out silently: neither what has a name beside [1], nor what comes after a hole.
-local function is_list(list)
+--- Whether a table is a list. Nothing is left out silently: neither what has a name beside [1], nor what comes after a
+--- hole.
+---@param list table
+---@return boolean
+function json.is_list(list)
   local count = 0
   for _ in pairs(list) do
     count = count + 1
@@ -120,6 +123,7 @@ local function is_list(list)
   end
   return true
 end
+local is_list = json.is_list
 
 local function array(list, as_is)
   if not is_list(list) then

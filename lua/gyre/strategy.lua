@@ -102,7 +102,7 @@ local function nested(source, options)
       error(("a strategy asks for %d others at most"):format(MOST_ASKED), 2)
     end
   end
-  local made, err = load_part(compose.part(source), options)
+  local made, err = load_part(source, options)
   if not made then
     error(err.message, 0)
   elseif own and not lock(made) then
@@ -258,10 +258,10 @@ local function get(source)
 end
 
 function load_part(source, options)
-  if compose.is(source) then
-    source, options = "composite", compose.new(source)
-  end
-  if loading.depth >= MOST_DEEP then
+  source, options = compose.part(source, options)
+  if source == nil then
+    return fail("%s", options)
+  elseif loading.depth >= MOST_DEEP then
     return fail("strategies are nested more than %d deep", MOST_DEEP)
   end
   loading.depth = loading.depth + 1
@@ -282,14 +282,12 @@ end
 
 -- How other processes can load the same, if they can.
 local function describe(source, options, found)
-  if compose.is(source) then
-    source, options = "composite", compose.new(source)
-  end
+  source, options = compose.part(source, options)
   if type(source) == "table" then
     found.local_why = "a strategy given as a table cannot be loaded by other processes"
     return
   end
-  local text, why = options_text.write(options)
+  local text, why = options_text.write(compose.options(options))
   if not text then
     found.local_why = ("options with %s cannot be sent to other processes"):format(why)
     return

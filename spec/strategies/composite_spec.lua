@@ -124,6 +124,26 @@ describe("gyre.compose", function()
     assert.matches("needs country: 1 of 6 proxies have none", err.message)
   end)
 
+  it("leaves lists that are options as they are", function()
+    assert(pool:use { "tiered", tiers = { "fast", "home" }, rest = false })
+    assert.equal("h1", hosts {})
+    assert(pool:use { "tiered", tiers = { "fast" }, rest = false })
+    assert.equal("h1", hosts {})
+    assert(pool:use(gyre.compose { "geo", country = { "fr", "de" } }))
+    assert.equal("h4 h5", hosts {})
+    assert(pool:use { "session", over = { "geo", country = { "de" }, over = { "random" } } })
+    assert.equal("h4 h5", hosts {})
+  end)
+
+  it("that contains itself is an error", function()
+    local spec = { "session" }
+    spec.over = spec
+    for _, given in ipairs { spec, gyre.compose(spec), { "random", fallback = spec } } do
+      assert.matches("nested more than 8 deep", select(2, pool:use(given)).message)
+    end
+    assert.matches("nested more than 8 deep", select(2, pool:use("session", { over = spec })).message)
+  end)
+
   it("says what is wrong with a composition", function()
     assert.has_error(function() gyre.compose "random" end)
     assert.has_error(function() gyre.compose {} end)
@@ -132,6 +152,9 @@ describe("gyre.compose", function()
     for spec, message in pairs {
       [{ "random", colour = "red" }] = "has no option 'colour'",
       [{ "nobody" }] = "no strategy 'nobody'",
+      [{ "random", "session" }] = "^a composition names one strategy",
+      [{ "session", over = { "random", "session" } }] = "strategy 'session': a composition names one strategy",
+      [{ "random", fallback = { "random", [3] = 1 } }] = "^a composition has no field 3",
       [{ "random", where = { colour = "red" } }] = "cannot be filtered by 'colour'",
       [{ "random", where = "us" }] = "where is a table",
       [{ "random", where = { state = "disabled" } }] = "state cannot be 'disabled': such a proxy is never eligible",
