@@ -38,14 +38,16 @@ local function pays(self, proxy)
 end
 
 local function select_within(self, view, request)
-  local why = "the budget is spent"
+  local why = "nobody within max_cost"
   for _, step in ipairs(self.steps) do
-    local at_price = view:where(step.where)
-    if not at_price:is_empty() then
-      local picked = step[1]:select(at_price, request)
+    if not view:is_empty(step.where) then
+      local picked, reason = step[1]:select(view:where(step.where), request)
       if picked and pays(self, picked) then
         return picked
+      elseif picked then -- what comes after it costs more
+        return nil, "the budget is spent"
       end
+      why = reason or why
     end
   end
   return nil, why

@@ -9,6 +9,7 @@
 -- knows is in its face, by number.
 local ffi = require "ffi"
 local C = require "gyre.clib"
+local criteria = require "gyre.criteria"
 local faces = require "gyre.view.face"
 local facade = require "gyre.strategy.facade"
 local filter = require "gyre.filter"
@@ -21,6 +22,7 @@ local random_of = faces.random
 local spend = guard.spend
 local by_number, ids = faces.by_number, faces.ids
 local slot_cell = ffi.new "uint32_t[1]"
+local probe, probed = criteria.new(), {} -- what is_empty() asks for
 local MOST_CHILDREN = 64
 local STEPS = 4 -- of guarded code, that a look at a proxy is worth
 local MAX_SAMPLE, UNLISTED, OVER = faces.MAX_SAMPLE, faces.UNLISTED, faces.OVER
@@ -207,11 +209,29 @@ function View.min(self, score)
   return best
 end
 
---- Whether nobody is in it. O(1), unlike `#view`.
+-- Whether nobody of a view passes a filter too; second, what is wrong with that.
+local function lacks(face, handle, wanted)
+  local fault
+  probed.country, probed.region, probed.tags, probed.state, fault = filter.read(wanted)
+  if fault then
+    return nil, fault
+  end
+  return filter.narrow(probe, face.asked, probed) or face.none
+    or filter.list(handle, probe.cell, probe.country, slot_cell, 1) == 0
+end
+
+--- Whether nobody is in it, or nobody who passes a filter too. O(1), unlike `#view`, and no view is made.
+---@param wanted? gyre.Filter
 ---@return boolean
-function View.is_empty(self)
+function View.is_empty(self, wanted)
   local face, handle = enter(self)
-  if self.n >= 0 then
+  if wanted ~= nil then
+    local empty, fault = lacks(face, handle, wanted)
+    if fault then
+      error(fault, 2)
+    end
+    return empty
+  elseif self.n >= 0 then
     return self.n == 0
   end
   return face.none or filter.list(handle, face.asked.cell, face.asked.country, slot_cell, 1) == 0

@@ -238,8 +238,10 @@ describe("gyre.view", function()
     end
     local function where(request, filter)
       return with_view(pool, request, function(view)
+        local is_empty = view:is_empty(filter)
         local narrow = view:where(filter)
         assert.equal(narrow, view:where(filter))
+        assert.equal(#narrow == 0, is_empty)
         local found = ids_of(narrow)
         local any = narrow:random()
         assert.equal(#found == 0, any == nil)
@@ -258,6 +260,7 @@ describe("gyre.view", function()
       assert.equal(ids[6], view:where({ country = "de" }):where({ region = "Bayern" })[1].id)
       assert.has_error(function() view:where { colour = "red" } end)
       assert.has_error(function() view:where "de" end)
+      assert.has_error(function() view:is_empty { colour = "red" } end, "a view cannot be filtered by 'colour'")
     end)
   end)
 
@@ -270,8 +273,10 @@ describe("gyre.view", function()
       local filters = { ... }
       return with_view(pool, request, function(view)
         for i = 1, #filters do
+          local is_empty = view:is_empty(filters[i])
           assert.equal(view:where(filters[i]), view:where(filters[i]))
           view = view:where(filters[i])
+          assert.equal(#view == 0, is_empty)
         end
         local found, is_found = ids_of(view), {}
         for _, id in ipairs(found) do

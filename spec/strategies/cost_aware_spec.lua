@@ -118,6 +118,26 @@ for kind, over in pairs(OVER) do
       assert.is_true(math.abs(pool:counter("cost-aware/spec"):get() - 0.6) < 1e-9) -- 1 - 0.5 + 0.1
     end)
 
+    it("has more prices than a choice may have views", function()
+      local dear = {}
+      for i = 1, 150 do
+        dear[i] = { url = "http://198.51.100." .. i, cost = 10 + i }
+      end
+      local many = assert(gyre.open { proxies = dear, seed = 2, logger = error })
+      assert(many:use("cost-aware", { over = over, budget = 5 }))
+      assert.matches("the budget is spent", select(2, many:acquire()).message)
+      assert(many:use("cost-aware", { over = over, budget = 200 }))
+      for i = 1, 140 do
+        many:disable(many:find("http://198.51.100." .. i).id)
+      end
+      assert.equal(151, assert(many:acquire()).proxy.cost)
+      assert(many:use("cost-aware", { over = over }))
+      assert.equal(151, assert(many:acquire()).proxy.cost)
+      local state = many:strategies()[1]
+      assert.equal(0, state.raised + state.wrong + state.overran)
+      many:close()
+    end)
+
     it("needs a cost of everybody, or its fallback serves", function()
       assert(pool:use("cost-aware", { over = over }))
       local id = assert(pool:add "http://192.0.2.77")

@@ -28,7 +28,8 @@ steps.PICKERS = PICKERS
 
 -- ---- by select ----
 
-local function narrowed(view, takes, request, asked)
+-- What a step asks for by the fields that its strategy takes; nil: nothing.
+local function wanted_of(takes, request, asked)
   local wanted
   for _, field in ipairs(takes) do
     local value = request[field]
@@ -40,7 +41,15 @@ local function narrowed(view, takes, request, asked)
       wanted[field] = value
     end
   end
-  return wanted and view:where(wanted) or view
+  return wanted
+end
+
+-- Only a view that somebody is in is made: one choice may make 64.
+local function narrowed(view, wanted)
+  if not wanted then
+    return view
+  end
+  return not view:is_empty(wanted) and view:where(wanted) or nil
 end
 
 --- The `select` of a strategy that has only steps.
@@ -53,11 +62,11 @@ function steps.select(self, view, request)
   local list, why = self.steps, nil
   for i = self.first and self:first(request, view) or 1, #list do
     local step = list[i]
-    local candidates = step.where and view:where(step.where) or view
-    if step.asked and self.takes then
-      candidates = narrowed(candidates, self.takes, request, step.asked)
+    local candidates = narrowed(view, step.where)
+    if candidates and step.asked and self.takes then
+      candidates = narrowed(candidates, wanted_of(self.takes, request, step.asked))
     end
-    if candidates == view or not candidates:is_empty() then
+    if candidates then
       local picked, reason = step[1]:select(candidates, request)
       if picked then
         return picked
