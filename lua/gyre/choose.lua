@@ -65,6 +65,7 @@ local function not_picked(state, at_work, ran, picked, why)
     return failed(state, at_work, why and "overran" or "raised", tostring(picked))
   elseif picked == nil then
     local reason = at_work.loaded.guarded and confine.text(why) or tostring(why)
+    reason = why == nil and "it did not say why" or reason
     return nil, errors.new("no_proxy", ("strategy '%s' picked none: %s"):format(at_work.name, reason))
   end
   return failed(state, at_work, "wrong", "select returned what is not in its view")

@@ -262,6 +262,10 @@ local function to_text(self)
   return url_of(self) or ("proxy %.0f (removed)"):format(id_of(self))
 end
 
+local function refuse(_, name)
+  error(("a proxy's '%s' is not assigned: see pool:update(id, fields)"):format(tostring(name)), 2)
+end
+
 -- `place` is where the view that showed the object last lists it: see view.lua. `core_id` is the id as the core has it,
 -- which compares in one instruction. Strategies hold these objects, and so have the struct's fields too: they are
 -- constant, and the pointer leads nowhere without ffi.
@@ -269,7 +273,7 @@ local Proxy = ffi.metatype(
   ffi.typeof [[struct {
     const void *const record; const uint32_t slot, generation, pool, place; const uint64_t core_id;
   }]],
-  { __index = index, __tostring = to_text }
+  { __index = index, __newindex = refuse, __tostring = to_text }
 )
 local writable = ffi.typeof "struct { const void *record; uint32_t slot, generation, pool, place; } *"
 

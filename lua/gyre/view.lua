@@ -81,14 +81,22 @@ View.least_used = least_by(C.GYRE_PICK_LEAST_USED)
 ---@type fun(self: gyre.View, random_ties?: boolean): gyre.Proxy?
 View.least_active = least_by(C.GYRE_PICK_LEAST_ACTIVE)
 
+local function in_range(value, low, high)
+  return type(value) == "number" and value >= low and value <= high
+end
+
 --- The best of a few random ones by latency, load, success and weight; nil when the view is empty. O(choices).
 ---@param choices? integer 1 to 64, where the request says none [3]
 ---@param min_success? number 0 to 1: passes over whose success_rate is lower
 ---@param max_ms? number passes over whose ema_ms is higher
 ---@return gyre.Proxy?
 function View.best(self, choices, min_success, max_ms)
-  if choices ~= nil and not (type(choices) == "number" and choices >= 1 and choices <= MAX_SAMPLE) then
-    error("the best of 1 to 64 can be had", 2)
+  if choices ~= nil and not (in_range(choices, 1, MAX_SAMPLE) and choices % 1 == 0) then
+    error("choices is a whole number from 1 to 64", 2)
+  elseif not in_range(min_success or 0, 0, 1) then
+    error("min_success is a number from 0 to 1", 2)
+  elseif not in_range(max_ms or 0, 0, math.huge) then
+    error("max_ms is a number of milliseconds", 2)
   end
   local face, handle = enter(self)
   local cell = face.asked.cell
@@ -317,8 +325,13 @@ local function length(self)
   return self.n
 end
 
+local function refuse(_, key)
+  error(("a view is not changed: '%s'"):format(tostring(key)), 2)
+end
+
 local Handle = ffi.metatype(
-  ffi.typeof "struct { const int32_t n; const uint32_t number; }", { __index = index, __len = length }
+  ffi.typeof "struct { const int32_t n; const uint32_t number; }",
+  { __index = index, __newindex = refuse, __len = length }
 )
 
 ---@class gyre.view

@@ -195,6 +195,8 @@ describe("gyre.acquire", function()
     local _, err = pool:acquire { strategy = by(function() return nil, "not on Sundays" end) }
     assert.equal("no_proxy", err.kind)
     assert.equal("strategy 'spec' picked none: not on Sundays", err.message)
+    _, err = pool:acquire { strategy = by(function() return nil end) }
+    assert.equal("strategy 'spec' picked none: it did not say why", err.message)
   end)
 
   it("lets no comma too many out through another country", function()
@@ -209,6 +211,21 @@ describe("gyre.acquire", function()
     assert.equal("no_proxy", select(2, one:acquire { country = " us , fr " }).kind)
     assert(one:acquire { country = "us, de" }):ok()
     one:close()
+  end)
+
+  it("says no line of ours where a strategy ends with a call that raises", function()
+    local told
+    local watched = pools.open(3, { logger = function(message) told = message end })
+    for message, select_function in pairs {
+      ["a key is text, not a nil"] = function(_, view) return view:hash() end,
+      ["choices is a whole number from 1 to 64"] = function(_, view) return view:best(2.5) end,
+      ["min_success is a number from 0 to 1"] = function(_, view) return view:best(2, 0 / 0) end,
+      ["max_ms is a number of milliseconds"] = function(_, view) return view:best(2, 1, "5") end,
+    } do
+      assert(watched:acquire { strategy = by(select_function) })
+      assert.equal("strategy 'spec': " .. message, told:match "[^\n]*")
+    end
+    watched:close()
   end)
 
   it("serves by the fallback when the strategy fails, and counts and tells it", function()

@@ -4,7 +4,7 @@ local guard = require "gyre.strategy.guard"
 local sandbox = require "gyre.strategy.sandbox"
 
 local pcall, tostring, type, xpcall = pcall, tostring, type, xpcall
-local find, sub = string.find, string.sub
+local find, gsub, sub = string.find, string.gsub, string.sub
 local traceback = debug.traceback
 
 -- All texts share it with the whole program: while a strategy runs, their methods are the bounded ones.
@@ -74,9 +74,12 @@ function confine.call(budget, call, ...)
   return finish(before, xpcall(call, said, ...))
 end
 
--- The message is the first line; the way to it follows, as far as it is the strategy's own.
+local HERE = "^" .. gsub(debug.getinfo(1, "S").short_src, "%p", "%%%0") .. ":%d+: "
+
+-- The message is the first line; the way to it follows, as far as it is the strategy's own. One that ends with a call,
+-- as `return view:hash(key)`, has left when that raises: then it would be of a line in here.
 local function with_traceback(message)
-  local text = traceback(tostring(message), 2)
+  local text = traceback((gsub(tostring(message), HERE, "", 1)), 2)
   local caller = find(text, "\n[^\n]*%[C%][^\n]*\n[^\n]*gyre/choose%.lua")
   return caller and sub(text, 1, caller - 1) or text
 end
