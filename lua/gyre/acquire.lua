@@ -17,6 +17,7 @@ local view = require "gyre.view"
 local is_out, choose_proxy, clear, fill_criteria = active.is_out, choose.acquire, criteria.clear, criteria.fill
 local narrow, drop, keep_memo = filter.narrow, filter.drop, memo.keep
 local error, next, pairs, tostring = error, next, pairs, tostring
+local getinfo = debug.getinfo
 
 ---@class gyre.acquire
 local acquire = {}
@@ -191,6 +192,17 @@ local function fill(at_work, request, empty)
   return fault
 end
 
+-- Whether the strategy at work is further up in this coroutine. Slow, for what should not be.
+local function is_within()
+  local level = 2
+  local caller = getinfo(level, "f")
+  while caller and caller.func ~= by_lua do
+    level = level + 1
+    caller = getinfo(level, "f")
+  end
+  return caller ~= nil
+end
+
 local serve
 
 -- Who passed a request on, and why, in the decision log: after the entry of the pick itself.
@@ -228,6 +240,16 @@ local function serve_instead(state, at_work, lease, request, empty, depth, kind)
   return leased, err, fault, server, { at_work = at_work, why = kind or at_work.failure, by = passed }
 end
 
+-- Somebody asks while its select is not through.
+local function serve_meanwhile(state, at_work, lease, request, empty, depth)
+  if is_within() then
+    local _, err = choose.strategy_error(at_work, "select acquires from its own pool")
+    return nil, err, nil, at_work
+  end
+  choose.failed(state, at_work, "raised", "select yielded, and has not come back")
+  return serve_instead(state, at_work, lease, request, empty, depth)
+end
+
 -- By this strategy, or its fallback. Returns lease | nil, error | nil, nil, misuse; and who served, and by whom the
 -- request was passed on before.
 function serve(state, at_work, lease, request, empty, depth)
@@ -239,6 +261,9 @@ function serve(state, at_work, lease, request, empty, depth)
     elseif kind then
       return serve_instead(state, at_work, lease, request, empty, depth, kind)
     end
+  end
+  if at_work.picking then
+    return serve_meanwhile(state, at_work, lease, request, empty, depth)
   end
   local fault = fill(at_work, request, empty)
   if fault then
@@ -278,9 +303,6 @@ function acquire.by_request(state, lease, request)
     if not at_work then
       return nil, err
     end
-  end
-  if at_work.picking then
-    return choose.strategy_error(at_work, "select acquires from its own pool, or yielded and never came back")
   end
   local session, country = request.session, request.country -- before a strategy can write there
   local leased, err, fault, server, passed = serve(state, at_work, lease, request, empty, 0)

@@ -74,10 +74,11 @@ function trouble.failed(state, handle, at_work, kind, message)
   trouble.tell(state, at_work, message)
 end
 
---- The rest of a tripped strategy is over: one more failure, and it rests again.
+--- The rest of a tripped strategy is over: one more failure, and it rests again. A select that yielded before it and
+--- has not come back is given up.
 ---@param at_work gyre.strategy.Active
 function trouble.forgive(at_work)
-  at_work.tripped, at_work.row = false, at_work.row - 1
+  at_work.tripped, at_work.row, at_work.picking = false, at_work.row - 1, false
 end
 
 --- Calls another of its functions, and raises what that raises.

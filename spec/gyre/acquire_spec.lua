@@ -274,7 +274,7 @@ describe("gyre.acquire", function()
     listening:close()
   end)
 
-  it("does not let select acquire through itself, or yield for ever", function()
+  it("does not let select acquire through itself", function()
     local err
     local recursive
     recursive = by(function(_, view)
@@ -284,6 +284,43 @@ describe("gyre.acquire", function()
     assert(pool:acquire { strategy = recursive })
     assert.equal("strategy", err.kind)
     assert.matches("acquires from its own pool", err.message)
+  end)
+
+  it("serves others by the fallback while select has yielded, and gives it up after a rest", function()
+    local told, waits = {}, true
+    local watched = pools.open(4, { clock = "manual", trip_after = 3, trip_rest = 5, logger = function(message)
+      told[#told + 1] = message
+    end })
+    assert(watched:use(by(function(_, view)
+      if waits then
+        coroutine.yield()
+      end
+      return view[2]
+    end, { fallback = "least-used" })))
+    local function begin()
+      local waiting = coroutine.create(function() return watched:acquire { attempt = 1 } end)
+      assert.is_true(coroutine.resume(waiting))
+      return waiting
+    end
+    local waiting, second = begin(), pools.ids(watched)[2]
+    assert(watched:acquire()) -- by the fallback
+    assert.matches("select yielded", told[1])
+    local _, lease = coroutine.resume(waiting)
+    assert.equal(second, lease.id)
+    waits = false
+    assert.equal(second, watched:acquire().id)
+    waits = true
+    begin() -- and never again
+    waits = false
+    for _ = 1, 3 do
+      assert.not_equal(second, watched:acquire({ exclude = { second } }).id)
+    end
+    assert.equal(1, watched:strategies()[1].trips)
+    assert(watched:acquire())
+    assert.equal(1, watched:strategies()[1].rested)
+    watched:set_time(watched:time() + 6)
+    assert.equal(second, watched:acquire().id)
+    watched:close()
   end)
 
   it("calls record of the strategy that issued the lease", function()
