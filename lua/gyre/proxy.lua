@@ -376,5 +376,8 @@ function proxy.retire(state)
   state.proxies = {}
   state.slots, state.handle = nil, nil -- whoever kept a view gets an error, not the unmapped records
 end
+-- The collector calls it, too. There LuaJIT 2.1 never gets out of a compiled loop over pairs() that ends otherwise than
+-- when it was compiled: the trace leaves at the loop's head, a finaliser begins no other, and it is entered anew.
+jit.off(proxy.retire)
 
 return proxy

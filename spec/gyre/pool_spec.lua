@@ -188,6 +188,25 @@ describe("gyre.pool", function()
     end
   end)
 
+  -- In a process of its own: what it is about never ends.
+  it("is collected unused after others were closed", function()
+    local library = os.getenv "GYRE_LIB" or "build/release/libgyre.so"
+    local script = [[
+      local gyre = require "gyre"
+      for _ = 1, 4 do -- the loop that makes the objects of proxies harmless is compiled
+        local pool = assert(gyre.open { proxies = { "h1:1", "h2:1" }, max_proxies = 64, max_sessions = 64 })
+        assert(pool:acquire().proxy.host)
+        pool:close()
+      end
+      gyre.open { max_proxies = 64, max_sessions = 64 }
+      collectgarbage()
+      io.write "collected"]]
+    local command = "LUA_PATH='lua/?.lua;lua/?/init.lua;;' GYRE_LIB='%s' timeout 60 luajit -e '%s' 2>&1"
+    local pipe = assert(io.popen(command:format(library, script)))
+    assert.equal("collected", pipe:read "*a")
+    pipe:close()
+  end)
+
   it("closes when nobody holds it", function()
     local registry = require "gyre.registry"
     local number
