@@ -112,6 +112,22 @@ test_another_proxy_tries() {
     nginx_books_balance
 }
 
+# One failed request is no reason to move it; that its proxy is out is one.
+test_a_session_stays_with_its_proxy() {
+    begin "$DEAD" "http://127.0.0.1:$PROXY"
+    on_segment "pool:disable(pool:find('http://127.0.0.1:$PROXY').id) assert(pool:acquire { session = 's' }):fail 'aborted'
+        pool:enable(pool:find('http://127.0.0.1:$PROXY').id)"
+    same "fetch" "connect proxy" "$(fetched "http://127.0.0.1:$ORIGIN/" "tries = 2, request = { session = 's' }")"
+    get "/balance?target=127.0.0.1:$ORIGIN&path=/&tries=2&session=s" -o /dev/null
+    on_segment "local dead = pool:find '$DEAD'
+        assert(pool:session('s').proxy.id == dead.id and dead.failed == 4 and pool:stats().failed == 4)
+        assert(pool:session_stats().moved == 0)" || fail "the session moved, or was not tried again"
+    on_segment "pool:disable(pool:find('$DEAD').id)"
+    same "with another" "200 ok 1" "$(fetched "http://127.0.0.1:$ORIGIN/" "request = { session = 's' }")"
+    on_segment "assert(pool:session_stats().moved == 1)" || fail "not moved"
+    nginx_books_balance
+}
+
 # connection OPTIONS: the number of the connection at the proxy that answers itself
 connection() { run "local r = assert(gyre.fetch('${2:-http://shop.test/}', { $1 })) ngx.print(r.headers['x-connection'])"; }
 

@@ -15,7 +15,7 @@ local get_last_failure, recreate_request = ngx_balancer.get_last_failure, ngx_ba
 local keep, address_of = held.keep, peer.address
 local ipairs, now, pairs = ipairs, ngx.now, pairs
 
-local KEY = "gyre.tried" -- in ngx.ctx: ids of proxies that failed
+local KEY = "gyre.tried" -- in ngx.ctx: ids of proxies that this request shall not get again
 local DEFAULT_TRIES = 3
 local MOST_UNUSABLE = 16 -- proxies without an address that one attempt passes over
 
@@ -43,8 +43,17 @@ local function narrowed(request, tried)
   return copy
 end
 
--- Ends the lease of the attempt that has just failed.
-local function record_failure(ctx, state, code)
+local function pass_over(ctx, lease)
+  local tried = ctx[KEY]
+  if not tried then
+    tried = {}
+    ctx[KEY] = tried
+  end
+  tried[#tried + 1] = lease.id
+end
+
+-- Ends the lease of the attempt that has just failed. A session stays with its proxy until that is benched.
+local function record_failure(ctx, state, code, has_session)
   local lease, began = held.last(ctx)
   if not lease then
     return
@@ -57,19 +66,16 @@ local function record_failure(ctx, state, code)
   else
     lease:fail(verdict, ms)
   end
-  local tried = ctx[KEY]
-  if not tried then
-    tried = {}
-    ctx[KEY] = tried
+  if not has_session then
+    pass_over(ctx, lease)
   end
-  tried[#tried + 1] = lease.id
 end
 
 -- A lease of a proxy that has an address.
 local function lease_peer(pool, request, ctx)
-  local tried, err = ctx[KEY], nil
+  local err
   for _ = 1, MOST_UNUSABLE do
-    local lease
+    local tried, lease = ctx[KEY]
     lease, err = check.acquire(pool, tried and narrowed(request, tried) or request, 3)
     if not lease then
       return nil, err
@@ -80,9 +86,7 @@ local function lease_peer(pool, request, ctx)
     end
     err = port
     lease:fail "aborted"
-    tried = tried or {}
-    tried[#tried + 1] = lease.id
-    ctx[KEY] = tried
+    pass_over(ctx, lease)
   end
   return nil, err
 end
@@ -108,7 +112,7 @@ function balancer.balance(pool, request, options)
   local ctx = ngx.ctx
   local state, code = get_last_failure()
   if state then
-    record_failure(ctx, state, code)
+    record_failure(ctx, state, code, request ~= nil and request.session ~= nil)
   end
   local lease, address, port = lease_peer(pool, request, ctx)
   if not lease then

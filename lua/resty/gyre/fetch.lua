@@ -118,7 +118,9 @@ local function fetch(pool, url, options)
     if not again then
       break
     end
-    request.exclude[#request.exclude + 1] = lease.id
+    if request.session == nil then -- which stays with its proxy until that is benched, or banned by the host
+      request.exclude[#request.exclude + 1] = lease.id
+    end
   end
   return response, err
 end
