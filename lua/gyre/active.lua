@@ -38,6 +38,7 @@ local MOST_RECORDERS = 1024 -- whose leases still find them
 ---@field missing? gyre.Error metadata that it needs and the pool does not have
 ---@field look_again? number pool time when it may have it by use
 ---@field tripped? number pool time until which it rests
+---@field look_at? number with `watch`, of one that a request names: pool time of the next look at its files
 ---@field row integer failures one after the other
 ---@field failure? string the kind of the last
 ---@field counts table<string, integer> see trouble.lua
@@ -46,6 +47,7 @@ local MOST_RECORDERS = 1024 -- whose leases still find them
 ---@class gyre.active
 local active = {}
 
+local LOOK_EVERY = 1 -- seconds of pool time between two looks at the files, with `watch`
 local LOOK_AGAIN = 1 -- seconds of pool time until what comes with use is looked for again
 
 -- What a proxy lacks. Weight has a default: nobody lacks it. Latency comes with use: it is asked only of those in use.
@@ -220,7 +222,35 @@ function active.load(handle, state, source, options)
   return active.new(handle, state, made, loaded)
 end
 
---- The strategy that a request names, loaded on its first use and kept.
+--- With `watch`: shall the files be looked at? Once a second.
+---@param handle ffi.cdata*
+---@param whose { look_at?: number } pool time of the next look
+---@return boolean
+function active.is_due(handle, whose)
+  local now, next_look = C.gyre_pool_time(handle), whose.look_at
+  if next_look and now < next_look and now >= next_look - LOOK_EVERY then
+    return false
+  end
+  whose.look_at = now + LOOK_EVERY
+  return true
+end
+
+-- A strategy whose files may have changed since; where they cannot be used, the old one.
+local function renewed(handle, state, source, known)
+  if not active.is_due(handle, known) or strategy.is_current(known.loaded) then
+    return known
+  end
+  local ran, at_work, err = pcall(active.load, handle, state, source)
+  if not ran or not at_work then
+    strategy.accept(known.loaded) -- told once for what the files hold now
+    trouble.tell(state, { name = known.name }, "changed, and not used: " .. tostring(ran and err or at_work))
+    return known
+  end
+  state.named[source] = at_work
+  return at_work
+end
+
+--- The strategy that a request names, loaded on its first use and kept, with `watch` until its files change.
 ---@param handle ffi.cdata* `struct gyre_pool *`
 ---@param state gyre.State
 ---@param source string|gyre.Strategy
@@ -229,7 +259,7 @@ end
 function active.named(handle, state, source)
   local known = state.named[source]
   if known then
-    return known
+    return state.watch and renewed(handle, state, source, known) or known
   end
   local at_work, err = active.load(handle, state, source)
   if at_work then

@@ -23,7 +23,6 @@ local generation_cell = ffi.new "uint32_t[1]"
 local NAME_ROOM = ffi.sizeof(record.name) - 1
 local OPTIONS_ROOM = ffi.sizeof(record.options) - 1
 local FALLBACK_ROOM = ffi.sizeof(record.fallback) - 1
-local LOOK_EVERY = 1 -- seconds between two looks at the files, with `watch`
 
 -- The built-in that a picker of the core carries out.
 local BUILTIN = {
@@ -182,6 +181,7 @@ end
 function swap.follow(self)
   local at_work, err = load_named(self, states[self.number])
   if not at_work then
+    err.message = "the segment's strategy: " .. err.message
     return nil, err
   end
   swap.install(self, at_work)
@@ -212,13 +212,8 @@ end
 ---@param self gyre.Pool
 function swap.look(self)
   local state = states[self.number]
-  local now = C.gyre_pool_time(self.handle)
-  if now < state.look_at and now >= state.look_at - LOOK_EVERY then
-    return
-  end
-  state.look_at = now + LOOK_EVERY
   local found = state.strategy.loaded
-  if strategy.is_current(found) then
+  if not active.is_due(self.handle, state) or strategy.is_current(found) then
     return
   end
   local reloaded, err = swap.reload(self)

@@ -203,6 +203,45 @@ describe("gyre.swap", function()
     two:close()
   end)
 
+  it("watches the files of strategies that requests name", function()
+    write(strategy_file, text_of(1))
+    local one = open { proxies = LIST, watch = true }
+    local other = open()
+    local function port(handle)
+      local lease = assert(handle:acquire { strategy = strategy_file })
+      lease:ok()
+      return lease.proxy.host:sub(-1)
+    end
+    assert.equal("11", port(one) .. port(other))
+    write(strategy_file, text_of(2))
+    one:set_time(one:time() + 1.5)
+    assert.equal("21", port(one) .. port(other)) -- which does not watch
+    write(strategy_file, "return { name = 'broken' }")
+    for _ = 1, 3 do
+      one:set_time(one:time() + 1.5)
+      assert.equal("2", port(one))
+    end
+    assert.equal(1, #told)
+    assert.matches("strategy 'nth': changed, and not used: ", told[1])
+    write(strategy_file, text_of(3))
+    one:set_time(one:time() + 1.5)
+    assert.equal("3", port(one))
+    one:close()
+    other:close()
+  end)
+
+  it("says whose strategy it is that open cannot follow", function()
+    write(strategy_file, text_of(1))
+    open({ proxies = LIST, strategy = strategy_file }):close()
+    os.remove(strategy_file)
+    local _, err = gyre.open { shared = segment }
+    assert.equal("strategy", err.kind)
+    assert.matches("^the segment's strategy: .*No such file", err.message)
+    local one = open { strategy = "random" }
+    assert.equal("random", one.strategy)
+    one:close()
+  end)
+
   it("says in tostring what a strategy is made of", function()
     local one = open { proxies = LIST }
     local sticky = { "session", over = "least-used" }
