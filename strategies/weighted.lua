@@ -16,5 +16,8 @@ return { name = "weighted", native = "weighted",
     self.by = by == "success" and "success_rate" or by ~= "weight" and by or nil
     self.native = self.by == nil and "weighted" or nil
   end,
-  select = function(self, view) return view:weighted(self.by) end,
+  select = function(self, view)
+    local picked = view:weighted(self.by)
+    return picked, not picked and "nobody has a " .. (self.by or "weight") .. " above 0" or nil
+  end,
 }

@@ -52,7 +52,8 @@ function trouble.count(state, handle, at_work, kind)
   counts[kind] = counts[kind] + 1
   C.gyre_counter_add(handle, COUNTER .. gsub(sub(at_work.name, 1, COUNTER_ROOM), "%c", "?"), 1, nil)
   if kind == "missing" and counts.missing == 1 then
-    trouble.tell(state, at_work, at_work.missing and at_work.missing.message or "requests without a session")
+    local message = at_work.missing and at_work.missing.message or "needs session: a request has none"
+    trouble.tell(state, at_work, (gsub(message, "^strategy '[^']*':? ", "")))
   end
 end
 

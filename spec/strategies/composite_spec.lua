@@ -226,9 +226,11 @@ describe("session", function()
     assert.equal("strategy 'composite' needs session: the request has none", err.message)
     assert(pool:acquire { session = "a" })
     pool:close()
+    local told
     pool = pools.open(3, { strategy = { "session", required = true }, fallback = "random",
-      logger = function() end })
+      logger = function(message) told = message end })
     assert(pool:acquire())
+    assert.equal("strategy 'composite': needs session: a request has none", told)
     assert.equal(1, pool:strategies()[1].missed)
     pool:close()
   end)

@@ -98,6 +98,12 @@ for kind, strategy in both "weighted" do
     -- binomial(4000, 3/4): mean 3000, sigma 27.4; 5 sigma.
     assert.equal(0, pool:find("h:1").started)
     assert.is_true(math.abs(pool:find("h:3").started - 3000) < 137, pool:find("h:3").started)
+    for _, host in ipairs { "h:2", "h:3" } do
+      pool:disable(pool:find("http://" .. host).id)
+    end
+    local _, err = pool:acquire()
+    assert.equal("no_proxy", err.kind)
+    assert.matches(kind == "native" and "2 disabled.* 1 of weight 0$" or "nobody has a weight above 0", err.message)
     pool:close()
   end)
 end

@@ -151,7 +151,7 @@ uint32_t gyre__pick(struct gyre_pool *pool, struct pick *pick, uint32_t picker)
 }
 
 struct reasons {
-    uint32_t filtered, otherwise, benched, disabled, draining, excluded, busy, banned, unfit;
+    uint32_t filtered, otherwise, benched, disabled, draining, excluded, busy, banned, unfit, weightless;
 };
 
 /* Why each proxy is out. What nothing speaks against had reached its limit when it was tried. O(proxies). */
@@ -170,6 +170,7 @@ static void count_reasons(struct gyre_pool *pool, const struct gyre_request *req
         else if (request && gyre__pick_unfit(pool, request, slot)) reasons->unfit++;
         else if (gyre__pick_excluded(pool, &pick, slot)) reasons->excluded++;
         else if (flags & SLOT_LIMITED) reasons->busy++;
+        else if (load_float(&pool->slots[slot].weight) == 0) reasons->weightless++;
     }
 }
 
@@ -179,13 +180,15 @@ int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request
     uint32_t live = load_relaxed(&pool->control->live);
     if (!live) return gyre__fail(GYRE_ENO_PROXY, "the pool is empty");
     count_reasons(pool, request, &r);
-    char filtered[48] = "", otherwise[48] = "", banned[96] = "", unfit[64] = "";
+    char filtered[48] = "", otherwise[48] = "", banned[96] = "", unfit[64] = "", weightless[32] = "";
     if (r.filtered) snprintf(filtered, sizeof filtered, "%u not in the filter, ", r.filtered);
     if (r.otherwise)
         snprintf(otherwise, sizeof otherwise, "%u not %s, ", r.otherwise, request->state == GYRE_CLOSED ? "closed" : "half_open");
     if (r.unfit) snprintf(unfit, sizeof unfit, ", %u too slow or failing too often", r.unfit);
+    if (r.weightless) snprintf(weightless, sizeof weightless, ", %u of weight 0", r.weightless);
     if (r.banned) snprintf(banned, sizeof banned, ", %u banned by %.60s", r.banned, request->host);
     return gyre__fail(r.busy || result == GYRE_EBUSY ? GYRE_EBUSY : GYRE_ENO_PROXY,
-                      "none of %u proxies can be used: %s%s%u benched, %u disabled, %u draining, %u excluded, %u at their limit%s%s",
-                      live, filtered, otherwise, r.benched, r.disabled, r.draining, r.excluded, r.busy, unfit, banned);
+                      "none of %u proxies can be used: %s%s%u benched, %u disabled, %u draining, %u excluded, %u at their limit%s%s%s",
+                      live, filtered, otherwise, r.benched, r.disabled, r.draining, r.excluded, r.busy, unfit,
+                      weightless, banned);
 }
