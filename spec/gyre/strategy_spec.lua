@@ -177,6 +177,18 @@ describe("gyre.strategy", function()
     pool:close()
   end)
 
+  it("tells the way to an error, as far as it is the strategy's own", function()
+    local text = "local function fail() error 'boom' end return { name = 'x', select = function() fail() end }"
+    with_file(text, function(path)
+      local told
+      local pool = pools.open(2, { logger = function(message) told = message end })
+      assert(pool:acquire { strategy = path })
+      assert.matches("^strategy 'x': %S+:1: boom\nstack traceback:\n", told)
+      assert.matches(":1: in function 'fail'\n[^\n]*:1: in %C*$", told)
+      pool:close()
+    end)
+  end)
+
   it("lets it read globals", function()
     assert.equal(4, assert(load_text("return { name = 'x', n = math.max(3, 4), " .. SELECT .. " }")).n)
   end)

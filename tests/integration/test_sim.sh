@@ -34,6 +34,13 @@ test_round_robin_comes_first() {
     same "rows" "STRATEGY random round-robin" "$(cut -d ' ' -f 1 "$OUT" | xargs)"
 }
 
+test_options_of_a_strategy() {
+    gyre sim 'tiered:tiers=["cheap","premium"],rest=false@60/10s' random:bag=true --duration 20 --size 20
+    exits 0
+    same "rows" 'STRATEGY round-robin tiered:tiers=["cheap","premium"],rest=false@60/10s random:bag=true' \
+        "$(cut -d ' ' -f 1 "$OUT" | sed '/:$/d' | paste -sd ' ')"
+}
+
 test_json() {
     gyre sim least-used --duration 20 --seeds 2 --no-breaker --json
     exits 0
@@ -70,6 +77,9 @@ wrong() {
 test_what_cannot_be() {
     wrong nonsense "no strategy 'nonsense'"
     wrong performance:speed=3 "no option 'speed'"
+    wrong tiered:tiers=cheap,premium "'premium' in 'tiered:tiers=cheap,premium' is no OPTION=VALUE"
+    wrong 'tiered:tiers=["cheap"]x' "is no OPTION=VALUE"
+    wrong tiered:tiers=cheap "tiers is a list of tags, not cheap"
     wrong random --scenario storm "must be one of 'bans'"
     wrong random --size many "option '--size': 'many' is not a whole number from 1 to 1000000"
     wrong random --capacity 8 "option '--capacity': a capacity is LEAST-MOST"

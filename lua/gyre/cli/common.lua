@@ -6,6 +6,7 @@ local net = require "gyre.net"
 local cli_options = require "gyre.cli.options"
 local output = require "gyre.cli.output"
 local request = require "gyre.request"
+local strategy_text = require "gyre.strategy.text"
 
 local ipairs, math, pairs, type = ipairs, math, pairs, type
 
@@ -24,6 +25,17 @@ function common.add_number(parser, names, about, least, whole, most)
 end
 
 local number = common.add_number
+
+--- The value of a strategy's option. 3, true, "x", ["a"] are what JSON says; anything else is the text it is.
+---@param written string
+---@return any
+function common.value_of(written)
+  local read = strategy_text.read("[" .. written .. "]")
+  if read and #read == 1 then
+    return read[1]
+  end
+  return written
+end
 
 --- A URL as people write it, without a scheme: that is http then.
 ---@param text string

@@ -97,11 +97,19 @@ function sim.options(parser)
   parser:flag("--json", "A JSON object a strategy and line.")
 end
 
-local function value(word)
-  if word == "true" or word == "false" then
-    return word == "true"
+-- The options of 'tiers=["cheap","premium"],rest=false'.
+local function strategy_options(text, word)
+  local made, from = {}, 1
+  while from <= #text + 1 do
+    local name, at = text:match("^([^=,]+)=()", from)
+    local given = name and (text:match("^%b[]", at) or text:match("^[^,]*", at))
+    local stop = name and at + #given
+    if not name or (stop <= #text and text:sub(stop, stop) ~= ",") then
+      exit.usage(("'%s' in '%s' is no OPTION=VALUE"):format(text:match("^[^,]*", from), word))
+    end
+    made[name], from = common.value_of(given), stop + 1
   end
-  return tonumber(word) or word
+  return made
 end
 
 -- "performance:choices=5@32/10s" as an entry of sim.run().
@@ -113,14 +121,7 @@ local function entry(word)
   end
   local source, options = made.source:match "^(.+):([^:/]+=[^:]*)$"
   if source then
-    made.source, made.options = source, {}
-    for pair in options:gmatch "[^,]+" do
-      local name, given = pair:match "^([^=]+)=(.*)$"
-      if not name then
-        exit.usage(("'%s' in '%s' is no OPTION=VALUE"):format(pair, word))
-      end
-      made.options[name] = value(given)
-    end
+    made.source, made.options = source, strategy_options(options, word)
   end
   return made
 end

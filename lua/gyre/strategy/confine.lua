@@ -80,7 +80,7 @@ local HERE = "^" .. gsub(debug.getinfo(1, "S").short_src, "%p", "%%%0") .. ":%d+
 -- as `return view:hash(key)`, has left when that raises: then it would be of a line in here.
 local function with_traceback(message)
   local text = traceback((gsub(tostring(message), HERE, "", 1)), 2)
-  local caller = find(text, "\n[^\n]*%[C%][^\n]*\n[^\n]*gyre/choose%.lua")
+  local caller = find(text, "\n[^\n]*gyre/strategy/confine%.lua")
   return caller and sub(text, 1, caller - 1) or text
 end
 

@@ -1,8 +1,8 @@
 -- gyre pool use: another strategy, for everybody on the pool at once.
 local attach = require "gyre.cli.attach"
+local common = require "gyre.cli.common"
 local exit = require "gyre.cli.exit"
 local output = require "gyre.cli.output"
-local text = require "gyre.strategy.text"
 
 local ipairs = ipairs
 
@@ -14,15 +14,6 @@ local function options(command)
   command:flag("--reload", "Read the one in use again, after its file was changed.")
 end
 
--- 3, true, "x", ["a"] are what JSON says; anything else is the text it is.
-local function value_of(written)
-  local read = text.read("[" .. written .. "]")
-  if read and #read == 1 then
-    return read[1]
-  end
-  return written
-end
-
 local function given_options(args)
   local given = {}
   for _, pair in ipairs(args.option) do
@@ -30,7 +21,7 @@ local function given_options(args)
     if not name then
       exit.usage(("option '--option': '%s' is not NAME=VALUE"):format(pair))
     end
-    given[name] = value_of(written)
+    given[name] = common.value_of(written)
   end
   return given
 end
