@@ -37,6 +37,10 @@ local function pays(self, proxy)
   return false
 end
 
+local function record_within(self, proxy, outcome)
+  self.over:record(proxy, outcome)
+end
+
 local function select_within(self, view, request)
   local why = "nobody within max_cost"
   for _, step in ipairs(self.steps) do
@@ -67,6 +71,7 @@ return { name = "cost-aware", requires = { "cost" },
     self.keep = { tags = ("cost<=%.17g"):format(most) }
     self.steps = { { self.over, where = self.keep } }
     self.select = budget and select_within or nil
+    self.record = budget and self.over.record and record_within or nil
     self.title = "cost-aware over " .. (self.over.title or self.over.name)
   end,
   refresh = function(self, pool)

@@ -92,9 +92,9 @@ end
 
 local function by_steps(handle, at_work, lease, request, from, busy)
   local plan = at_work.plan
-  local code, kept = C.GYRE_ENO_PROXY, nil
+  local code, kept, leaf = C.GYRE_ENO_PROXY, nil, nil
   for i = from, #plan do
-    local leaf = plan[i]
+    leaf = plan[i]
     if request.session ~= nil and leaf.keep and leaf.keep ~= kept then
       kept, code = leaf.keep, keep(handle, leaf, lease)
       if code == 0 or (is_final(code) and code ~= C.GYRE_ENOT_FOUND) or code == C.GYRE_EBUSY then
@@ -109,7 +109,7 @@ local function by_steps(handle, at_work, lease, request, from, busy)
     end
   end
   if code == 0 then
-    lease.tag = at_work.tag
+    lease.tag = leaf.tag
     return lease
   end
   return nil, code == C.GYRE_ENO_PROXY and busy or status.error(code)
@@ -129,9 +129,10 @@ end
 
 local function by_plan(state, at_work, lease, request)
   local plan = at_work.plan
-  local code
+  local code, leaf
   if at_work.simple then
-    add_defaults(asked.cell, plan[1], request)
+    leaf = plan[1]
+    add_defaults(asked.cell, leaf, request)
     code = C.gyre_acquire(state.handle, asked.cell, lease.raw)
   else
     local first, err
@@ -143,7 +144,7 @@ local function by_plan(state, at_work, lease, request)
     if err then
       return nil, err
     end
-    local leaf = plan[first]
+    leaf = plan[first]
     if leaf and leaf.key and request[leaf.key] == nil then
       return nil, errors.new("invalid", ("the request has no %s, which would be hashed"):format(leaf.key))
     end
@@ -160,7 +161,7 @@ local function by_plan(state, at_work, lease, request)
   if code ~= 0 then
     return nil, status.error(code)
   end
-  lease.tag = at_work.tag
+  lease.tag = leaf.tag
   return lease
 end
 

@@ -29,7 +29,8 @@ local MOST_RECORDERS = 1024 -- whose leases still find them
 ---@field plan? gyre.strategy.Plan when the library carries it out
 ---@field simple boolean the plan is one call that only names a picker
 ---@field face? gyre.view.Face of its view, when there is no plan
----@field tag integer index in recorders; 0: it has no `record`
+---@field tags table<gyre.Strategy, integer>|false of its parts: index in recorders; 0: no `record`; false: none has one
+---@field tag integer that of the first
 ---@field generation integer of the segment when it came; 0: this handle's own
 ---@field picking boolean select is running
 ---@field wary boolean it looks at the pool before it serves: requires, refresh, or it is out
@@ -121,18 +122,48 @@ local function collect(at_work, made)
   at_work.wary = #requires + #refreshers > 0 or at_work.needs_session
 end
 
+local function new_tag(at_work, state, parts)
+  local tag = state.last_tag + 1
+  state.last_tag = tag
+  state.recorders[tag] = { at_work = at_work, parts = parts }
+  state.recorders[tag - MOST_RECORDERS] = nil
+  return tag
+end
+
+-- Leases are recorded by whoever of a composition picked. Those of the session that has its proxy already are the
+-- first's.
+local function give_tags(at_work, state, leaves)
+  local tags, any = at_work.tags or {}, false
+  for i = 1, #leaves do
+    local part = leaves[i]
+    local recorders = leaves[part]
+    if not tags[part] then
+      tags[part] = recorders[1] and new_tag(at_work, state, recorders) or 0
+    end
+    any = any or tags[part] ~= 0
+  end
+  at_work.tags = any and tags
+  at_work.tag = any and tags[leaves[1]] or 0
+end
+
+local function plan_and_leaves(made)
+  return steps.plan(made), steps.leaves(made)
+end
+
 local function lay_out(at_work, state)
   local made = at_work.strategy
-  local laid_out, plan = confine.call(at_work.loaded.guarded and state.budget, steps.plan, made)
+  local budget = at_work.loaded.guarded and state.budget
+  local laid_out, plan, leaves = confine.call(budget, plan_and_leaves, made)
   if not laid_out then
     error(plan, 0)
   end
   at_work.takes = made.takes and list_of(made.takes)
   at_work.plan = plan or false
   at_work.simple = plan ~= nil and steps.is_simple(plan)
+  give_tags(at_work, state, leaves)
   if plan then
     for _, leaf in ipairs(plan) do
-      leaf.asked = criteria.new()
+      leaf.asked, leaf.tag = criteria.new(), at_work.tags and at_work.tags[leaf.of] or 0
     end
   elseif not at_work.face then
     at_work.face, at_work.tight = view.new(state), criteria.new()
@@ -170,18 +201,6 @@ function active.look(handle, state, at_work)
   at_work.missing = missing or refresh(at_work, state) or false
 end
 
-local function give_tag(at_work, state)
-  local made = at_work.strategy
-  if not made.record then
-    return 0
-  end
-  local tag = state.last_tag + 1
-  state.last_tag = tag
-  state.recorders[tag] = at_work
-  state.recorders[tag - MOST_RECORDERS] = nil
-  return tag
-end
-
 --- Puts a loaded strategy to work.
 ---@param handle ffi.cdata* `struct gyre_pool *`
 ---@param state gyre.State
@@ -193,7 +212,7 @@ function active.new(handle, state, made, loaded)
   local at_work = {
     strategy = made, loaded = loaded, name = made.name, title = made.title or made.name, takes = false,
     picking = false, generation = 0, row = 0, needs_session = false, plan = false, tripped = false, missing = false,
-    look_again = false, counts = trouble.new_counts(),
+    look_again = false, tags = false, tag = 0, counts = trouble.new_counts(),
   }
   collect(at_work, made)
   active.look(handle, state, at_work)
@@ -203,7 +222,6 @@ function active.new(handle, state, made, loaded)
     return nil, missing
   end
   lay_out(at_work, state)
-  at_work.tag = give_tag(at_work, state)
   return at_work
 end
 
@@ -381,8 +399,8 @@ end
 function active.judge(pool, source)
   local state = states[pool.number]
   local at_work = state and (source ~= nil and state.named[source] or state.strategy)
-  local made = at_work and at_work.strategy
-  return made and made.judge and (at_work.loaded.judge or judge_of(state, at_work, made))
+  local made = at_work and at_work.loaded.judging
+  return made and (at_work.loaded.judge or judge_of(state, at_work, made))
 end
 
 return active

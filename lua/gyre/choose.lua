@@ -6,6 +6,7 @@ local confine = require "gyre.strategy.confine"
 local criteria = require "gyre.criteria"
 local errors = require "gyre.error"
 local status = require "gyre.status"
+local steps = require "gyre.strategy.steps"
 local trouble = require "gyre.trouble"
 local view = require "gyre.view"
 
@@ -79,6 +80,7 @@ local function pick(state, at_work, request)
     return nil, err
   end
   open_view(face)
+  steps.picker = nil
   local ran, picked, why = select_in(at_work.loaded.guarded and state.budget, at_work.strategy, face.view, request)
   local lives = state.slots ~= nil
   local good = ran and lives and picked ~= nil and view_has(face, state.handle, picked)
@@ -103,7 +105,7 @@ local function take(state, at_work, lease, picked)
     code = C.gyre_acquire_chosen(handle, at_work.face.asked.cell, id, lease.raw)
   end
   if code == 0 then
-    lease.tag = at_work.tag
+    lease.tag = at_work.tags and at_work.tags[steps.picker] or at_work.tag
   end
   return code
 end

@@ -81,19 +81,21 @@ end
 
 -- By what its end finds the strategy that issued a lease, in whichever thread that is.
 local function issuer(self, tag)
-  local at_work = self.state.recorders[tag]
-  if at_work.generation > 0 then
+  local at_work = self.state.recorders[tag].at_work
+  if at_work.generation > 0 and at_work.tag == tag then
     self.issuers[at_work.generation] = at_work
     return at_work.generation
   end
   return LOCAL + self.owner * TAGS + tag % TAGS
 end
 
-local function find_issuer(self, number)
+-- The tag in leases of that strategy here, if it is known.
+local function find_tag(self, number)
   if number < LOCAL then
-    return self.issuers[number]
+    local at_work = self.issuers[number]
+    return at_work and at_work.tag
   elseif (number - LOCAL - number % TAGS) / TAGS == self.owner then
-    return self.state.recorders[number % TAGS]
+    return self.state.recorders[number % TAGS] and number % TAGS
   end
   return nil
 end
@@ -130,13 +132,13 @@ local function complete(self)
   if number < LOCAL and not self.issuers[number] then
     catch_up(self)
   end
-  local at_work = find_issuer(self, number)
-  if not at_work then
+  local tag = find_tag(self, number)
+  if not tag then
     C.gyre_counter_add(self.pool.handle, UNRECORDED, 1, nil)
     return
   end
   copy(ended.raw, call.lease, LEASE_SIZE)
-  ended.pool, ended.tag = self.pool.number, at_work.tag
+  ended.pool, ended.tag = self.pool.number, tag
   local outcome = call.outcome
   local _, err = lease.record(ended, {
     verdict = VERDICTS[outcome.verdict], ms = outcome.has_ms ~= 0 and outcome.ms or nil,
@@ -144,7 +146,7 @@ local function complete(self)
     retry_after = outcome.retry_after > 0 and outcome.retry_after or nil,
   })
   if err then
-    trouble.tell(self.state, at_work, err.message)
+    trouble.tell(self.state, self.state.recorders[tag].at_work, err.message)
   end
 end
 

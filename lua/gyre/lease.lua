@@ -58,17 +58,20 @@ local methods = {}
 -- What has been counted stays counted: an error of `record` comes back beside the success.
 local function record(self, ended)
   local state = states[self.pool]
-  local active = state.recorders[self.tag]
-  if not active then -- of very many strategies ago
+  local recorder, err = state.recorders[self.tag], nil
+  if not recorder then -- of very many strategies ago
     return true
   end
-  local made = active.strategy
-  local recorded, message = pcall(trouble.call, state, active, made.record, made, self.proxy, ended)
-  if recorded then
-    return true
+  local active, parts = recorder.at_work, recorder.parts
+  for i = 1, #parts do
+    local made = parts[i]
+    local recorded, message = pcall(trouble.call, state, active, made.record, made, self.proxy, ended)
+    if not recorded then
+      active.counts.record = active.counts.record + 1
+      err = errors.new("strategy", ("strategy '%s': record: %s"):format(active.name, tostring(message)))
+    end
   end
-  active.counts.record = active.counts.record + 1
-  return true, errors.new("strategy", ("strategy '%s': record: %s"):format(active.name, tostring(message)))
+  return true, err
 end
 
 local function closed()

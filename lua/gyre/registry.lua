@@ -1,6 +1,10 @@
 -- The open pools of this Lua state, by number. Leases and proxies hold the number of their pool: a number of a pool
 -- that is closed or collected finds nothing, where a pointer would read unmapped memory.
 
+---@class gyre.strategy.Recorder
+---@field at_work gyre.strategy.Active
+---@field parts gyre.Strategy[] of it, whose `record` is called
+
 ---@class gyre.State what Lua keeps for a pool beside the handle
 ---@field number integer
 ---@field handle? ffi.cdata* `struct gyre_pool *`; nil once it is closed
@@ -9,7 +13,7 @@
 ---@field strategy gyre.strategy.Active of requests that name none
 ---@field named table<any, gyre.strategy.Active> strategies that requests named
 ---@field named_count integer
----@field recorders table<integer, gyre.strategy.Active> strategies with `record`, by the tag in the leases they issued
+---@field recorders table<integer, gyre.strategy.Recorder> by the tag in the leases they issued
 ---@field last_tag integer
 ---@field seed? number
 ---@field epoch ffi.cdata* `const uint32_t *`: where the number of changes of the pool stands

@@ -50,7 +50,8 @@ local metatable_of = debug.getmetatable
 
 --- What is known of a loaded strategy beside its table.
 ---@class gyre.strategy.Loaded
----@field judge? function when its `judge` is a word or a table
+---@field judging? gyre.Strategy whose `judge` counts: itself, or a part of it
+---@field judge? function when that is a word or a table
 ---@field guarded boolean some of its code is: every call of it goes by confine.lua
 ---@field nested gyre.Strategy[] strategies it asked for
 ---@field files gyre.strategy.Source[] what was read for it
@@ -175,8 +176,8 @@ local function check(made)
 end
 
 -- A judge that is no function of its own.
-local function check_judge(made)
-  local compiled, fault = judge.compile(made.judge)
+local function check_judge(made, judging)
+  local compiled, fault = judge.compile(judging.judge)
   if not compiled then
     return fail("strategy '%s': judge: %s", made.name, confine.text(fault))
   end
@@ -196,13 +197,18 @@ local function fallback_fault(made)
   return err and err.message
 end
 
+local function check_steps(made)
+  local fault = steps.check(made)
+  return fault, not fault and steps.judging(made) or nil
+end
+
 local function check_configured(made)
   if type(made.name) ~= "string" then
     return fail "a strategy needs a name"
   elseif made.title ~= nil and type(made.title) ~= "string" then
     return fail("strategy '%s': title must be text", made.name)
   end
-  local ran, fault = confine.call(loading.guarded and loading.budget, steps.check, made)
+  local ran, fault, judging = confine.call(loading.guarded and loading.budget, check_steps, made)
   if fault then
     return fail("strategy '%s': %s", made.name, ran and fault or tostring(fault))
   elseif type(made.select) ~= "function" then
@@ -214,9 +220,9 @@ local function check_configured(made)
   if fault_of_fallback then
     return fail("strategy '%s': its fallback: %s", made.name, fault_of_fallback)
   end
-  loading.judge = nil -- of a part of it
-  if made.judge ~= nil and type(made.judge) ~= "function" then
-    return check_judge(made)
+  loading.judge, loading.judging = nil, judging -- not those of a part of it
+  if judging and type(judging.judge) ~= "function" then
+    return check_judge(made, judging)
   end
   return made
 end

@@ -117,6 +117,56 @@ describe("gyre.compose", function()
     assert.is_nil(steps.plan((assert(loader.load(gyre.compose { SLOW })))))
   end)
 
+  for kind, native in pairs { native = "random", lua = false } do
+    local function recorder(name, log)
+      return { name = name, native = native or nil, select = SLOW.select,
+        record = function(self, proxy, outcome) log[#log + 1] = self.name .. proxy.host .. outcome.verdict end }
+    end
+
+    it("calls record of whoever picked: " .. kind, function()
+      local log = {}
+      assert(pool:use { where = { country = "us", tags = "fast" }, recorder("a", log), fallback = recorder("b", log) })
+      assert(pool:acquire { session = "s" }):ok()
+      disable "h1"
+      assert(pool:acquire { country = "de", tags = "home" }):fail "proxy_bad"
+      assert.same({ "ah1ok", "bh4proxy_bad" }, log)
+      assert(pool:use("geo", { over = { "session", over = recorder("c", log) } }))
+      for _ = 1, 2 do -- the second has the session's proxy already
+        assert(pool:acquire { country = "de", session = "t", tags = "home" }):ok()
+      end
+      local lease = assert(pool:acquire())
+      assert(pool:use { "random", fallback = recorder("d", log) })
+      assert(pool:acquire()):ok() -- random has none
+      assert.same({ "ch4ok", "ch4ok" }, { log[3], log[4] })
+      assert.equal(4, #log)
+      lease:ok()
+      assert.matches("^ch%dok$", log[5])
+      for proxy in pool:each() do
+        pool:update(proxy.id, { cost = 1 })
+      end
+      for _, budget in ipairs { false, 100 } do
+        assert(pool:use("cost-aware", { over = recorder("e", log), budget = budget }))
+        assert(pool:acquire()):ok()
+        assert.matches("^eh%dok$", table.remove(log))
+      end
+    end)
+  end
+
+  it("judges as the first of its parts that has a judge", function()
+    local judge = require("gyre.active").judge
+    local function part(verdict)
+      return { name = "part", select = SLOW.select, word = verdict, judge = function(self) return self.word end }
+    end
+    assert(pool:use { "session", over = { part "banned", fallback = part "ok" } })
+    assert.equal("banned", judge(pool)())
+    assert(pool:use { "random", fallback = part "ok" })
+    assert.equal("ok", judge(pool)())
+    assert(pool:use { { name = "part", select = SLOW.select, judge = { [404] = "banned" } } })
+    assert.equal("banned", judge(pool)({}, { status = 404, headers = {} }))
+    assert(pool:use { "session", over = "random" })
+    assert.is_nil(judge(pool))
+  end)
+
   it("requires of it what its parts require", function()
     pool:add "h6:1"
     local _, err = pool:use { "session", over = { where = { tags = "home" }, "geo" } }

@@ -67,14 +67,67 @@ function steps.select(self, view, request)
       candidates = narrowed(candidates, wanted_of(self.takes, request, step.asked))
     end
     if candidates then
-      local picked, reason = step[1]:select(candidates, request)
+      local part = step[1]
+      local picked, reason = part:select(candidates, request)
       if picked then
+        if part.select ~= steps.select then
+          steps.picker = part -- whose record is called: see active.lua
+        end
         return picked
       end
       why = reason or why
     end
   end
   return nil, why or "nobody in any step"
+end
+
+-- ---- hooks of the parts ----
+
+local function is_made_of_steps(made)
+  return made.steps ~= nil and made.select == steps.select
+end
+
+local function add_leaves(made, around, leaves)
+  if leaves[made] then
+    return
+  end
+  local recorders = { made.record and made }
+  for i = 1, #around do
+    recorders[#recorders + 1] = around[i]
+  end
+  leaves[made] = recorders
+  if is_made_of_steps(made) then
+    for _, step in ipairs(made.steps) do
+      add_leaves(step[1], recorders, leaves)
+    end
+  end
+  leaves[#leaves + 1] = made
+end
+
+--- The strategies that a strategy made of steps may leave a pick to, itself among them, each with those that have a
+--- `record` on the way to it, from the inside: `leaves[made]`. In a list too, who comes first before those around it.
+---@param made gyre.Strategy
+---@return table leaves
+function steps.leaves(made)
+  local leaves = {}
+  add_leaves(made, {}, leaves)
+  return leaves
+end
+
+--- The strategy whose judge counts: its own, or that of the first part that has one.
+---@param made gyre.Strategy
+---@return gyre.Strategy?
+function steps.judging(made)
+  if made.judge ~= nil then
+    return made
+  elseif made.steps ~= nil then
+    for _, step in ipairs(made.steps) do
+      local judging = steps.judging(step[1])
+      if judging then
+        return judging
+      end
+    end
+  end
 end
 
 -- ---- checking ----
@@ -157,6 +210,7 @@ end
 
 local function leaf(made, around)
   return {
+    of = made,
     picker = PICKERS[made.native],
     choices = made.choices or 0,
     random_ties = made.random_ties and 1 or 0,
@@ -202,6 +256,7 @@ local function lay_out(made, around, leaves, starts)
 end
 
 ---@class gyre.strategy.Leaf one call of the library
+---@field of gyre.Strategy whose pick it is
 ---@field picker integer
 ---@field where gyre.filter.Wanted
 ---@field drop { country?: boolean, region?: boolean } fields of the request that do not narrow this step
