@@ -152,6 +152,7 @@ end
 ---@param pool? gyre.Pool
 ---@return string
 function nginx.metrics(limit, pool)
+  check.limit(limit, 2)
   return metrics.text(chosen(pool), limit)
 end
 
@@ -160,6 +161,7 @@ end
 ---@param pool? gyre.Pool
 ---@return table
 function nginx.status(limit, pool)
+  check.limit(limit, 2)
   return metrics.status(chosen(pool), limit)
 end
 

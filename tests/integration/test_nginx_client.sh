@@ -143,6 +143,17 @@ test_identities_share_no_connection() {
     [ "$anna" != "$(connection "" http://other.test/)" ] || fail "two targets share"
     [ "$anna" != "$(connection "verify = false")" ] || fail "an unverified one is taken for a verified one"
     same "after all that" "$anna" "$(connection "")"
+    same "a lease's connections are its session's" "true" "$(run "
+        local function ask(session)
+            local lease = assert(gyre.acquire { session = session })
+            local conn = assert(lease:connect 'http://by-hand.test/')
+            local number = assert(conn:request()).headers['x-connection']
+            conn:finish()
+            return number
+        end
+        local a, b, none = ask 'a', ask 'b'
+        none = ask()
+        ngx.print(tostring(a ~= b and a ~= none and b ~= none and ask 'a' == a and ask 'b' == b and ask() == none))")"
     on_segment "for proxy in pool:each() do pool:remove(proxy.id) end pool:add 'http://eve:x@127.0.0.1:$PROXY_ECHO'"
     [ "$anna" != "$(connection "")" ] || fail "eve uses anna's connection"
     [ "$(connection "idle_timeout = 0, session = 'n'")" != "$(connection "idle_timeout = 0, session = 'n'")" ] || fail "kept though idle_timeout is 0"
@@ -338,6 +349,8 @@ test_misuse_raises_at_the_caller() {
     raises "gyre.open { name = 5 }" "option 'name' must be a string, not a number"
     raises "gyre.open { tris = 5 }" "unknown option 'tris'"
     raises "gyre.open { window = 'x' }" "option 'window' must be a number, not a string"
+    raises "gyre.metrics('100')" "a limit is a number of proxies, not '100' (a string)"
+    raises "gyre.status(-1)" "a limit is a number of proxies, not '-1' (a number)"
     raises "gyre.balance({}, 5)" "options are a table, not a number"
     raises "gyre.balance({}, { tries = 0/0 })" "option 'tries' must be a whole number from 1 on"
     raises "gyre.balance({}, { authorization = 5 })" "option 'authorization' must be a string, not a number"

@@ -128,6 +128,14 @@ function check.balance(options, level)
   end
 end
 
+---@param limit any of proxies
+---@param level integer
+function check.limit(limit, level)
+  if limit ~= nil and not (type(limit) == "number" and limit >= 0 and limit % 1 == 0) then
+    error(("a limit is a number of proxies, not '%s' (a %s)"):format(tostring(limit), type(limit)), level + 1)
+  end
+end
+
 --- pool:acquire() for a function of our own: what it raises, raises that function's caller. pcall costs compiled code
 --- nothing.
 ---@param pool gyre.Pool

@@ -6,6 +6,7 @@
 -- Idle connections are kept apart by proxy, credentials, target, way of verification and session: two identities never
 -- share one.
 local C = require "gyre.clib"
+local memo = require "gyre.memo"
 local check = require "resty.gyre.check"
 local failure = require "resty.gyre.failure"
 local message = require "resty.gyre.message"
@@ -34,7 +35,7 @@ local PORTS = { http = 80, https = 443 }
 ---@field timeout? number seconds for one step of sending or receiving [30]
 ---@field connect_timeout? number seconds for one step until the target can be asked [10]
 ---@field verify? boolean certificates, by lua_ssl_trusted_certificate [true]
----@field session? string connections of different sessions are kept apart
+---@field session? string connections of different sessions are kept apart [that of the lease's request]
 ---@field idle_timeout? number seconds for which an unused connection is kept; 0: not at all [60]
 
 --- A connection through a proxy.
@@ -79,7 +80,8 @@ end
 local function pool_name(lease, target, options)
   local authorization = peer.authorization(lease)
   return ("gyre/%d/%.0f/%s/%s/%s/%d/%s/%s"):format(lease.pool, lease.id, authorization and ngx.md5(authorization) or "",
-    target.scheme, target.host, target.port, options.verify == false and "any" or "verified", options.session or "")
+    target.scheme, target.host, target.port, options.verify == false and "any" or "verified",
+    options.session or memo.recall(lease.memo) or "")
 end
 
 local function handshake(sock, name, options, where)

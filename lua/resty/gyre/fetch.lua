@@ -9,7 +9,7 @@ local failure = require "resty.gyre.failure"
 local held = require "resty.gyre.held"
 local message = require "resty.gyre.message"
 
-local ipairs, now, pairs, setmetatable = ipairs, ngx.now, pairs, setmetatable
+local ipairs, now, pairs = ipairs, ngx.now, pairs
 
 local DEFAULT_TRIES = 3
 -- Asking twice is harmless (RFC 9110, 9.2.2), so that another proxy may try after the target saw the request.
@@ -101,7 +101,6 @@ local function fetch(pool, url, options)
     return failure.new("invalid", "local", fault)
   end
   request.host = request.host or target.host
-  local connect = setmetatable({ session = options.session or request.session }, { __index = options })
   local ctx, response = ngx.ctx, nil
   for try = 1, options.tries or DEFAULT_TRIES do
     local lease, why = check.acquire(pool, request, 2)
@@ -110,7 +109,7 @@ local function fetch(pool, url, options)
     end
     held.keep(lease, ctx)
     local again
-    response, err, again = attempt(lease, target, connect, method)
+    response, err, again = attempt(lease, target, options, method)
     held.drop(ctx, lease)
     if response then
       response.attempts = try
