@@ -46,7 +46,6 @@ end
 function swap.install(self, at_work)
   local state, request = states[self.number], self.request
   state.strategy = at_work
-  self.tag = at_work.tag
   self.plain = 0
   ffi.fill(request, ffi.sizeof(request))
   request.size = ffi.sizeof(request)
@@ -54,7 +53,7 @@ function swap.install(self, at_work)
     return
   end
   local leaf = at_work.plan[1]
-  self.plain = 1
+  self.plain, self.tag = 1, leaf.tag
   request.min_success, request.max_ms = leaf.min_success, leaf.max_ms
   if at_work.generation > 0 and not at_work.scripted then
     return -- the segment says the same

@@ -141,6 +141,10 @@ describe("gyre.compose", function()
       assert.equal(4, #log)
       lease:ok()
       assert.matches("^ch%dok$", log[5])
+      assert(pool:use { where = { country = "us" }, { where = { country = "de" }, recorder("x", log) }, -- nobody
+        fallback = recorder("f", log) })
+      assert(pool:acquire()):ok()
+      assert.matches("^fh%dok$", log[6])
       for proxy in pool:each() do
         pool:update(proxy.id, { cost = 1 })
       end
