@@ -17,21 +17,37 @@ enum { LABEL = 40, PRESCAN = 4096 /* bytes in which a page names its encoding; t
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
-/* Labels that mean something else, mostly more, than a decoder of that name takes them for. */
+/* Labels and decoders. A label often means more than a decoder of that name takes; one that is not here, such as that of any
+ * other of the libc's decoders, which few pages need and somebody would try out, is none. */
 static const struct {
     const char *label, *name;
 } meanings[] = {
-    {"utf8", "UTF-8"},           {"unicode-1-1-utf-8", "UTF-8"},  {"utf-16", "UTF-16LE"},        {"unicode", "UTF-16LE"},
-    {"ascii", "CP1252"},         {"us-ascii", "CP1252"},          {"iso-8859-1", "CP1252"},      {"iso8859-1", "CP1252"},
-    {"iso_8859-1", "CP1252"},    {"latin1", "CP1252"},            {"latin-1", "CP1252"},         {"l1", "CP1252"},
-    {"x-cp1252", "CP1252"},      {"iso-8859-9", "CP1254"},        {"iso8859-9", "CP1254"},       {"latin5", "CP1254"},
-    {"iso-8859-11", "CP874"},    {"tis-620", "CP874"},            {"windows-874", "CP874"},      {"x-cp1251", "CP1251"},
-    {"gb2312", "GB18030"},       {"gb_2312-80", "GB18030"},       {"csgb2312", "GB18030"},       {"chinese", "GB18030"},
-    {"gbk", "GB18030"},          {"x-gbk", "GB18030"},            {"big5", "BIG5-HKSCS"},        {"cn-big5", "BIG5-HKSCS"},
-    {"x-x-big5", "BIG5-HKSCS"},  {"shift_jis", "CP932"},          {"shift-jis", "CP932"},        {"sjis", "CP932"},
-    {"x-sjis", "CP932"},         {"ms_kanji", "CP932"},           {"windows-31j", "CP932"},      {"x-euc-jp", "EUC-JP"},
-    {"euc-kr", "CP949"},         {"ks_c_5601-1987", "CP949"},     {"ksc5601", "CP949"},          {"korean", "CP949"},
-    {"windows-949", "CP949"},    {"koi", "KOI8-R"},               {"koi8", "KOI8-R"},            {"iso-8859-8-i", "ISO-8859-8"},
+    {"utf-8", "UTF-8"}, {"utf8", "UTF-8"}, {"unicode-1-1-utf-8", "UTF-8"}, {"utf-16", "UTF-16LE"},
+    {"utf-16le", "UTF-16LE"}, {"unicode", "UTF-16LE"}, {"utf-16be", "UTF-16BE"}, {"ascii", "CP1252"},
+    {"us-ascii", "CP1252"}, {"iso-8859-1", "CP1252"}, {"iso8859-1", "CP1252"}, {"iso_8859-1", "CP1252"},
+    {"latin1", "CP1252"}, {"latin-1", "CP1252"}, {"l1", "CP1252"}, {"x-cp1252", "CP1252"}, {"cp1252", "CP1252"},
+    {"windows-1252", "CP1252"}, {"iso-8859-2", "ISO-8859-2"}, {"iso8859-2", "ISO-8859-2"}, {"latin2", "ISO-8859-2"},
+    {"l2", "ISO-8859-2"}, {"iso-8859-3", "ISO-8859-3"}, {"latin3", "ISO-8859-3"}, {"iso-8859-4", "ISO-8859-4"},
+    {"latin4", "ISO-8859-4"}, {"iso-8859-5", "ISO-8859-5"}, {"cyrillic", "ISO-8859-5"}, {"iso-8859-6", "ISO-8859-6"},
+    {"arabic", "ISO-8859-6"}, {"iso-8859-7", "ISO-8859-7"}, {"greek", "ISO-8859-7"}, {"iso-8859-8", "ISO-8859-8"},
+    {"iso-8859-8-i", "ISO-8859-8"}, {"hebrew", "ISO-8859-8"}, {"logical", "ISO-8859-8"}, {"iso-8859-9", "CP1254"},
+    {"iso8859-9", "CP1254"}, {"latin5", "CP1254"}, {"l5", "CP1254"}, {"windows-1254", "CP1254"}, {"cp1254", "CP1254"},
+    {"iso-8859-10", "ISO-8859-10"}, {"latin6", "ISO-8859-10"}, {"iso-8859-11", "CP874"}, {"tis-620", "CP874"},
+    {"windows-874", "CP874"}, {"iso-8859-13", "ISO-8859-13"}, {"iso-8859-14", "ISO-8859-14"},
+    {"iso-8859-15", "ISO-8859-15"}, {"iso8859-15", "ISO-8859-15"}, {"latin-9", "ISO-8859-15"}, {"l9", "ISO-8859-15"},
+    {"iso-8859-16", "ISO-8859-16"}, {"windows-1250", "CP1250"}, {"cp1250", "CP1250"}, {"x-cp1250", "CP1250"},
+    {"windows-1251", "CP1251"}, {"cp1251", "CP1251"}, {"x-cp1251", "CP1251"}, {"windows-1253", "CP1253"},
+    {"cp1253", "CP1253"}, {"windows-1255", "CP1255"}, {"cp1255", "CP1255"}, {"windows-1256", "CP1256"},
+    {"cp1256", "CP1256"}, {"windows-1257", "CP1257"}, {"cp1257", "CP1257"}, {"windows-1258", "CP1258"},
+    {"cp1258", "CP1258"}, {"koi", "KOI8-R"}, {"koi8", "KOI8-R"}, {"koi8-r", "KOI8-R"}, {"koi8-u", "KOI8-U"},
+    {"koi8-ru", "KOI8-U"}, {"ibm866", "CP866"}, {"cp866", "CP866"}, {"866", "CP866"}, {"macintosh", "MACINTOSH"},
+    {"mac", "MACINTOSH"}, {"x-mac-cyrillic", "MAC-CYRILLIC"}, {"gb18030", "GB18030"}, {"gb2312", "GB18030"},
+    {"gb_2312-80", "GB18030"}, {"csgb2312", "GB18030"}, {"chinese", "GB18030"}, {"gbk", "GB18030"},
+    {"x-gbk", "GB18030"}, {"big5", "BIG5-HKSCS"}, {"big5-hkscs", "BIG5-HKSCS"}, {"cn-big5", "BIG5-HKSCS"},
+    {"x-x-big5", "BIG5-HKSCS"}, {"shift_jis", "CP932"}, {"shift-jis", "CP932"}, {"sjis", "CP932"},
+    {"x-sjis", "CP932"}, {"ms_kanji", "CP932"}, {"windows-31j", "CP932"}, {"euc-jp", "EUC-JP"},
+    {"x-euc-jp", "EUC-JP"}, {"iso-2022-jp", "ISO-2022-JP"}, {"euc-kr", "CP949"}, {"ks_c_5601-1987", "CP949"},
+    {"ksc5601", "CP949"}, {"korean", "CP949"}, {"windows-949", "CP949"},
 };
 
 /* How a page's bytes look as UTF-8. */
@@ -40,9 +56,19 @@ struct shape {
     int odd;          /* NUL or ESC: it may be no text that ASCII is a part of */
 };
 
-static size_t tail_of(unsigned char c)
+/* Bytes of the character that is not ASCII and begins here; 0: none does. */
+static size_t character(const unsigned char *at, size_t left)
 {
-    return (c & 0xe0) == 0xc0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : (c & 0xf8) == 0xf0 ? 3 : 0;
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000}; /* what needs as many bytes */
+    size_t tail = (at[0] & 0xe0) == 0xc0 ? 1 : (at[0] & 0xf0) == 0xe0 ? 2 : (at[0] & 0xf8) == 0xf0 ? 3 : 0;
+    uint32_t code = at[0] & (0x3fu >> tail);
+
+    if (tail == 0 || tail >= left) return 0;
+    for (size_t k = 1; k <= tail; k++) {
+        if ((at[k] & 0xc0) != 0x80) return 0;
+        code = code << 6 | (at[k] & 0x3f);
+    }
+    return code < least[tail] || (code >= 0xd800 && code < 0xe000) || code > 0x10ffff ? 0 : tail + 1;
 }
 
 static struct shape look(const char *page, size_t size)
@@ -57,16 +83,11 @@ static struct shape look(const char *page, size_t size)
             i += sizeof eight; /* ASCII, as nearly all of most pages */
             continue;
         }
-        unsigned char c = (unsigned char)page[i++];
-        if (c < 0x80) continue;
-        size_t tail = tail_of(c), k = 0;
-        while (k < tail && i + k < size && ((unsigned char)page[i + k] & 0xc0) == 0x80) k++;
-        if (tail > 0 && k == tail) {
-            shape.good++;
-            i += tail;
-        } else {
-            shape.bad++;
-        }
+        const unsigned char *at = (const unsigned char *)page + i;
+        size_t bytes = *at < 0x80 ? 1 : character(at, size - i);
+        shape.good += bytes > 1;
+        shape.bad += bytes == 0;
+        i += bytes ? bytes : 1;
     }
     return shape;
 }
@@ -115,27 +136,35 @@ static void read_own_label(const char *page, size_t size, char label[LABEL])
         strcpy(label, "utf-8");
 }
 
-static iconv_t decoder(const char *label)
+/* The decoder that a label means; NULL: none. */
+static const char *decoder(const char *label)
 {
-    if (label[0] == '\0') return (iconv_t)-1;
     for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
-        if (strcmp(meanings[i].label, label) == 0) return iconv_open("UTF-8", meanings[i].name);
-    return iconv_open("UTF-8", label);
+        if (strcmp(meanings[i].label, label) == 0) return meanings[i].name;
+    return NULL;
 }
 
-/* The decoder for a page that has no mark; *unit: bytes of what is passed over when it is wrong. */
-static iconv_t find_decoder(const struct shape *shape, const char *page, size_t size, const char *content_type, size_t *unit)
+/* What a page begins with; *mark: its bytes. */
+static const char *marked(const char *page, size_t size, size_t *mark)
+{
+    if (size >= 3 && memcmp(page, "\xef\xbb\xbf", *mark = 3) == 0) return "UTF-8";
+    if (size >= 2 && memcmp(page, "\xff\xfe", *mark = 2) == 0) return "UTF-16LE";
+    if (size >= 2 && memcmp(page, "\xfe\xff", *mark = 2) == 0) return "UTF-16BE";
+    *mark = 0;
+    return NULL;
+}
+
+/* The decoder for a page that has no mark. */
+static const char *find_decoder(const struct shape *shape, const char *page, size_t size, const char *content_type)
 {
     char label[LABEL] = "";
-    iconv_t found;
+    const char *found;
 
     if (content_type) read_label(content_type, strlen(content_type), "charset", label);
-    *unit = strncmp(label, "utf-16", 6) == 0 ? 2 : 1;
-    if ((found = decoder(label)) != (iconv_t)-1) return found;
-    *unit = 1;
+    if ((found = decoder(label))) return found;
     read_own_label(page, size, label);
-    if ((found = decoder(label)) != (iconv_t)-1) return found;
-    return iconv_open("UTF-8", shape->good > shape->bad ? "UTF-8" : "CP1252");
+    if ((found = decoder(label))) return found;
+    return shape->good > shape->bad ? "UTF-8" : "CP1252";
 }
 
 /* A copy that is being written. */
@@ -156,6 +185,16 @@ static int grow(struct copy *copy, size_t more)
     return 0;
 }
 
+/* Returns 0 or -1. */
+static int append(struct copy *copy, const char *bytes, size_t size)
+{
+    if (size == 0) return 0;
+    if (grow(copy, size) < 0) return -1;
+    memcpy(copy->bytes + copy->used, bytes, size);
+    copy->used += size;
+    return 0;
+}
+
 static size_t step(iconv_t from, char **in, size_t *left, struct copy *copy)
 {
     char *at = copy->bytes + copy->used;
@@ -164,7 +203,14 @@ static size_t step(iconv_t from, char **in, size_t *left, struct copy *copy)
     return done;
 }
 
-/* Returns 0, or -1: no memory. */
+/* The text becomes the copy. */
+static void take(struct gyre__text *text, const struct copy *copy)
+{
+    free(text->copy);
+    *text = (struct gyre__text){.bytes = copy->bytes, .size = copy->used, .copy = copy->bytes};
+}
+
+/* By iconv; of what it cannot decode, `unit` bytes are passed over. Returns 0, or -1: no memory. */
 static int convert(iconv_t from, const char *page, size_t left, size_t unit, struct copy *copy)
 {
     char *in = (char *)page; /* which iconv does not write to */
@@ -175,9 +221,7 @@ static int convert(iconv_t from, const char *page, size_t left, size_t unit, str
             if (grow(copy, left + 16) < 0) return -1;
             continue;
         }
-        if (grow(copy, sizeof replacement) < 0) return -1;
-        memcpy(copy->bytes + copy->used, replacement, sizeof replacement - 1);
-        copy->used += sizeof replacement - 1;
+        if (append(copy, replacement, sizeof replacement - 1) < 0) return -1;
         size_t passed = unit < left ? unit : left;
         in += passed;
         left -= passed;
@@ -187,35 +231,57 @@ static int convert(iconv_t from, const char *page, size_t left, size_t unit, str
     return 0;
 }
 
-static iconv_t marked(const char *page, size_t size, size_t *mark)
+/* Returns 0, or -1: no memory. */
+static int decode(struct gyre__text *text, const struct shape *shape, const char *content_type)
 {
-    if (size >= 3 && memcmp(page, "\xef\xbb\xbf", *mark = 3) == 0) return iconv_open("UTF-8", "UTF-8");
-    if (size >= 2 && memcmp(page, "\xff\xfe", *mark = 2) == 0) return iconv_open("UTF-8", "UTF-16LE");
-    if (size >= 2 && memcmp(page, "\xfe\xff", *mark = 2) == 0) return iconv_open("UTF-8", "UTF-16BE");
-    *mark = 0;
-    return (iconv_t)-1;
+    size_t mark;
+    const char *name = marked(text->bytes, text->size, &mark);
+    struct copy copy = {0};
+    iconv_t from;
+
+    if (!name) name = find_decoder(shape, text->bytes, text->size, content_type);
+    if (strcmp(name, "UTF-8") == 0 || (from = iconv_open("UTF-8", name)) == (iconv_t)-1) return 0;
+    int result = convert(from, text->bytes + mark, text->size - mark, strncmp(name, "UTF-16", 6) == 0 ? 2 : 1, &copy);
+    iconv_close(from);
+    if (result < 0) free(copy.bytes);
+    else take(text, &copy);
+    return result;
+}
+
+/* What is no UTF-8 becomes U+FFFD, a NUL as well, as in HTML: libxml2 would take it for the end. Returns 0, or -1: no memory. */
+static int repair(struct gyre__text *text)
+{
+    const unsigned char *from = (const unsigned char *)text->bytes, *end = from + text->size, *good = from;
+    struct copy copy = {0};
+    int result = 0;
+
+    while (from < end && result == 0) {
+        size_t bytes = *from == 0 ? 0 : *from < 0x80 ? 1 : character(from, (size_t)(end - from));
+        if (bytes == 0) {
+            result = append(&copy, (const char *)good, (size_t)(from - good)) | append(&copy, replacement, sizeof replacement - 1);
+            good = from + 1;
+        }
+        from += bytes ? bytes : 1;
+    }
+    if (result == 0) result = append(&copy, (const char *)good, (size_t)(end - good));
+    if (result < 0) free(copy.bytes);
+    else take(text, &copy);
+    return result;
 }
 
 int gyre__charset_decode(struct gyre__text *text, const char *page, size_t size, const char *content_type)
 {
     struct shape shape = look(page, size);
-    struct copy copy = {0};
-    size_t mark, unit;
+    int result = 0;
 
-    *text = (struct gyre__text){.bytes = page, .size = size, .ascii = shape.good + shape.bad == 0};
-    if (shape.bad == 0 && (shape.good > 0 || !shape.odd)) return 0;
-    iconv_t from = marked(page, size, &mark);
-    unit = mark == 2 ? 2 : 1;
-    if (mark == 0) from = find_decoder(&shape, page, size, content_type, &unit);
-    if (from == (iconv_t)-1) return 0; /* a libc without its tables: libxml2 does what it can */
-    int result = convert(from, page + mark, size - mark, unit, &copy);
-    iconv_close(from);
-    if (result < 0) {
-        free(copy.bytes);
-        return -1;
+    *text = (struct gyre__text){.bytes = page, .size = size};
+    if (shape.bad > 0 || (shape.good == 0 && shape.odd)) result = decode(text, &shape, content_type);
+    if (result == 0 && (text->copy || shape.bad > 0 || shape.odd)) {
+        shape = look(text->bytes, text->size);
+        if (shape.bad > 0 || shape.odd) result = repair(text);
     }
-    *text = (struct gyre__text){.bytes = copy.bytes, .size = copy.used, .copy = copy.bytes};
-    return 0;
+    if (result < 0) gyre__charset_clear(text);
+    return result;
 }
 
 void gyre__charset_clear(struct gyre__text *text)

@@ -9,7 +9,6 @@ struct gyre__text {
     const char *bytes;
     size_t size;
     char *copy;
-    int ascii; /* only */
 };
 
 /*

@@ -212,7 +212,7 @@ static void resolve_links(struct gyre__html *html, const char *base_url)
 static xmlDocPtr parse(htmlParserCtxtPtr parser, const struct gyre__text *text)
 {
     int size = text->size > INT_MAX ? INT_MAX : (int)text->size; /* what libxml2 can take */
-    return htmlCtxtReadMemory(parser, text->bytes, size, NULL, text->ascii ? NULL : "UTF-8",
+    return htmlCtxtReadMemory(parser, text->bytes, size, NULL, "UTF-8",
                               HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET | HTML_PARSE_COMPACT);
 }
 

@@ -124,6 +124,8 @@ static void test_content_type(void **state)
 /* A byte that is none of the encoding costs a character, and nothing of what comes after it. */
 static void test_undecodable(void **state)
 {
+    static const char nul[] = "<title>a\0b</title>\0<a href=x>";
+
     (void)state;
     check("<meta charset=gb2312><title>\xd6\xec\xe9\x46</title><a href=x>", "\xe6\x9c\xb1\xe9\x95\x95", /* GBK, not GB 2312 */
           "http://site.example/a/x");
@@ -132,6 +134,10 @@ static void test_undecodable(void **state)
     check("<meta charset=utf-8><title>\xc3\xa9\xff</title><a href=x>\xe2\x82", "\xc3\xa9\xef\xbf\xbd", "http://site.example/a/x");
     check("<title>\xc3\xa9t\xc3\xa9\xff</title><a href=x>", "\xc3\xa9t\xc3\xa9\xef\xbf\xbd", "http://site.example/a/x");
     check("<meta charset=euc-jp><title>\xa4</title><a href=x>", "\xef\xbf\xbd", "http://site.example/a/x");
+    check("<meta charset=utf-8><title>\xc3\xa9\xed\xa0\x80</title>\xc0\x80\xf4\x90\x80\x80<a href=x>", /* they look like some */
+          "\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", "http://site.example/a/x");
+    check("<meta charset=utf-7><title>+AGE-</title>", "+AGE-", "");
+    check_bytes(nul, sizeof nul - 1, NULL, "a\xef\xbf\xbd" "b", "http://site.example/a/x");
 }
 
 static void test_broken(void **state)
