@@ -121,8 +121,11 @@ bool gyre__process_alive(const struct gyre_pool *pool, uint32_t process)
     uint32_t state = load_acquire(&entry->state);
     if (state != PROCESS_ALIVE && state != PROCESS_LEAVING) return false;
     if (is_ours(entry)) return true;
-    if (load_relaxed(&entry->pid_space) != load_relaxed(&self.space)) /* is_ours() has just seen to it */
-        return !load_relaxed(&entry->locked) || on_bytes(pool, process, 1, F_OFD_GETLK, F_WRLCK) != NOT_HELD;
+    if (load_relaxed(&entry->pid_space) != load_relaxed(&self.space)) { /* is_ours() has just seen to it */
+        enum held held = on_bytes(pool, process, 1, F_OFD_GETLK, F_WRLCK);
+        bool locks = load_relaxed(&entry->locked) || load_relaxed(&pool->processes[pool->process].locked);
+        return held != NOT_HELD || !locks; /* where locks work for us they did for it: no process was there, but damage */
+    }
     uint32_t pid = load_relaxed(&entry->pid);
     if (kill((pid_t)pid, 0) < 0 && errno == ESRCH) return false;
     uint64_t now, then = load_relaxed(&entry->started);

@@ -488,6 +488,34 @@ static void test_repair_under_readers(void **state)
     gyre_pool_close(pool);
 }
 
+/* Locks of a process that was never there, in an entry that says it is of another container: nobody waits for it. */
+static void test_lock_of_nobody(void **state)
+{
+    struct gyre_options options = storm_options();
+    struct gyre_pool *pool;
+    struct process_entry *entry;
+    uint32_t word = 4 + 1; /* of entry 4, which had never been taken */
+    struct gyre_request request = {.size = sizeof request, .session = "cart"};
+    struct gyre_lease lease;
+
+    (void)state;
+    options.path = temp_path("nobody");
+    pool = open_pool(&options);
+    entry = &pool->processes[4];
+    entry->pid = 4711;
+    entry->pid_space = pool->processes[pool->process].pid_space + 1;
+    entry->state = PROCESS_ALIVE;
+    for (uint32_t i = 0; i < pool->session_buckets; i++) pool->session_locks[i] = word;
+    pool->control->lock = word;
+    alarm(60);
+    add_url(pool, "http://p:1");
+    OK(gyre_acquire(pool, &request, &lease));
+    OK(gyre_complete_ms(pool, &lease, GYRE_OK, 1.0));
+    alarm(0);
+    expect_nothing_found(pool, "after a lock of nobody");
+    gyre_pool_close(pool);
+}
+
 static void work_as_child(void *argument)
 {
     work(argument);
@@ -526,7 +554,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_damage),  cmocka_unit_test(test_damages_together), cmocka_unit_test(test_on_open),
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_threads),        cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_repair_under_readers),
+        cmocka_unit_test(test_repair_under_readers), cmocka_unit_test(test_lock_of_nobody),
     };
 
     return cmocka_run_group_tests(tests, NULL, remove_temp);
