@@ -1,12 +1,6 @@
 /* test_html.c: title and links of pages as they come: relative, broken, in other encodings, hostile. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "support.h"
 
-#include <cmocka.h>
 #include <libxml/tree.h>
 
 #include "job/html.h"
@@ -175,13 +169,6 @@ static void test_hostile(void **state)
     free(page);
 }
 
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    return *state ^= *state << 17;
-}
-
 /* Anything of pieces of HTML: what is read from a tree is what is read without one. */
 static void test_alike(void **state)
 {
@@ -194,17 +181,17 @@ static void test_alike(void **state)
         "</textarea>", "<svg><a href=s>", "<", ">", "<a", "\"", "'", "<![CDATA[x]]>", "<!DOCTYPE html>",
         "<meta charset=utf-8>", "<li>", "<select><option>", "<frameset>", "<noscript>", "</x>", "<x:y href=n>",
     };
-    enum { COUNT = sizeof pieces / sizeof *pieces, PAGES = 20000, LONGEST = 24 };
-    uint64_t seed = 20261126;
-    int cut = 0;
+    enum { LONGEST = 24 };
+    struct rng rng = {test_seed(20261126)};
+    unsigned long pages = rounds(20000), cut = 0;
 
     (void)state;
-    for (int i = 0; i < PAGES; i++) {
+    for (unsigned long i = 0; i < pages; i++) {
         char page[LONGEST * 40] = "";
         struct gyre__html without = {0}, with = {0};
         int whole;
 
-        for (uint64_t n = next_random(&seed) % LONGEST; n > 0; n--) strcat(page, pieces[next_random(&seed) % COUNT]);
+        for (uint32_t n = rng_below(&rng, LONGEST); n > 0; n--) strcat(page, pieces[rng_below(&rng, COUNT(pieces))]);
         xmlDocPtr tree = gyre__html_tree(page, strlen(page), NULL, &whole);
         if (!whole) { /* libxml2 has given up, and nothing is read from such a tree */
             if (tree) xmlFreeDoc(tree);
@@ -216,13 +203,13 @@ static void test_alike(void **state)
         int alike = with.link_count == without.link_count && !with.title == !without.title &&
                     (!with.title || strcmp(with.title, without.title) == 0);
         for (size_t k = 0; alike && k < with.link_count; k++) alike = strcmp(with.links[k], without.links[k]) == 0;
-        if (!alike) fail_msg("page %d: %s\nwith a tree %zu links, title %s; without %zu, %s", i, page, with.link_count,
+        if (!alike) fail_msg("page %lu: %s\nwith a tree %zu links, title %s; without %zu, %s", i, page, with.link_count,
                              with.title ? with.title : "-", without.link_count, without.title ? without.title : "-");
         gyre__html_clear(&with);
         gyre__html_clear(&without);
         if (tree) xmlFreeDoc(tree);
     }
-    assert_in_range(cut, 0, PAGES / 10);
+    assert_in_range(cut, 0, pages / 10);
 }
 
 /* Deeper than libxml2 builds trees: the links are not lost with what is missing. */
