@@ -1,5 +1,6 @@
 /*
- * Choosing without leasing, for strategies outside the library: what acquire would take, samples, lists, counts.
+ * Choosing without leasing, for strategies outside the library: what acquire would take, samples, lists, counts. A look does the
+ * timed work as an acquire does: a strategy that finds nobody leases nobody, and then no acquire would bring them back.
  */
 #include "acquire.h"
 #include "quick.h"
@@ -8,6 +9,18 @@ struct look {
     uint32_t picker, want, count;
     uint64_t *ids;
 };
+
+/* What looks begin with: the thread, the request, the timed work. */
+static int begin(struct gyre_pool *pool, struct pick *pick)
+{
+    pick->thread = thread_get(pool);
+    if (unlikely(!pick->thread)) return GYRE_ESYSTEM;
+    int bad = pick->request ? gyre__request_check(pick->request) : 0;
+    if (unlikely(bad)) return bad;
+    uint32_t stamp = clock_stamp(pool);
+    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
+    return 0;
+}
 
 static int look_here(struct gyre_pool *pool, struct pick *pick, void *context)
 {
@@ -26,11 +39,14 @@ static int look_here(struct gyre_pool *pool, struct pick *pick, void *context)
 
 static int look_for(struct gyre_pool *pool, const struct gyre_request *request, struct look *look)
 {
-    struct pick pick = {.request = request, .thread = thread_get(pool)};
-    int bad = !pick.thread ? GYRE_ESYSTEM : request ? gyre__request_check(request) : 0;
-    if (bad) return bad;
+    struct pick pick = {.request = request};
+    int result = begin(pool, &pick);
+    if (result) return result;
     gyre__pick_begin(pool, &pick);
-    int result = gyre__each_view(pool, &pick, look_here, look);
+    do {
+        pick.turn = 0;
+        result = gyre__each_view(pool, &pick, look_here, look);
+    } while (unlikely(result == GYRE_ENO_PROXY) && gyre__limit_recheck(pool));
     gyre__pick_end(pool, &pick);
     return result == GYRE_ENO_PROXY ? gyre__pick_failed(pool, request, result) : result;
 }
@@ -83,8 +99,8 @@ static int count_here(struct gyre_pool *pool, struct pick *pick, void *context)
 GYRE_API int gyre_pool_eligible(struct gyre_pool *pool, const struct gyre_request *request)
 {
     if (!pool) return gyre__fail(GYRE_EINVALID, "no pool");
-    struct pick pick = {.request = request, .thread = thread_get(pool)};
-    int count = 0, bad = !pick.thread ? GYRE_ESYSTEM : request ? gyre__request_check(request) : 0;
+    struct pick pick = {.request = request};
+    int count = 0, bad = begin(pool, &pick);
     if (bad) return bad;
     int result = gyre__each_view(pool, &pick, count_here, &count);
     return result == GYRE_ESYSTEM ? result : count;
@@ -105,6 +121,12 @@ static int list_here(struct gyre_pool *pool, struct pick *pick, void *context)
     return GYRE_ENO_PROXY; /* on to the next country */
 }
 
+/* Has this thread been here before, and the timed work been done? */
+static bool is_up_to_date(const struct gyre_pool *pool)
+{
+    return thread_is_known(pool, thread_cache_of(pool)) && load_relaxed(&pool->control->tick) == clock_stamp(pool);
+}
+
 /* All that are eligible, without a view. */
 static int list_all(const struct gyre_pool *pool, uint32_t *slots, int capacity)
 {
@@ -116,13 +138,19 @@ static int list_all(const struct gyre_pool *pool, uint32_t *slots, int capacity)
 GYRE_API int gyre_list(struct gyre_pool *pool, const struct gyre_request *request, uint32_t *slots, int capacity)
 {
     if (!pool || !slots || capacity < 0) return gyre__fail(GYRE_EINVALID, "no pool, or no place for slots");
-    if (!request || (request_is_plain(request) && request->picker <= GYRE_PICK_HASH)) return list_all(pool, slots, capacity);
-    struct pick pick = {.request = request, .thread = thread_get(pool)};
+    bool plain = !request || (request_is_plain(request) && request->picker <= GYRE_PICK_HASH);
+    int count = likely(plain && is_up_to_date(pool)) ? list_all(pool, slots, capacity) : 0;
+    if (likely(count)) return count;
+    struct pick pick = {.request = request};
     struct list list = {slots, 0, capacity};
-    int bad = !pick.thread ? GYRE_ESYSTEM : request ? gyre__request_check(request) : 0;
-    if (bad) return bad;
+    int result = begin(pool, &pick);
+    if (result) return result;
     gyre__pick_begin(pool, &pick);
-    int result = gyre__each_view(pool, &pick, list_here, &list);
+    do {
+        pick.turn = 0;
+        if (plain) list.count = list_all(pool, slots, capacity);
+        else result = gyre__each_view(pool, &pick, list_here, &list);
+    } while (!list.count && capacity && gyre__limit_recheck(pool));
     gyre__pick_end(pool, &pick);
     return result == GYRE_ESYSTEM ? result : list.count;
 }

@@ -76,6 +76,41 @@ static void test_parse(void **state)
     gyre_pool_close(pool);
 }
 
+/* Who only looks before leasing must find who is back: on the system's clock, where nothing else does the timed work. */
+static int looks_find(struct gyre_pool *pool, int way)
+{
+    struct gyre_request request = {.size = sizeof request, .picker = GYRE_PICK_RANDOM};
+    uint64_t found;
+    uint32_t slot;
+
+    if (way == 0) return gyre_pick(pool, &request, &found) == 0;
+    if (way == 1) return gyre_list(pool, NULL, &slot, 1);
+    if (way == 2) return gyre_sample(pool, NULL, &found, 1) == 1;
+    return gyre_pool_eligible(pool, NULL);
+}
+
+static void test_looks_do_timed_work(void **state)
+{
+    struct gyre_options options = {.size = sizeof options, .breaker_failures = 1, .breaker_base = 0.1, .breaker_max = 0.1,
+                                   .max_benched = 1};
+
+    (void)state;
+    for (int round = 0; round < 8; round++) {
+        int way = round / 2, benched = round % 2;
+        struct gyre_pool *pool = open_pool(&options);
+        uint64_t id = add_url(pool, "http://h:1");
+        struct gyre_lease lease;
+        unsigned waited = 0;
+
+        if (!benched) set_rate(pool, id, "1/200ms");
+        OK(gyre_acquire_id(pool, id, &lease));
+        OK(gyre_complete_ms(pool, &lease, benched ? GYRE_PROXY_BAD : GYRE_OK, -1));
+        while (!looks_find(pool, way) && ++waited < 3000) nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        if (waited == 3000) fail_msg("look %d never finds who was %s", way, benched ? "benched" : "at its rate");
+        gyre_pool_close(pool);
+    }
+}
+
 /* A full rate at once, then nothing until a period after; for counts around and above the number of marks. */
 static void test_burst(void **state)
 {
@@ -583,7 +618,7 @@ static void test_restart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),     cmocka_unit_test(test_burst),      cmocka_unit_test(test_arrivals),
+        cmocka_unit_test(test_parse), cmocka_unit_test(test_looks_do_timed_work),     cmocka_unit_test(test_burst),      cmocka_unit_test(test_arrivals),
         cmocka_unit_test(test_busy_or_none), cmocka_unit_test(test_change),  cmocka_unit_test(test_reuse),
         cmocka_unit_test(test_threads),   cmocka_unit_test(test_processes),  cmocka_unit_test(test_last_token),
         cmocka_unit_test(test_change_under_load), cmocka_unit_test(test_exclusive), cmocka_unit_test(test_ttl),

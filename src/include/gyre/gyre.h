@@ -614,7 +614,8 @@ GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *req
 
 /*
  * Chooses as gyre_acquire() would, but leases nothing: for strategies that look first and call gyre_acquire_id(). Round-robin's
- * cursor moves. Sessions and throttles are not looked at. NO_PROXY, BUSY, INVALID. Lock-free.
+ * cursor moves. Sessions and throttles are not looked at. NO_PROXY, BUSY, INVALID, SYSTEM. Lock-free; like gyre_acquire(), this and
+ * the three looks that follow do the timed work when it is due, so that who is back is found by those who only look.
  */
 GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *id);
 
