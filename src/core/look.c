@@ -6,8 +6,9 @@
 #include "quick.h"
 
 struct look {
-    uint32_t picker, want, count;
+    uint32_t picker, want, count; /* picker: of one; 0: a sample */
     uint64_t *ids;
+    uint32_t slots[MAX_CHOICES];
 };
 
 /* What looks begin with: the thread, the request, the timed work. */
@@ -25,16 +26,16 @@ static int begin(struct gyre_pool *pool, struct pick *pick)
 static int look_here(struct gyre_pool *pool, struct pick *pick, void *context)
 {
     struct look *look = context;
-    uint32_t slots[MAX_CHOICES];
+    uint32_t from = look->count;
     if (look->picker) {
-        slots[0] = gyre__pick(pool, pick, look->picker);
-        look->count = slots[0] != NO_BIT;
+        look->slots[0] = gyre__pick(pool, pick, look->picker);
+        look->count = look->slots[0] != NO_BIT;
     } else {
-        look->count = gyre__pick_distinct(pool, pick, look->want, slots);
+        look->count = gyre__pick_distinct(pool, pick, from, look->want, look->slots);
     }
-    for (uint32_t i = 0; i < look->count; i++)
-        look->ids[i] = make_id(load_acquire(&pool->slots[slots[i]].generation), slots[i]);
-    return look->count ? 0 : GYRE_ENO_PROXY;
+    for (uint32_t i = from; i < look->count; i++)
+        look->ids[i] = make_id(load_acquire(&pool->slots[look->slots[i]].generation), look->slots[i]);
+    return look->count == look->want ? 0 : GYRE_ENO_PROXY; /* on to the next country */
 }
 
 static int look_for(struct gyre_pool *pool, const struct gyre_request *request, struct look *look)
@@ -46,8 +47,9 @@ static int look_for(struct gyre_pool *pool, const struct gyre_request *request, 
     do {
         pick.turn = 0;
         result = gyre__each_view(pool, &pick, look_here, look);
-    } while (unlikely(result == GYRE_ENO_PROXY) && gyre__limit_recheck(pool));
+    } while (unlikely(!look->count && result == GYRE_ENO_PROXY) && gyre__limit_recheck(pool));
     gyre__pick_end(pool, &pick);
+    if (look->count) return 0;
     return result == GYRE_ENO_PROXY ? gyre__pick_failed(pool, request, result) : result;
 }
 
@@ -73,7 +75,7 @@ GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *reques
         *id = make_id(load_acquire(&pool->slots[slot].generation), slot);
         return 0;
     }
-    struct look look = {.picker = gyre__request_picker(pool, request), .ids = id};
+    struct look look = {.picker = gyre__request_picker(pool, request), .want = 1, .ids = id};
     return look.picker ? look_for(pool, request, &look) : GYRE_EINVALID;
 }
 

@@ -55,6 +55,7 @@ bool gyre__pick_unfit(const struct gyre_pool *pool, const struct gyre_request *r
 bool gyre__pick_excluded(const struct gyre_pool *pool, struct pick *pick, uint32_t slot)
 {
     const struct gyre_request *request = pick->request;
+    if (pick->weighed && !(load_float(&pool->slots[slot].weight) > 0)) return true;
     if (pick->host && gyre__ban_holds(pool, pick->host, slot)) return true;
     if (!request) return false;
     if (gyre__pick_unfit(pool, request, slot)) return true;
@@ -154,10 +155,17 @@ struct reasons {
     uint32_t filtered, otherwise, benched, disabled, draining, excluded, busy, banned, unfit, weightless;
 };
 
+/* Does the picker that is to choose leave out those of weight 0? */
+static bool is_weighing(const struct gyre_pool *pool, const struct gyre_request *request)
+{
+    uint32_t picker = request && request->picker ? request->picker : strategy_picker(pool);
+    return picker == GYRE_PICK_BEST || picker == GYRE_PICK_WEIGHTED;
+}
+
 /* Why each proxy is out. What nothing speaks against had reached its limit when it was tried. O(proxies). */
 static void count_reasons(struct gyre_pool *pool, const struct gyre_request *request, struct reasons *reasons)
 {
-    struct pick pick = {.request = request};
+    struct pick pick = {.request = request}, weighing = {.weighed = is_weighing(pool, request)};
     uint64_t host = request && request->host ? gyre__host_banning(pool, request->host) : 0;
     for (uint32_t slot = bits_next(&pool->live, 0); slot != NO_BIT; slot = bits_next(&pool->live, slot + 1)) {
         uint32_t flags = load_relaxed(&pool->slots[slot].flags);
@@ -169,8 +177,8 @@ static void count_reasons(struct gyre_pool *pool, const struct gyre_request *req
         else if (host && gyre__ban_holds(pool, host, slot)) reasons->banned++;
         else if (request && gyre__pick_unfit(pool, request, slot)) reasons->unfit++;
         else if (gyre__pick_excluded(pool, &pick, slot)) reasons->excluded++;
+        else if (gyre__pick_excluded(pool, &weighing, slot)) reasons->weightless++;
         else if (flags & SLOT_LIMITED) reasons->busy++;
-        else if (load_float(&pool->slots[slot].weight) == 0) reasons->weightless++;
     }
 }
 
@@ -189,6 +197,5 @@ int gyre__pick_failed(struct gyre_pool *pool, const struct gyre_request *request
     if (r.banned) snprintf(banned, sizeof banned, ", %u banned by %.60s", r.banned, request->host);
     return gyre__fail(r.busy || result == GYRE_EBUSY ? GYRE_EBUSY : GYRE_ENO_PROXY,
                       "none of %u proxies can be used: %s%s%u benched, %u disabled, %u draining, %u excluded, %u at their limit%s%s%s",
-                      live, filtered, otherwise, r.benched, r.disabled, r.draining, r.excluded, r.busy, unfit,
-                      weightless, banned);
+                      live, filtered, otherwise, r.benched, r.disabled, r.draining, r.excluded, r.busy, weightless, unfit, banned);
 }

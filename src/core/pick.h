@@ -18,6 +18,7 @@ struct pick {
     struct commit commit;
     uint64_t host; /* hash of the request's host, 0 without one or when it has no bans */
     bool choosy;   /* the request leaves out some of the view: by host, excludes, success or latency */
+    bool weighed;  /* with choosy: those of weight 0 are left out too */
     bool marked;   /* excludes are in thread->excluded */
     uint32_t glances; /* candidates compared with the excludes one by one */
     uint32_t turn;    /* so many countries of the request were asked before the view's */
@@ -83,7 +84,7 @@ uint32_t gyre__pick_least_active(struct gyre_pool *pool, struct pick *pick);
 uint32_t gyre__pick_best(struct gyre_pool *pool, struct pick *pick);
 uint32_t gyre__pick_weighted(struct gyre_pool *pool, struct pick *pick);
 uint32_t gyre__pick_hash(struct gyre_pool *pool, struct pick *pick);
-/* `want` different random slots, any so many as likely, or all where there are no more; how many. */
-uint32_t gyre__pick_distinct(struct gyre_pool *pool, struct pick *pick, uint32_t want, uint32_t *slots);
+/* Adds to the first n of `slots` other random ones, any so many as likely, until they are `want` or all there are; how many. */
+uint32_t gyre__pick_distinct(struct gyre_pool *pool, struct pick *pick, uint32_t n, uint32_t want, uint32_t *slots);
 
 #endif

@@ -35,9 +35,9 @@ static uint32_t fill_up(struct gyre_pool *pool, struct pick *pick, uint32_t n, u
 }
 
 /* By drawing again what was drawn before; when that happens often there are few, and they are gone through. */
-uint32_t gyre__pick_distinct(struct gyre_pool *pool, struct pick *pick, uint32_t want, uint32_t *slots)
+uint32_t gyre__pick_distinct(struct gyre_pool *pool, struct pick *pick, uint32_t n, uint32_t want, uint32_t *slots)
 {
-    uint32_t n = 0, again = 0;
+    uint32_t again = 0;
     while (n < want && again < DRAWN_AGAIN) {
         uint32_t slot = gyre__pick_random(pool, pick);
         if (slot == NO_BIT) break;
@@ -56,11 +56,11 @@ static uint32_t all_of_few(struct gyre_pool *pool, struct pick *pick, uint32_t *
     return n;
 }
 
-uint32_t gyre__pick_best(struct gyre_pool *pool, struct pick *pick)
+static uint32_t best_of_drawn(struct gyre_pool *pool, struct pick *pick)
 {
     uint32_t slots[MAX_CHOICES], want = pick_choices(pool, pick->request), best = NO_BIT;
     uint32_t members = pick->view->all ? load_relaxed(&pool->control->live) : pick->view->count;
-    uint32_t n = members <= FEW_PROXIES ? all_of_few(pool, pick, slots) : gyre__pick_distinct(pool, pick, want, slots);
+    uint32_t n = members <= FEW_PROXIES ? all_of_few(pool, pick, slots) : gyre__pick_distinct(pool, pick, 0, want, slots);
     double prior = score_prior(pool), least = INFINITY;
     for (uint32_t i = 0; i < n; i++) {
         double c = score_cost(pool, slots[i], load_relaxed(&pool->control->tick), prior);
@@ -68,6 +68,18 @@ uint32_t gyre__pick_best(struct gyre_pool *pool, struct pick *pick)
         least = c;
         best = slots[i];
     }
+    return best;
+}
+
+uint32_t gyre__pick_best(struct gyre_pool *pool, struct pick *pick)
+{
+    uint32_t best = best_of_drawn(pool, pick);
+    if (likely(best != NO_BIT)) return best;
+    bool choosy = pick->choosy;
+    pick->choosy = pick->weighed = true; /* only such were drawn as have no weight: draws among the others */
+    best = best_of_drawn(pool, pick);
+    pick->choosy = choosy;
+    pick->weighed = false;
     return best;
 }
 

@@ -82,6 +82,33 @@ static void test_weighted_when_most_is_out(void **state)
     gyre_pool_close(pool);
 }
 
+/* Those of weight 0 are nobody's choice; the best of the others is found however few they are. */
+static void test_best_among_weightless(void **state)
+{
+    uint64_t ids[N], id;
+    struct gyre_pool *pool = pool_of(N, ids, NULL);
+    struct gyre_request request = asks(GYRE_PICK_BEST);
+    struct gyre_lease lease;
+    int count[N] = {0};
+
+    (void)state;
+    for (int i = 2; i < N; i++) set_weight(pool, ids[i], 0, 0);
+    for (int i = 0; i < 400; i++) {
+        OK(gyre_pick(pool, &request, &id));
+        count[id & 0xfffff]++;
+        count[pick(pool, &request, GYRE_OK, -1)]++;
+    }
+    assert_int_equal(count[0] + count[1], 800);
+    assert_true(count[0] > 0 && count[1] > 0);
+    for (int i = 0; i < 2; i++) set_weight(pool, ids[i], 0, 0);
+    for (uint32_t picker = GYRE_PICK_BEST; picker <= GYRE_PICK_WEIGHTED; picker++) {
+        request = asks(picker);
+        EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &request, &lease));
+        assert_non_null(strstr(gyre_detail(), "100 of weight 0"));
+    }
+    gyre_pool_close(pool);
+}
+
 static void test_bad_weights(void **state)
 {
     uint64_t ids[2];
@@ -408,7 +435,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weighted),
         cmocka_unit_test(test_weighted_when_most_is_out),
-        cmocka_unit_test(test_bad_weights),
+        cmocka_unit_test(test_bad_weights), cmocka_unit_test(test_best_among_weightless),
         cmocka_unit_test(test_weights_of_a_float),
         cmocka_unit_test(test_best_is_bounded),
         cmocka_unit_test(test_best_sees_failures),

@@ -235,6 +235,44 @@ static void test_several_countries(void **state)
     gyre_pool_close(pool);
 }
 
+/* A sample goes through several countries in order of preference, and to the next only for those that are still wanted. */
+static void test_samples_of_several_countries(void **state)
+{
+    struct gyre_pool *pool = pool_of(0, NULL, NULL);
+    uint64_t found[64];
+    int likely[32] = {0};
+
+    (void)state;
+    for (int i = 0; i < 32; i++) { /* 0 and 1 DE, 2 anywhere, 3 to 22 FR, the rest US */
+        char url[32];
+
+        snprintf(url, sizeof url, "http://h%d", i);
+        add_labelled(pool, url, i < 2 ? "DE" : i == 2 ? "*" : i < 23 ? "FR" : "US", NULL, NULL);
+    }
+    for (int round = 0; round < 4000; round++) {
+        struct gyre_request request = asks("xx,DE,FR", NULL, NULL);
+        int first = 0;
+
+        assert_int_equal(gyre_sample(pool, &request, found, 6), 6);
+        for (int i = 0; i < 6; i++) {
+            uint32_t slot = found[i] & 0xfffff;
+
+            assert_true(slot < 23);
+            for (int k = 0; k < i; k++) assert_true(found[i] != found[k]);
+            first += i < 3 && slot < 3;
+            likely[slot]++;
+        }
+        assert_int_equal(first, round < 2000 ? 3 : 2);
+        if (round == 1999) OK(gyre_pool_disable(pool, found[0])); /* any of the first three */
+    }
+    for (int i = 3; i < 23; i++) /* 2000 times 3 of 20 and 2000 times 4 of 20: sigma = sqrt(2000 (.15 * .85 + .2 * .8)) = 24 */
+        assert_in_range(likely[i], 700 - 4 * 24, 700 + 4 * 24);
+    EXPECT_COUNT(gyre_sample(pool, &(struct gyre_request){.size = sizeof(struct gyre_request), .country = "DE,FR"}, found, 64), 22,
+                 "all there are");
+    EXPECT(GYRE_ENO_PROXY, gyre_sample(pool, &(struct gyre_request){.size = sizeof(struct gyre_request), .country = "xx,yy", .region = "none"}, found, 3));
+    gyre_pool_close(pool);
+}
+
 /* A sample of `want` has so many, all different, all allowed; fewer only where there are no more. `allowed` is indexed by slot. */
 static void expect_samples(struct gyre_pool *pool, const struct gyre_request *request, const bool *allowed, int want)
 {
@@ -342,7 +380,7 @@ int main(void)
         cmocka_unit_test(test_filters), cmocka_unit_test(test_costs),
         cmocka_unit_test(test_against_a_model),
         cmocka_unit_test(test_many_filters),
-        cmocka_unit_test(test_looking), cmocka_unit_test(test_several_countries),
+        cmocka_unit_test(test_looking), cmocka_unit_test(test_several_countries), cmocka_unit_test(test_samples_of_several_countries),
         cmocka_unit_test(test_damaged_country_lists), cmocka_unit_test(test_samples_are_complete), cmocka_unit_test(test_samples_are_fair),
     };
 

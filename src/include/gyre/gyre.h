@@ -231,8 +231,8 @@ struct gyre_request {
     uint32_t picker;          /* enum gyre_picker; 0: the segment's, with its choices and ties where these are 0 here */
     const uint64_t *exclude;  /* ids not to choose, any number; unknown ids are ignored */
     uint32_t exclude_count;
-    uint32_t choices;         /* of GYRE_PICK_BEST, 1 to 64 [3; all where at most 8 proxies have the labels asked for, eligible
-                               * or not] */
+    uint32_t choices;         /* of GYRE_PICK_BEST, 1 to 64 [3]; where at most 8 proxies have the labels asked for, eligible
+                               * or not, all are compared */
     const char *session;      /* sticky: the same proxy for the same id; 1 to 128 bytes of [A-Za-z0-9._:@-] */
     const char *host;         /* the target's host name: proxies banned by it are left out */
     const char *key;          /* of GYRE_PICK_HASH [host, or else session] */
@@ -621,8 +621,9 @@ GYRE_API int gyre_pick(struct gyre_pool *pool, const struct gyre_request *reques
 
 /*
  * `want` (1 to 64) different eligible proxies that pass the request's filters and excludes, any so many as likely, or all where
- * there are no more; of several countries, those of the first that has any. Returns how many. NO_PROXY, BUSY, INVALID,
- * SYSTEM. Lock-free; O(want) where many are eligible, else O(capacity / 64 + eligible).
+ * there are no more; of several countries those of the first, then, where it has too few, of the second, and so on, in this
+ * order. Returns how many. NO_PROXY, BUSY, INVALID, SYSTEM. Lock-free; O(want) where many are eligible, else
+ * O(capacity / 64 + eligible).
  */
 GYRE_API int gyre_sample(struct gyre_pool *pool, const struct gyre_request *request, uint64_t *ids, int want);
 
