@@ -17,6 +17,24 @@ local filter = {}
 -- The country the core is reading: nothing else might hold it.
 local held = { country = "" }
 
+-- A look of the core's that fills an array, one country after the other until somebody is found.
+local function in_turn(look, handle, cell, country, into, most)
+  local from, n = 1, 0
+  while from and n <= 0 do
+    local comma = find(country, ",", from, true)
+    held.country = sub(country, from, comma and comma - 1 or -1)
+    cell.country = held.country
+    n = look(handle, cell, into, most)
+    from = comma and comma + 1
+  end
+  cell.country = country
+  return n
+end
+
+local function has_several(cell, country)
+  return cell.country ~= nil and country and find(country, ",", 1, true)
+end
+
 --- gyre_list(), but of several countries only the first that has anyone: as picks do.
 ---@param handle ffi.cdata* `struct gyre_pool *`
 ---@param cell ffi.cdata* `struct gyre_request`
@@ -25,19 +43,24 @@ local held = { country = "" }
 ---@param room integer
 ---@return integer listed
 function filter.list(handle, cell, country, slots, room)
-  if cell.country == nil or not country or not find(country, ",", 1, true) then
-    return C.gyre_list(handle, cell, slots, room)
+  if has_several(cell, country) then
+    return in_turn(C.gyre_list, handle, cell, country, slots, room)
   end
-  local from, n = 1, 0
-  while from and n == 0 do
-    local comma = find(country, ",", from, true)
-    held.country = sub(country, from, comma and comma - 1 or -1)
-    cell.country = held.country
-    n = C.gyre_list(handle, cell, slots, room)
-    from = comma and comma + 1
+  return C.gyre_list(handle, cell, slots, room)
+end
+
+--- gyre_sample(), likewise.
+---@param handle ffi.cdata* `struct gyre_pool *`
+---@param cell ffi.cdata* `struct gyre_request`
+---@param country string|false the text its country points to, if it has one
+---@param ids ffi.cdata*
+---@param k integer
+---@return integer found, or an error below 0
+function filter.sample(handle, cell, country, ids, k)
+  if has_several(cell, country) then
+    return in_turn(C.gyre_sample, handle, cell, country, ids, k)
   end
-  cell.country = country
-  return n
+  return C.gyre_sample(handle, cell, ids, k)
 end
 
 ---@class gyre.Filter

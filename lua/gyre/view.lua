@@ -182,7 +182,7 @@ function View.sample(self, k)
   if k == 0 or face.none then
     return {}
   end
-  local found = k <= MAX_SAMPLE and C.gyre_sample(handle, face.asked.cell, ids, k) or 0
+  local found = k <= MAX_SAMPLE and filter.sample(handle, face.asked.cell, face.asked.country, ids, k) or 0
   spend(STEPS * (found < k and count(face, handle) or k))
   if found < k then -- not so many, or the core did not hit them all
     return sample_listed(face, handle, k)

@@ -148,6 +148,21 @@ describe("gyre.view", function()
     end)
   end)
 
+  it("sample stays in the view: of several countries in the first that has anyone", function()
+    for i = 1, 6 do
+      pool:update(ids[i], { country = i > 2 and "de" or "us" })
+    end
+    for k = 1, 7 do
+      with_view(pool, { country = { "fr", "us", "de" } }, function(view)
+        local sample = view:sample(k)
+        assert.equal(math.min(k, 2), #sample)
+        for _, proxy in ipairs(sample) do
+          assert.equal("US", proxy.country)
+        end
+      end)
+    end
+  end)
+
   it("sample gives distinct proxies, each as often", function()
     local counts = {}
     with_view(pool, {}, function(view)
