@@ -31,7 +31,7 @@ end
 -- Text that the core takes for one tag: not for several, and not for a comparison.
 local function is_tag(value)
   return type(value) == "string" and value:find "^%S" and value:find "%S$" and not value:find "[%c,]"
-    and not value:lower():find "^cost<?="
+    and not value:lower():find "^cost[<=>]"
 end
 
 return { name = "tiered",

@@ -39,6 +39,19 @@ static int check_countries(const char *list)
     return 0;
 }
 
+/* A comparison that is none would be a tag that nobody has. */
+static int check_tags(const char *tags)
+{
+    while (tags && *tags) {
+        size_t size = strcspn(tags, ",");
+        if (gyre__cost_term(tags, size, NULL) == COST_BROKEN)
+            return gyre__fail(GYRE_EINVALID, "request.tags: '%.*s' is neither \"cost<=NUMBER\" nor \"cost=NUMBER\"",
+                              size < 60 ? (int)size : 60, tags);
+        tags += size + (tags[size] == ',');
+    }
+    return 0;
+}
+
 /* What every call with a request wants of it. */
 static int check_wishes(const struct gyre_request *request)
 {
@@ -48,6 +61,7 @@ static int check_wishes(const struct gyre_request *request)
         return gyre__fail(GYRE_EINVALID, "request.min_success %g is not between 0 and 1", request->min_success);
     if (!(request->max_ms >= 0)) return gyre__fail(GYRE_EINVALID, "request.max_ms %g is no latency", request->max_ms);
     int bad = check_countries(request->country);
+    if (!bad) bad = check_tags(request->tags);
     return bad ? bad : check_state(request->state);
 }
 

@@ -1,6 +1,7 @@
 /*
  * Error numbers, names and the per-thread detail text. Owns the text; calls nothing of gyre.
  */
+#include "ascii.h"
 #include "pool.h"
 
 #include <stdarg.h>
@@ -33,12 +34,6 @@ GYRE_API const char *gyre_strerror(int error)
     }
 }
 
-static void lower(char *text)
-{
-    for (; *text; text++)
-        if (*text >= 'A' && *text <= 'Z') *text = (char)(*text + 32);
-}
-
 GYRE_API const char *gyre_error_name(int error)
 {
     static __thread char name[16];
@@ -50,7 +45,7 @@ GYRE_API const char *gyre_error_name(int error)
     default: break;
     }
     snprintf(name, sizeof name, "%s", upper);
-    lower(name);
+    for (char *c = name; *c; c++) *c = ascii_lower(*c);
     return name;
 }
 

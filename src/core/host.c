@@ -7,6 +7,7 @@
  *
  * Verdicts that arrive while a throttle lasts are of requests from before it and do not double it.
  */
+#include "ascii.h"
 #include "host.h"
 #include "lease.h"
 
@@ -27,16 +28,11 @@ static size_t name_size(const char *name)
     return size && name[size - 1] == '.' ? size - 1 : size;
 }
 
-static unsigned char lower(char c)
-{
-    return (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
-}
-
 /* FNV-1a, 64 bits, mixed so that the low bits depend on all. */
 static uint64_t hash_of(const char *name, size_t size)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < size; i++) hash = (hash ^ lower(name[i])) * UINT64_C(0x100000001b3);
+    for (size_t i = 0; i < size; i++) hash = (hash ^ (unsigned char)ascii_lower(name[i])) * UINT64_C(0x100000001b3);
     hash = (hash ^ hash >> 32) * UINT64_C(0xd6e8feb86659fd93);
     hash ^= hash >> 32;
     return hash ? hash : 1;
@@ -52,7 +48,7 @@ uint64_t gyre__host_hash(const char *name)
 static void put_name(struct host_record *record, const char *name)
 {
     size_t size = name_size(name), kept = size < HOST_TEXT ? size : HOST_TEXT;
-    for (size_t i = 0; i < kept; i++) record->text[i] = (char)lower(name[size - kept + i]);
+    for (size_t i = 0; i < kept; i++) record->text[i] = ascii_lower(name[size - kept + i]);
     store_release(&record->size, (uint16_t)(kept | (kept < size ? CUT : 0)));
 }
 

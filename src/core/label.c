@@ -2,9 +2,9 @@
  * Labels: what the user says of a proxy beside its URL. Country, region and tags are words interned in REGION_LABELS
  * (a word that a proxy has never changes, so readers of views need no lock), found through REGION_LABEL_INDEX.
  */
-#include "pool.h"
+#include "ascii.h"
+#include "view.h"
 
-#include <ctype.h>
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -101,28 +101,34 @@ void gyre__label_rebuild(struct gyre_pool *pool)
     }
 }
 
-static int as_it_is(int c)
+static char as_it_is(char c)
 {
     return c;
 }
 
 /* Trims, changes case, checks and interns one word. 0 or an error; *id 0 for an empty word. */
 static int put_word(struct gyre_pool *pool, const struct slot_label *pending, const char *what, const char *from,
-                    size_t size, int (*fold)(int), uint16_t *id)
+                    size_t size, char (*fold)(char), uint16_t *id)
 {
     char word[LABEL_TEXT];
-    while (size && isspace((unsigned char)*from)) from++, size--;
-    while (size && isspace((unsigned char)from[size - 1])) size--;
+    ascii_trim(&from, &size);
     *id = 0;
     if (!size) return 0;
     if (size > LABEL_TEXT) return gyre__fail(GYRE_EINVALID, "%s '%.20s...' is longer than %u bytes", what, from, LABEL_TEXT);
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)from[i];
         if (c < 32 || c == 127 || c == ',') return gyre__fail(GYRE_EINVALID, "%s has a comma or control character", what);
-        word[i] = (char)fold(c);
+        word[i] = fold((char)c);
     }
     *id = intern(pool, word, size, pending);
     return *id ? 0 : gyre__fail(GYRE_EFULL, "the segment holds %u different labels already", MAX_LABELS - 1);
+}
+
+static bool has_tag(const struct slot_label *label, uint16_t id)
+{
+    uint32_t i = 0;
+    while (i < label->tag_count && label->tags[i] != id) i++;
+    return i < label->tag_count;
 }
 
 static int put_tags(struct gyre_pool *pool, const char *tags, struct slot_label *label)
@@ -131,8 +137,11 @@ static int put_tags(struct gyre_pool *pool, const char *tags, struct slot_label 
     while (*tags) {
         size_t size = strcspn(tags, ",");
         uint16_t id;
-        int bad = put_word(pool, label, "tag", tags, size, tolower, &id);
+        if (gyre__cost_term(tags, size, NULL) != COST_NONE)
+            return gyre__fail(GYRE_EINVALID, "tag '%.*s' reads as a comparison of costs", size < 60 ? (int)size : 60, tags);
+        int bad = put_word(pool, label, "tag", tags, size, ascii_lower, &id);
         if (bad) return bad;
+        if (has_tag(label, id)) id = 0; /* given twice */
         if (id && label->tag_count == MAX_TAGS)
             return gyre__fail(GYRE_EINVALID, "more than %u tags on one proxy", MAX_TAGS);
         if (id) label->tags[label->tag_count++] = id;
@@ -176,7 +185,7 @@ int gyre__label_apply(struct gyre_pool *pool, uint32_t slot, const struct gyre_p
         bad = gyre__fail(GYRE_EINVALID, "max_active %u is too large", spec->max_active);
     if (spec->has_max_active) label.max_active = spec->max_active;
     if (!bad && spec->country)
-        bad = put_word(pool, &label, "country", spec->country, strlen(spec->country), toupper, &label.country);
+        bad = put_word(pool, &label, "country", spec->country, strlen(spec->country), ascii_upper, &label.country);
     if (!bad && spec->region) bad = put_word(pool, &label, "region", spec->region, strlen(spec->region), as_it_is, &label.region);
     if (!bad && spec->tags) bad = put_tags(pool, spec->tags, &label);
     if (bad) return bad;

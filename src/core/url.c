@@ -2,12 +2,12 @@
  * Proxy URLs: parse, format, compare. RFC 3986 with one liberty: a raw character that could not be meant otherwise is
  * taken as it stands in user and password ("p;a=b@c"), since provider pages print them so; '/', '?' and '#' end them. Pure; calls nothing.
  */
+#include "ascii.h"
 #include "pool.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static const struct {
     const char *name;
@@ -48,7 +48,7 @@ static const char *parse_scheme(const char *text, const char **rest, struct gyre
     if (!colon) return "no scheme (http, https, socks4, socks4a, socks5 or socks5h, then ://)";
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
         size_t n = strlen(schemes[i].name);
-        if ((size_t)(colon - text) == n && !strncasecmp(text, schemes[i].name, n)) {
+        if ((size_t)(colon - text) == n && ascii_same(text, schemes[i].name, n)) {
             url->scheme = schemes[i].scheme;
             url->port = schemes[i].port;
             *rest = colon + 3;
@@ -92,17 +92,6 @@ static const char *parse_port(const char *text, const char *end, struct gyre_url
     return NULL;
 }
 
-/* ASCII only, whatever the program's locale says: identity must not depend on it. */
-static bool is_alnum(unsigned char c)
-{
-    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
-}
-
-static char to_lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
-}
-
 /* What stands in brackets: an address, perhaps with a zone (RFC 6874: "fe80::1%25eth0", kept as "fe80::1%eth0"). */
 static const char *parse_ipv6(const char *text, const char *end, char *host, size_t size)
 {
@@ -114,12 +103,12 @@ static const char *parse_ipv6(const char *text, const char *end, char *host, siz
     memcpy(host, text, n);
     host[n] = 0;
     if (inet_pton(AF_INET6, host, &address) != 1) return bad;
-    for (char *c = host; *c; c++) *c = to_lower(*c);
+    for (char *c = host; *c; c++) *c = ascii_lower(*c);
     if (!zone) return NULL;
     if (end - zone < 4 || strncmp(zone, "%25", 3) || n + (size_t)(end - zone) >= size) return bad;
     host[n++] = '%';
     for (zone += 3; zone < end; zone++) {
-        if (!is_alnum((unsigned char)*zone) && !strchr("-._~", *zone)) return bad;
+        if (!ascii_is_alnum(*zone) && !strchr("-._~", *zone)) return bad;
         host[n++] = *zone;
     }
     host[n] = 0;
@@ -130,7 +119,7 @@ static bool is_host(const char *host)
 {
     if (!*host) return false;
     for (; *host; host++)
-        if (!is_alnum((unsigned char)*host) && !strchr("-._~", *host) && (unsigned char)*host < 128) return false;
+        if (!ascii_is_alnum(*host) && !strchr("-._~", *host) && (unsigned char)*host < 128) return false;
     return true;
 }
 
@@ -154,7 +143,7 @@ static const char *parse_host(const char *text, const char *end, struct gyre_url
     } else {
         bad = decode(text, stop, url->host, sizeof url->host);
         if (bad) return bad;
-        for (char *c = url->host; *c; c++) *c = to_lower(*c);
+        for (char *c = url->host; *c; c++) *c = ascii_lower(*c);
         if (!is_host(url->host)) return *url->host ? "a host that is none" : "no host";
     }
     if (after == end) return NULL;
@@ -208,7 +197,7 @@ static size_t put_encoded(char *buffer, size_t size, size_t at, const char *text
     static const char digits[] = "0123456789ABCDEF";
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        if (is_alnum(c) || strchr("-._~", c)) {
+        if (ascii_is_alnum((char)c) || strchr("-._~", c)) {
             at = put_char(buffer, size, at, (char)c);
             continue;
         }

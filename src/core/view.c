@@ -2,9 +2,11 @@
  * Views and the ring of changes. A view belongs to one thread and needs no lock; the ring is written under the segment
  * lock and read without it. What may be missed when the ring has gone round is found by building the view anew.
  */
+#include "ascii.h"
 #include "view.h"
 
-#include <ctype.h>
+#include <locale.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +25,7 @@ static bool same_word(const struct gyre_pool *pool, uint32_t id, const char *wor
 {
     const struct label_text *label = &pool->label_texts[id < MAX_LABELS ? id : 0];
     if (!id || label->size != size || size > LABEL_TEXT) return false;
-    return fold ? !strncasecmp(label->text, word, size) : !memcmp(label->text, word, size);
+    return fold ? ascii_same(label->text, word, size) : !memcmp(label->text, word, size);
 }
 
 /* "*" is a proxy that can be anywhere: a gateway that is told where. */
@@ -48,33 +50,45 @@ bool gyre__view_had(const struct gyre_pool *pool, const struct gyre_request *req
     return turn && is_in_any(pool, load_relaxed(&pool->labels[slot].country), request->country, turn);
 }
 
-/* "cost=NUMBER" or "cost<=NUMBER" in place of a tag: 0 when it is neither, else whether the cost fits (1) or not (-1). An
- * unknown cost fits nothing. */
-static int compare_cost(double cost, const char *term, size_t size)
+/* With a point, whatever the program's locale has. For "C" the C library allocates nothing. */
+static double number_of(const char *text, char **end)
 {
-    char number[40];
-    if (size < 6 || size >= sizeof number || memcmp(term, "cost", 4)) return 0;
-    size_t at = term[4] == '<' && term[5] == '=' ? 6 : term[4] == '=' ? 5 : 0;
-    if (!at || at == size) return 0;
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    double number = plain ? strtod_l(text, end, plain) : strtod(text, end);
+    if (plain) freelocale(plain);
+    return number;
+}
+
+enum cost_term gyre__cost_term(const char *term, size_t size, double *limit)
+{
+    char number[40], *end;
+    ascii_trim(&term, &size);
+    if (size < 5 || !ascii_same(term, "cost", 4) || !strchr("<>=", term[4])) return COST_NONE;
+    bool most = size > 5 && term[4] == '<' && term[5] == '=';
+    size_t at = most ? 6 : 5;
+    if ((!most && term[4] != '=') || at == size || size >= sizeof number) return COST_BROKEN;
     memcpy(number, term + at, size - at);
     number[size - at] = 0;
-    char *end;
-    double limit = strtod(number, &end);
-    if (*end || end == number) return 0;
-    return (at == 5 ? cost == limit : cost <= limit) ? 1 : -1;
+    double value = number_of(number, &end);
+    if (*end || end == number || isnan(value)) return COST_BROKEN;
+    if (limit) *limit = value;
+    return most ? COST_MOST : COST_IS;
 }
 
 static bool has_tags(const struct gyre_pool *pool, const struct slot_label *label, const char *tags)
 {
     while (*tags) {
-        size_t size = strcspn(tags, ",");
-        int compared = compare_cost(load_double(&label->cost), tags, size);
-        bool found = !size || compared > 0;
-        if (compared < 0) return false;
+        size_t whole = strcspn(tags, ","), size = whole;
+        const char *tag = tags;
+        ascii_trim(&tag, &size);
+        double cost = load_double(&label->cost), limit; /* an unknown cost fits nothing */
+        enum cost_term term = gyre__cost_term(tag, size, &limit);
+        bool found = !size || (term == COST_IS && cost == limit) || (term == COST_MOST && cost <= limit);
+        if (term != COST_NONE && !found) return false;
         for (uint32_t i = 0; i < load_relaxed(&label->tag_count) && i < MAX_TAGS && !found; i++)
-            found = same_word(pool, load_relaxed(&label->tags[i]), tags, size, true);
+            found = same_word(pool, load_relaxed(&label->tags[i]), tag, size, true);
         if (!found) return false;
-        tags += size + (tags[size] == ',');
+        tags += whole + (tags[whole] == ',');
     }
     return true;
 }

@@ -71,6 +71,11 @@ struct view *gyre__view_get(struct gyre_pool *pool, struct thread *thread, const
 struct view *gyre__view_last(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request);
 void gyre__view_free_all(struct thread *thread);
 
+/* What one of several tags says of the cost: "cost<=NUMBER", "cost=NUMBER", nothing, or what is neither though it begins so.
+ * Stores the number in *limit, unless that is NULL. Pure. */
+enum cost_term { COST_NONE, COST_IS, COST_MOST, COST_BROKEN };
+enum cost_term gyre__cost_term(const char *term, size_t size, double *limit);
+
 /* Does the request's filter let this slot through? For messages: without a view, O(length of the filter). */
 bool gyre__view_admits(const struct gyre_pool *pool, const struct gyre_request *request, uint32_t slot);
 

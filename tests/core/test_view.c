@@ -4,7 +4,9 @@
  */
 #include "support.h"
 
+#include <locale.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 
 enum { N = 200, SAMPLED = 80 };
 
@@ -77,8 +79,8 @@ static void test_filters(void **state)
 /* "cost=" and "cost<=" among the tags compare numbers; who has no known cost is in neither. */
 static void test_costs(void **state)
 {
-    static const char *const terms[] = {"cost=0", "cost<=0", "cost=0.5", "cost<=0.5", "cost<=1e9", "fast,cost<=0.5", "cost=5e-1"};
-    static const int counts[] = {1, 1, 2, 3, 4, 1, 2};
+    static const char *const terms[] = {"cost=0", "cost<=0", "cost=0.5", "cost<=0.5", "cost<=1e9", "fast,cost<=0.5", "cost=5e-1", " fast , Cost<=0.5 ", "cost<=inf"};
+    static const int counts[] = {1, 1, 2, 3, 4, 1, 2, 1, 4};
     struct gyre_pool *pool = pool_of(1, &(uint64_t){0}, NULL);
     uint64_t id = 0;
 
@@ -86,7 +88,7 @@ static void test_costs(void **state)
     for (int i = 0; i < 4; i++) {
         char url[32];
         struct gyre_proxy_spec spec = {.size = sizeof spec, .url = url, .has_cost = 1, .cost = i == 3 ? 7 : i ? 0.5 : 0,
-                                       .tags = i == 1 ? "fast,cost,cost=x" : NULL};
+                                       .tags = i == 1 ? "fast,cost,costs=x" : NULL};
 
         snprintf(url, sizeof url, "http://h%d", i);
         OK(gyre_pool_add(pool, &spec, &id));
@@ -97,7 +99,7 @@ static void test_costs(void **state)
         EXPECT_COUNT(gyre_pool_eligible(pool, &request), counts[i], "%s", terms[i]);
     }
     for (int i = 0; i < 2; i++) { /* what is no comparison is a tag */
-        struct gyre_request request = asks(NULL, NULL, i ? "cost=x" : "cost");
+        struct gyre_request request = asks(NULL, NULL, i ? "costs=x" : "cost");
 
         EXPECT_COUNT(gyre_pool_eligible(pool, &request), 1, "tag %d", i);
     }
@@ -105,6 +107,69 @@ static void test_costs(void **state)
     struct gyre_request free_ones = asks(NULL, NULL, terms[0]);
     EXPECT_COUNT(gyre_pool_eligible(pool, &free_ones), 2, "after an update");
     gyre_pool_close(pool);
+}
+
+/* A comparison that is none must not be taken for a tag, which nobody would have. */
+static void test_broken_comparisons(void **state)
+{
+    static const char *const broken[] = {"cost<=x", "cost=x", "cost<=", "cost=", "cost<5", "cost>=1", "cost>1", "cost==1", "cost<=nan",
+                                         "Cost<=1x", "cost<=1 2", "cost<=11111111111111111111111111111111111111111"};
+    struct gyre_pool *pool = pool_of(1, &(uint64_t){0}, NULL);
+    uint64_t id = add_labelled(pool, "http://h", NULL, NULL, "fast");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(broken); i++) {
+        char tags[128], named[64];
+        struct gyre_request request = asks(NULL, NULL, tags);
+        struct gyre_proxy_spec spec = {.size = sizeof spec, .tags = tags};
+        struct gyre_lease lease;
+        uint32_t slot;
+
+        snprintf(tags, sizeof tags, "fast,%s", broken[i]);
+        snprintf(named, sizeof named, "'%s'", broken[i]);
+        EXPECT(GYRE_EINVALID, gyre_acquire(pool, &request, &lease));
+        assert_non_null(strstr(gyre_detail(), named));
+        EXPECT(GYRE_EINVALID, gyre_acquire_chosen(pool, &request, id, &lease));
+        EXPECT(GYRE_EINVALID, gyre_list(pool, &request, &slot, 1));
+        EXPECT(GYRE_EINVALID, gyre_pool_update(pool, id, &spec));
+        assert_non_null(strstr(gyre_detail(), named));
+    }
+    assert_string_equal(proxy_of(pool, id).tags, "fast");
+    gyre_pool_close(pool);
+}
+
+/* Words and numbers mean the same in a program with a locale of its own. */
+static void test_locales(void **state)
+{
+    static const char *const names[] = {"tr_TR", "de_DE"};
+    const char *place = temp_path("locales");
+    char command[512];
+    int made = 0;
+
+    (void)state;
+    assert_int_equal(mkdir(place, 0700), 0);
+    setenv("LOCPATH", place, 1);
+    for (size_t i = 0; i < COUNT(names); i++) {
+        char url[32], tags[] = "CHILI,cost<=0.5";
+        struct gyre_request request = asks("it", NULL, tags);
+        struct gyre_proxy_spec spec = {.size = sizeof spec, .url = url, .country = "it", .tags = "chili", .cost = 0.5, .has_cost = 1};
+        struct gyre_pool *other = pool_of(0, NULL, NULL);
+
+        snprintf(command, sizeof command, "localedef -i %s -f UTF-8 %s/%s.UTF-8 >/dev/null 2>&1", names[i], place, names[i]);
+        snprintf(url, sizeof url, "%s.UTF-8", names[i]);
+        if (system(command) != 0 || !setlocale(LC_ALL, url)) continue; /* a machine without the sources of locales */
+        made++;
+        snprintf(url, sizeof url, "http://h%zu", i);
+        OK(gyre_pool_add(other, &spec, NULL));
+        EXPECT_COUNT(gyre_pool_eligible(other, &request), 1, "in %s", names[i]);
+        setlocale(LC_ALL, "C");
+        EXPECT_COUNT(gyre_pool_eligible(other, &request), 1, "of %s, elsewhere", names[i]);
+        gyre_pool_close(other);
+    }
+    snprintf(command, sizeof command, "rm -r %s", place);
+    assert_int_equal(system(command), 0);
+    unsetenv("LOCPATH");
+    if (!made) skip();
 }
 
 static void test_against_a_model(void **state)
@@ -377,12 +442,12 @@ static void test_samples_are_fair(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_filters), cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_filters), cmocka_unit_test(test_costs), cmocka_unit_test(test_broken_comparisons), cmocka_unit_test(test_locales),
         cmocka_unit_test(test_against_a_model),
         cmocka_unit_test(test_many_filters),
         cmocka_unit_test(test_looking), cmocka_unit_test(test_several_countries), cmocka_unit_test(test_samples_of_several_countries),
         cmocka_unit_test(test_damaged_country_lists), cmocka_unit_test(test_samples_are_complete), cmocka_unit_test(test_samples_are_fair),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, remove_temp);
 }

@@ -153,7 +153,8 @@ struct gyre_proxy_spec {
     const char *country;      /* ISO 3166 code, any case; "*": any that is asked for; NULL: unknown. On update NULL leaves it,
                                * "" clears */
     const char *region;       /* free text, up to 63 bytes, case matters; likewise */
-    const char *tags;         /* comma separated, at most 12 of up to 63 bytes, any case; likewise */
+    const char *tags;         /* comma separated, at most 12 of up to 63 bytes, any case, none that begins like a comparison of
+                               * costs ("cost=", "cost<", "cost>"); likewise */
     double weight;            /* 0, or 1e-44 to 3.4e38: kept as a float too; at 0 weighted and best leave it out; used when
                                * has_weight [1] */
     double cost;              /* finite, >= 0, in the user's unit per request; used when has_cost */
@@ -238,7 +239,7 @@ struct gyre_request {
     const char *key;          /* of GYRE_PICK_HASH [host, or else session] */
     const char *country;      /* ISO code; several, comma separated without spaces, in order of preference, none of them empty */
     const char *region;
-    const char *tags;         /* comma separated: the proxy has all of them; "cost<=0.5" and "cost=0.5" compare its cost */
+    const char *tags;         /* comma separated, any case: the proxy has all of them; "cost<=0.5" and "cost=0.5" compare its cost */
     uint32_t random_ties;     /* least-used and least-active: 1 breaks ties at random [0: by slot] */
     uint32_t state;           /* leaves out who is in another one: GYRE_CLOSED or GYRE_HALF_OPEN [0: nobody] */
     double min_success;       /* leaves out whose success_rate is lower, 0 to 1 [0: nobody] */
