@@ -137,10 +137,11 @@ static const char *values_fault(const struct audit *audit, uint32_t slot)
 static const char *labels_fault(const struct gyre_pool *pool, uint32_t slot)
 {
     const struct slot_label *label = &pool->labels[slot];
-    uint32_t labels = load_relaxed(&pool->control->labels);
-    if (label->country >= labels || label->region >= labels || label->tag_count > MAX_TAGS) return "has labels that are none";
+    bool country = !label->country || gyre__label_is_word(pool, label->country);
+    bool region = !label->region || gyre__label_is_word(pool, label->region);
+    if (!country || !region || label->tag_count > MAX_TAGS) return "has labels that are none";
     for (uint32_t i = 0; i < label->tag_count; i++)
-        if (!label->tags[i] || label->tags[i] >= labels) return "has tags that are none";
+        if (!gyre__label_is_word(pool, label->tags[i])) return "has tags that are none";
     return NULL;
 }
 
@@ -254,7 +255,7 @@ static void check_labels(struct audit *audit)
         return;
     }
     for (uint32_t i = 1; i < labels; i++)
-        if (!pool->label_texts[i].size || pool->label_texts[i].size > LABEL_TEXT)
+        if (pool->label_texts[i].size > LABEL_TEXT)
             gyre__finding(audit->report, "label %u has an impossible length", i);
 }
 

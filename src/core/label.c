@@ -28,6 +28,12 @@ static bool is_word(const struct gyre_pool *pool, uint32_t id, const char *word,
     return id < label_count(pool) && label->size == size && size <= LABEL_TEXT && !memcmp(label->text, word, size);
 }
 
+/* Has this number a word? Those that nobody used when the table was full have none. */
+bool gyre__label_is_word(const struct gyre_pool *pool, uint32_t id)
+{
+    return id && id < label_count(pool) && pool->label_texts[id].size && pool->label_texts[id].size <= LABEL_TEXT;
+}
+
 /* Marks the words of one proxy. */
 static void mark_used(const struct slot_label *label, uint8_t *used)
 {
@@ -94,7 +100,7 @@ void gyre__label_rebuild(struct gyre_pool *pool)
     memset(pool->label_index, 0, 2 * MAX_LABELS * sizeof *pool->label_index);
     for (uint32_t id = 1; id < count; id++) {
         const struct label_text *label = &pool->label_texts[id];
-        if (!label->size || label->size > LABEL_TEXT) continue;
+        if (!gyre__label_is_word(pool, id)) continue;
         uint32_t at = hash_word(label->text, label->size);
         while (pool->label_index[at & mask]) at++;
         pool->label_index[at & mask] = (uint16_t)id;

@@ -234,6 +234,7 @@ void gyre__index_rebuild(struct gyre_pool *pool);
 void gyre__label_store(struct gyre_pool *pool, uint32_t slot, const struct slot_label *label);
 int gyre__label_apply(struct gyre_pool *pool, uint32_t slot, const struct gyre_proxy_spec *spec);
 void gyre__label_rebuild(struct gyre_pool *pool);
+bool gyre__label_is_word(const struct gyre_pool *pool, uint32_t id);
 void gyre__label_read(const struct gyre_pool *pool, uint32_t slot, struct gyre_proxy *proxy);
 
 /* window.c */

@@ -35,11 +35,11 @@ static void mend_flags(struct gyre_pool *pool, uint32_t slot)
 static void mend_labels(struct gyre_pool *pool, uint32_t slot)
 {
     struct slot_label label = pool->labels[slot];
-    uint32_t labels = pool->control->labels, kept = 0;
-    if (label.country >= labels) label.country = 0;
-    if (label.region >= labels) label.region = 0;
+    uint32_t kept = 0;
+    if (!gyre__label_is_word(pool, label.country)) label.country = 0;
+    if (!gyre__label_is_word(pool, label.region)) label.region = 0;
     for (uint32_t i = 0; i < label.tag_count && i < MAX_TAGS; i++)
-        if (label.tags[i] && label.tags[i] < labels) label.tags[kept++] = label.tags[i];
+        if (gyre__label_is_word(pool, label.tags[i])) label.tags[kept++] = label.tags[i];
     label.tag_count = (uint16_t)kept;
     if (memcmp(&label, &pool->labels[slot], sizeof label) != 0) gyre__label_store(pool, slot, &label);
 }
@@ -111,7 +111,7 @@ static void mend_control(struct gyre_pool *pool)
     uint32_t chunks = 0;
     if (control->labels < 1 || control->labels > MAX_LABELS) store_relaxed(&control->labels, 1u);
     for (uint32_t i = 1; i < control->labels; i++)
-        if (!pool->label_texts[i].size || pool->label_texts[i].size > LABEL_TEXT)
+        if (pool->label_texts[i].size > LABEL_TEXT)
             memcpy(&pool->label_texts[i], &(struct label_text){1, "?"}, sizeof(struct label_text));
     for (uint32_t c = 0; c < pool->max_leases / LEASE_CHUNK; c++)
         if (load_relaxed(&pool->chunks[c])) chunks = c + 1;

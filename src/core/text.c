@@ -1,6 +1,6 @@
 /*
  * Host, user and password of each proxy: extents of 1 to 56 blocks in REGION_TEXT. Free extents of one size form a list
- * through their first word. Everything here is wiped when it is freed. Caller holds the segment lock throughout.
+ * through their first word; when none fits any more, those that touch are put together. Everything here is wiped when it is freed. Caller holds the segment lock throughout.
  */
 #include "pool.h"
 
@@ -64,6 +64,10 @@ int gyre__text_put(struct gyre_pool *pool, uint32_t slot, const struct gyre_url 
     struct slot_identity *identity = &pool->identity[slot];
     size_t host = strlen(url->host), user = strlen(url->user), password = strlen(url->password);
     uint32_t blocks = (uint32_t)((host + user + password + TEXT_BLOCK - 1) / TEXT_BLOCK), first = take(pool, blocks);
+    if (first == NO_BIT) { /* there may be enough in pieces that are too small */
+        gyre__text_rebuild(pool);
+        first = take(pool, blocks);
+    }
     if (first == NO_BIT)
         return gyre__fail(GYRE_EFULL, "no room left for the texts of more proxies; open the segment with more max_proxies");
     unsigned char *memory = block(pool, first);

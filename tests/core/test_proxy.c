@@ -138,7 +138,7 @@ static void test_labels_and_update(void **state)
     (void)state;
     spec.country = "DE";
     spec.region = "Nordrhein-Westfalen \xc3\xbc";
-    spec.tags = "Cheap,SLOW";
+    spec.tags = "Cheap,SLOW, cheap,slow,,Cheap";
     spec.weight = 2.5;
     spec.cost = 0.001;
     spec.max_active = 3;
@@ -367,6 +367,32 @@ static void test_labels_come_and_go(void **state)
         assert_string_equal(proxy_of(pool, id).tags, tags);
         assert_string_equal(proxy_of(pool, id).region, region);
         OK(gyre_pool_remove(pool, id));
+        if (i == 4900) OK(gyre_pool_repair(pool));
+        if (i % 100 == 0) expect_nothing_found(pool, "after %u", i);
+    }
+    gyre_pool_close(pool);
+}
+
+/* Texts that grow from one generation of proxies to the next: what is free in small pieces serves for large ones. */
+static void test_texts_come_and_go(void **state)
+{
+    enum { N = 64 };
+    struct gyre_options options = manual_options();
+    struct gyre_pool *pool;
+    uint64_t ids[N];
+
+    (void)state;
+    options.max_proxies = N;
+    pool = pool_of(0, NULL, &options);
+    for (int size = 10; size < 1000; size += 30) { /* 64 of them are up to 2000 of 4288 blocks */
+        for (int i = 0; i < N; i++) {
+            char url[1100];
+
+            snprintf(url, sizeof url, "http://u:%0*d@h%d:1", size, 0, i);
+            ids[i] = add_url(pool, url);
+        }
+        for (int i = 0; i < N; i++) OK(gyre_pool_remove(pool, ids[(i * 7) % N]));
+        expect_nothing_found(pool, "at %d bytes", size);
     }
     gyre_pool_close(pool);
 }
@@ -456,7 +482,7 @@ int main(void)
         cmocka_unit_test(test_credentials_round_trip),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_long_strings_everywhere),
-        cmocka_unit_test(test_labels_come_and_go),
+        cmocka_unit_test(test_labels_come_and_go), cmocka_unit_test(test_texts_come_and_go),
         cmocka_unit_test(test_ids_are_never_reused),
         cmocka_unit_test(test_sound_after_many_removals), cmocka_unit_test(test_iteration),
     };
