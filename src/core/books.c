@@ -95,21 +95,50 @@ static bool is_count(uint64_t n)
     return n <= MAX_COUNT;
 }
 
+static const char *counters_fault(const struct gyre_books *books)
+{
+    if (!is_count(books->succeeded)) return "succeeded is above 2^39 - 1";
+    if (!is_count(books->failed)) return "failed is above 2^39 - 1";
+    if (!is_count(books->aborted)) return "aborted is above 2^39 - 1";
+    if (!is_count(books->succeeded + books->failed + books->aborted)) return "succeeded, failed and aborted together are above 2^39 - 1";
+    if (books->level < -(int64_t)MAX_COUNT || books->level > (int64_t)MAX_COUNT) return "level is out of range";
+    return NULL;
+}
+
+/* A bench and what is said of it must agree. One that is over by now is half-open. */
+static const char *bench_fault(const struct gyre_books *books)
+{
+    if (books->state < GYRE_CLOSED || books->state > GYRE_DISABLED) return "state is none";
+    if (!isfinite(books->bench_left)) return "bench_left is no number of seconds";
+    if (books->state == GYRE_CLOSED && books->bench_left >= 0) return "state is closed, and by bench_left it is benched";
+    if (books->state == GYRE_OPEN && books->bench_left < 0) return "state is open, and by bench_left it is not benched";
+    if (books->state == GYRE_HALF_OPEN && books->bench_left != 0) return "state is half_open, and bench_left is not 0";
+    if (books->opened && books->bench_left < 0) return "opened is not 0, and by bench_left it is not benched";
+    return NULL;
+}
+
+static const char *notes_fault(const struct gyre_books *books)
+{
+    if (books->notes > sizeof books->note / sizeof *books->note) return "notes is above 8";
+    for (uint32_t i = 0; i < books->notes; i++) {
+        const struct gyre_window_note *note = &books->note[i];
+        if (!(note->ago >= 0 && isfinite(note->ago))) return "note.ago is no number of seconds from 0 up";
+        if (note->started > INT32_MAX || note->succeeded > INT32_MAX || note->failed > INT32_MAX)
+            return "a count of a note is above 2^31 - 1"; /* as of one that went backwards */
+    }
+    return NULL;
+}
+
 /* What no segment can have written, or NULL. */
 static const char *fault(const struct gyre_books *books)
 {
-    if (books->state < GYRE_CLOSED || books->state > GYRE_DISABLED) return "state is none";
-    if (!is_count(books->succeeded) || !is_count(books->failed) || !is_count(books->aborted) ||
-        !is_count(books->succeeded + books->failed + books->aborted))
-        return "the counters are too large";
-    if (!isnan(books->ema_ms) && !(books->ema_ms >= 0 && books->ema_ms <= 86400000.0)) return "ema_ms is out of range";
-    if (!(books->success_rate >= 0 && books->success_rate <= 1)) return "success_rate is not between 0 and 1";
-    if (isnan(books->used_ago) || isnan(books->sampled_ago) || isnan(books->bench_left)) return "a time is NaN";
-    if (books->level < -(int64_t)MAX_COUNT || books->level > (int64_t)MAX_COUNT) return "level is out of range";
-    if (books->notes > sizeof books->note / sizeof *books->note) return "there are too many notes";
-    for (uint32_t i = 0; i < books->notes; i++)
-        if (!(books->note[i].ago >= 0)) return "a note is not of the past";
-    return NULL;
+    const char *why = counters_fault(books);
+    if (!why) why = bench_fault(books);
+    if (!why && !isnan(books->ema_ms) && !(books->ema_ms >= 0 && books->ema_ms <= 86400000.0)) why = "ema_ms is out of range";
+    if (!why && !(books->success_rate >= 0 && books->success_rate <= 1)) why = "success_rate is not between 0 and 1";
+    if (!why && !isfinite(books->used_ago)) why = "used_ago is no number of seconds";
+    if (!why && !isfinite(books->sampled_ago)) why = "sampled_ago is no number of seconds";
+    return why ? why : notes_fault(books);
 }
 
 GYRE_API int gyre_books_set(struct gyre_pool *pool, uint64_t id, const struct gyre_books *books)

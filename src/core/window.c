@@ -20,6 +20,13 @@ static void totals(const struct gyre_pool *pool, uint32_t slot, uint32_t out[3])
     out[2] = (uint32_t)failed;
 }
 
+/* What was counted since. A lease that is just failing is among the failures and still among those in flight: for a moment less
+ * may have succeeded than before. */
+static uint32_t since(uint32_t now, uint32_t then)
+{
+    return now - then > INT32_MAX ? 0 : now - then;
+}
+
 static void note(struct gyre_pool *pool, uint32_t slot, uint32_t bucket)
 {
     struct window_entry *entry = &pool->windows[slot].entry[bucket % WINDOW_BUCKETS];
@@ -54,10 +61,7 @@ void gyre__window_read(const struct gyre_pool *pool, uint32_t slot, uint32_t sta
         oldest = bucket;
         memcpy(then, read, sizeof then);
     }
-    for (int i = 0; i < 3; i++) {
-        uint32_t n = oldest == UINT32_MAX ? 0 : now[i] - then[i];
-        out[i] = n > INT32_MAX ? 0 : n;
-    }
+    for (int i = 0; i < 3; i++) out[i] = oldest == UINT32_MAX ? 0 : since(now[i], then[i]);
 }
 
 /* Starts the window afresh from the totals now. Caller holds the segment lock. */
@@ -78,13 +82,13 @@ uint32_t gyre__window_notes(const struct gyre_pool *pool, uint32_t slot, uint32_
     totals(pool, slot, now);
     for (uint32_t i = 0; i < WINDOW_BUCKETS; i++) {
         const struct window_entry *entry = &pool->windows[slot].entry[i];
-        uint32_t bucket = load_acquire(&entry->bucket), started = now[0] - load_relaxed(&entry->started);
+        uint32_t bucket = load_acquire(&entry->bucket), started = since(now[0], load_relaxed(&entry->started));
         if (bucket < first || bucket > last) continue;
         notes[count++] = (struct gyre_window_note){
             .ago = (stamp - (bucket - 1) * pool->bucket_width) / 10.0,
             .started = started > active ? started - active : 0,
-            .succeeded = now[1] - load_relaxed(&entry->succeeded),
-            .failed = now[2] - load_relaxed(&entry->failed),
+            .succeeded = since(now[1], load_relaxed(&entry->succeeded)),
+            .failed = since(now[2], load_relaxed(&entry->failed)),
         };
     }
     return count;

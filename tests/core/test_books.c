@@ -219,7 +219,7 @@ static void test_bench_beneath(void **state)
     gyre_pool_close(pool);
 }
 
-static void refuse(struct gyre_pool *pool, uint64_t id, const struct gyre_books *books, const char *what)
+static void refuse(struct gyre_pool *pool, uint64_t id, const struct gyre_books *books, const char *name, const char *what)
 {
     struct gyre_books before = books_of(pool, id);
     int result = gyre_books_set(pool, id, books);
@@ -227,6 +227,7 @@ static void refuse(struct gyre_pool *pool, uint64_t id, const struct gyre_books 
 
     if (result != GYRE_EINVALID) fail_msg("%s is accepted: %d", what, result);
     assert_memory_equal(&before, &after, sizeof before);
+    if (books->size == sizeof *books && !strstr(gyre_detail(), name)) fail_msg("%s is not named: %s", name, gyre_detail());
 }
 
 static void test_what_cannot_be(void **state)
@@ -241,7 +242,7 @@ static void test_what_cannot_be(void **state)
     EXPECT(GYRE_ENOT_FOUND, gyre_books_set(pool, id + (UINT64_C(1) << 20), &sound));
     EXPECT(GYRE_ENOT_FOUND, gyre_books_get(pool, 12345, &sound));
     sound = books_of(pool, id);
-#define REFUSE(field, value) (books = sound, books.field = (value), refuse(pool, id, &books, #field " " #value))
+#define REFUSE(field, value) (books = sound, books.field = (value), refuse(pool, id, &books, #field, #field " " #value))
     REFUSE(size, 8);
     REFUSE(state, 0);
     REFUSE(state, 6);
@@ -255,10 +256,24 @@ static void test_what_cannot_be(void **state)
     REFUSE(bench_left, NAN);
     REFUSE(level, INT64_MAX);
     REFUSE(notes, 9);
+    REFUSE(used_ago, INFINITY);
+    REFUSE(sampled_ago, NAN);
+    REFUSE(bench_left, INFINITY);
+    REFUSE(opened, 1);
+    REFUSE(state, GYRE_OPEN);
+    REFUSE(state, GYRE_HALF_OPEN);
     books = sound;
-    books.notes = 1;
-    books.note[0].ago = -1;
-    refuse(pool, id, &books, "a note of the future");
+    books.bench_left = 5;
+    refuse(pool, id, &books, "bench_left", "closed and benched");
+    books.state = GYRE_HALF_OPEN;
+    refuse(pool, id, &books, "bench_left", "half-open and benched");
+    for (int i = 0; i < 5; i++) {
+        books = sound;
+        books.notes = 1;
+        books.note[0] = (struct gyre_window_note){.ago = i == 0 ? -1 : i == 1 ? INFINITY : 1, .started = i == 2 ? UINT32_MAX : 0,
+                                                  .succeeded = i == 3 ? UINT32_MAX : 0, .failed = i == 4 ? UINT32_MAX : 0};
+        refuse(pool, id, &books, "note", "a note from the future, from ever, or with a count that went backwards");
+    }
     gyre_pool_close(pool);
 }
 

@@ -8,6 +8,7 @@ local error, max, tonumber, type = error, math.max, tonumber, type
 
 local struct = ffi.new("struct gyre_books", { size = ffi.sizeof "struct gyre_books" })
 local NOTES = 8
+local MOST, MOST_32 = 2 ^ 62, 2 ^ 32 - 1
 
 local books = {}
 
@@ -18,6 +19,7 @@ for number, name in pairs(STATES) do
   NUMBERS[name] = number
 end
 local COUNTS = { "succeeded", "failed", "aborted", "bytes", "level", "opened", "consecutive_failures", "rate_used" }
+local NARROW = { opened = true, consecutive_failures = true, rate_used = true }
 
 -- In the order in which they are written.
 books.FIELDS = { "state", "succeeded", "failed", "aborted", "bytes", "ema_ms", "success_rate", "consecutive_failures",
@@ -76,6 +78,15 @@ function books.number(record, name, default)
   return value
 end
 
+-- The same of a count, which the struct must hold unchanged: whole, and not below 0 but for the level.
+local function whole(record, name, most, default)
+  local value = books.number(record, name, default)
+  if not (value >= (name == "level" and -MOST or 0) and value <= most) or value % 1 ~= 0 then
+    error(("'%s' is no count"):format(name), 0)
+  end
+  return value
+end
+
 local function aged(record, name, elapsed)
   local age = books.number(record, name, -1)
   return age >= 0 and age + elapsed or -1
@@ -92,9 +103,9 @@ local function set_notes(window, elapsed)
     end
     local to = struct.note[i - 1]
     to.ago = books.number(note, "ago") + elapsed
-    to.started = books.number(note, "started")
-    to.succeeded = books.number(note, "succeeded")
-    to.failed = books.number(note, "failed")
+    to.started = whole(note, "started", MOST_32)
+    to.succeeded = whole(note, "succeeded", MOST_32)
+    to.failed = whole(note, "failed", MOST_32)
   end
 end
 
@@ -112,7 +123,7 @@ function books.set(handle, id, record, elapsed, period)
   end
   struct.state = state
   for _, name in ipairs(COUNTS) do
-    struct[name] = books.number(record, name, 0)
+    struct[name] = whole(record, name, NARROW[name] and MOST_32 or MOST, 0)
   end
   struct.ema_ms = record.ema_ms and books.number(record, "ema_ms") or 0 / 0
   struct.success_rate = books.number(record, "success_rate", 1)

@@ -202,6 +202,9 @@ describe("pool:save and pool:load", function()
       ["proxies 1: it has no url"] = text:gsub('"url"', '"uri"', 1),
       ["proxies 1: 'succeeded' is no number"] = text:gsub('"succeeded":%d+', '"succeeded":"many"', 1),
       ["proxies 1: invalid argument: books: success_rate"] = text:gsub('"success_rate":[%d.]+', '"success_rate":7', 1),
+      ["proxies 1: 'failed' is no count"] = text:gsub('"failed":%d+', '"failed":-1', 1),
+      ["proxies 1: 'opened' is no count"] = text:gsub('"opened":%d+', '"opened":4294967296', 1),
+      ["proxies 1: 'rate_used' is no count"] = text:gsub('"rate_used":%d+', '"rate_used":1.5', 1),
       ["proxies 1: 'state' is none"] = text:gsub('"state":"%w+"', '"state":"asleep"', 1),
     }
     for why, content in pairs(broken) do

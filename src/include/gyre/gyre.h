@@ -492,8 +492,10 @@ GYRE_API int gyre_pool_url_with_credentials(struct gyre_pool *pool, uint64_t id,
 /*
  * The books of a proxy, read and written: to move a pool to another segment, or restore it. set replaces all of them; leases in
  * flight go on and are counted on top; a rate may be used up to the end of its period although less was used. What is
- * impossible is INVALID and changes nothing; a process killed in between leaves sound books, some of them old. Ages are
- * cut to that of the segment: see gyre_options.start. INVALID, NOT_FOUND. Both take the lock; O(1).
+ * impossible, or contradicts itself, is INVALID, its field is named, and nothing changes; a process killed in between leaves
+ * sound books, some of them old. What another segment allowed and this one does not is cut: ages to that of the segment (see
+ * gyre_options.start), bench_left to breaker_max, rate_used to the count of the rate. INVALID, NOT_FOUND. Both take the lock;
+ * O(1).
  */
 GYRE_API int gyre_books_get(struct gyre_pool *pool, uint64_t id, struct gyre_books *books);
 GYRE_API int gyre_books_set(struct gyre_pool *pool, uint64_t id, const struct gyre_books *books);
