@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#define LONGEST_OFF UINT64_C(100000000000) /* ms: 1e8 s, the longest that an option allows */
+
 static uint64_t clock_ms(clockid_t clock)
 {
     struct timespec t;
@@ -51,18 +53,28 @@ uint64_t gyre__clock_realtime_ms(void)
     return clock_ms(CLOCK_REALTIME);
 }
 
-/* Sets the offset when the segment is new or the machine has been started again. Nobody else is attached. */
+/* How long the machine was down, by the wall clock. One that was years wrong for a while must not carry stamps round their end;
+ * nothing in a segment lasts longer. */
+static uint64_t time_off(const struct segment_control *control, uint64_t real)
+{
+    uint64_t off = real > control->seen_realtime_ms ? real - control->seen_realtime_ms : 0;
+    return off < LONGEST_OFF ? off : LONGEST_OFF;
+}
+
+/*
+ * Sets the offset when the segment is new or the machine has been started again. Nobody else is attached. The boot id is written
+ * last, and what was last seen is left to the next tick: killed in between, whoever comes next does the same once more.
+ */
 void gyre__clock_attach(struct segment_control *control, const uint8_t boot_id[16], bool fresh, bool manual)
 {
-    memcpy(control->boot_id, boot_id, sizeof control->boot_id);
-    if (manual) return;
-    uint64_t now = control->seen_ms, real = gyre__clock_realtime_ms(); /* fresh: where its time begins */
-    if (!fresh) now = control->seen_ms + (real > control->seen_realtime_ms ? real - control->seen_realtime_ms : 0);
+    uint64_t real = gyre__clock_realtime_ms(), now = control->seen_ms, words[2]; /* fresh: where its time begins */
+    if (fresh) control->seen_realtime_ms = real;
+    else now += time_off(control, real);
     int64_t stamps = (int64_t)(now / 100) - (int64_t)(clock_ms(CLOCK_MONOTONIC_COARSE) / 100);
-    control->clock_offset_ms = stamps * 100;
-    control->clock_offset_stamps = (uint32_t)stamps;
-    control->seen_ms = now;
-    control->seen_realtime_ms = real;
+    if (!manual) store_relaxed(&control->clock_offset_ms, stamps * 100);
+    if (!manual) store_relaxed(&control->clock_offset_stamps, (uint32_t)stamps);
+    memcpy(words, boot_id, sizeof words);
+    for (int i = 0; i < 2; i++) store_release((uint64_t *)(void *)control->boot_id + i, words[i]);
 }
 
 GYRE_API double gyre_pool_time(struct gyre_pool *pool)

@@ -20,6 +20,7 @@ enum { TRAP_FLAG = 0x100 };
 
 static volatile uint64_t steps_done, steps_wanted;
 static volatile int stepping;
+static int (*step_watch)(void);      /* is this the moment? Asked after each instruction, where there is no count */
 static void (*step_disturb)(void *); /* what to do at that count instead of dying */
 static void *step_disturb_argument;
 
@@ -28,7 +29,7 @@ static void on_trap(int number, siginfo_t *info, void *context)
     ucontext_t *user = context;
 
     (void)number, (void)info;
-    if (++steps_done == steps_wanted) {
+    if (++steps_done == steps_wanted || (step_watch && step_watch())) {
         if (!step_disturb) syscall(SYS_kill, getpid(), SIGKILL);
         stepping = 0;
         step_disturb(step_disturb_argument);
@@ -64,6 +65,8 @@ static inline void step_and_disturb(void (*act)(void *), void *argument, uint64_
 }
 #else
 #define CAN_STEP 0
+static int stepping __attribute__((unused));
+static int (*step_watch)(void) __attribute__((unused));
 static inline void step_and_disturb(void (*act)(void *), void *argument, uint64_t at, void (*disturb)(void *), void *other)
 {
     (void)at;

@@ -4,6 +4,8 @@
  */
 #include "support.h"
 
+#include "step.h"
+
 #include "../../src/core/segment.h"
 
 #include <fcntl.h>
@@ -13,6 +15,7 @@
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct gyre_options shared_options(const char *path)
@@ -327,6 +330,95 @@ static void test_reboot(void **state)
     close(fd);
 }
 
+/* The words by which time goes on, as they are in the file, and how many of their changes are let pass. */
+static const struct segment_control *watched;
+static unsigned let_pass;
+enum { STORES = 4 }; /* two of the offset, two of the boot id */
+
+static int clock_was_written(void)
+{
+    static struct segment_control before;
+    static int begun;
+
+    if (begun && !memcmp(&before.manual_ms, &watched->manual_ms, LINE) && before.clock_offset_stamps == watched->clock_offset_stamps)
+        return 0;
+    memcpy(&before, watched, sizeof before);
+    if (begun++ == STORES) stepping = 0;
+    return begun > 1 && !let_pass--;
+}
+
+static void open_after_reboot(void *argument)
+{
+    struct gyre_pool *pool;
+
+    gyre_pool_open(argument, &pool);
+}
+
+static void killed_after_reboot(void *argument)
+{
+    step_watch = clock_was_written;
+    step_through(open_after_reboot, argument, 0);
+}
+
+/* Killed at any store by which the time is carried over a reboot: the next to open the file does it again, to the same effect. */
+static void test_killed_after_reboot(void **state)
+{
+    int status = 1;
+
+    (void)state;
+    if (!CAN_STEP) skip();
+    for (let_pass = 0; status; let_pass++) {
+        struct gyre_options options = {.size = sizeof options, .path = temp_path("rebooted"), .max_proxies = 64, .max_bans = 64,
+                                       .max_sessions = 64, .max_leases = 64};
+        struct gyre_pool *pool = open_pool(&options);
+        int fd = open(options.path, O_RDWR);
+        char *memory = mmap(NULL, 2 * HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        struct segment_control *control = (struct segment_control *)(void *)(memory + HEADER_SIZE);
+        double before = gyre_pool_time(pool);
+        pid_t child;
+
+        assert_true(memory != MAP_FAILED);
+        gyre_pool_close(pool);
+        control->boot_id[0] ^= 0xff;
+        control->boot_id[15] ^= 0xff;
+        control->seen_realtime_ms -= 50000;
+        control->clock_offset_ms -= 700000000; /* the machine's clock had gone on by so much more */
+        control->clock_offset_stamps -= 7000000;
+        watched = control;
+        child = spawn(killed_after_reboot, &options);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        pool = open_pool(&options);
+        if (gyre_pool_time(pool) < before + 49 || gyre_pool_time(pool) > before + 600)
+            fail_msg("killed at store %u: %g became %g", let_pass, before, gyre_pool_time(pool));
+        gyre_pool_close(pool);
+        munmap(memory, 2 * HEADER_SIZE);
+        close(fd);
+    }
+    assert_int_equal(let_pass, STORES + 1); /* the last one lived */
+}
+
+/* A wall clock that had stood at 1970: stamps do not wrap for that. */
+static void test_reboot_with_a_wrong_clock(void **state)
+{
+    struct gyre_options options = shared_options(temp_path("1970"));
+    struct gyre_pool *pool;
+
+    (void)state;
+    options.clock = GYRE_CLOCK_SYSTEM;
+    gyre_pool_close(open_pool(&options));
+    int fd = open(options.path, O_RDWR);
+    char *memory = mmap(NULL, 2 * HEADER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    struct segment_control *control = (struct segment_control *)(void *)(memory + HEADER_SIZE);
+    assert_true(memory != MAP_FAILED);
+    control->boot_id[0] ^= 0xff;
+    control->seen_realtime_ms = 0;
+    pool = open_pool(&options);
+    if (!(gyre_pool_time(pool) >= 1e8 && gyre_pool_time(pool) < 1e8 + 600)) fail_msg("it is %g s", gyre_pool_time(pool));
+    gyre_pool_close(pool);
+    munmap(memory, 2 * HEADER_SIZE);
+    close(fd);
+}
+
 /* ---- secrets ---- */
 
 /* How often the word stands in the file. */
@@ -509,7 +601,7 @@ int main(void)
         cmocka_unit_test(test_two_handles),    cmocka_unit_test(test_two_processes),
         cmocka_unit_test(test_race_to_create), cmocka_unit_test(test_race_of_threads_to_create),
         cmocka_unit_test(test_warm_restart),   cmocka_unit_test(test_time_counts_on),
-        cmocka_unit_test(test_reboot),         cmocka_unit_test(test_credentials_are_wiped),
+        cmocka_unit_test(test_reboot), cmocka_unit_test(test_killed_after_reboot), cmocka_unit_test(test_reboot_with_a_wrong_clock),         cmocka_unit_test(test_credentials_are_wiped),
         cmocka_unit_test(test_no_core_dump),
         cmocka_unit_test(test_file_mode),      cmocka_unit_test(test_what_is_no_segment),
         cmocka_unit_test(test_other_owner),
