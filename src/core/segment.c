@@ -144,6 +144,7 @@ static int map_handle(void *memory, size_t size, struct gyre_pool **out)
     struct gyre_pool *pool = calloc(1, sizeof *pool);
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (!pool || page == MAP_FAILED) {
+        if (page != MAP_FAILED) munmap(page, 4096);
         free(pool);
         return system_error("allocating", NULL);
     }
@@ -263,13 +264,26 @@ static int make_private(const struct plan *plan, void **memory)
     return 0;
 }
 
+/* In pieces: a signal interrupts it, and the system takes back what it had got of the piece by then. 0 or an errno. */
+static int reserve(int fd, uint64_t size)
+{
+    uint64_t piece = UINT64_C(1) << 18;
+    for (uint64_t at = 0; at < size;) {
+        int error = posix_fallocate(fd, (off_t)at, (off_t)(size - at < piece ? size - at : piece));
+        if (!error) at += piece;
+        else if (error != EINTR) return error;
+        else if (piece > 4096) piece /= 2;
+    }
+    return 0;
+}
+
 /* Fills a new file completely; its blocks are reserved, since a full /dev/shm would be a SIGBUS later. */
 static int fill_file(int fd, const struct plan *plan, const char *name)
 {
     /* The group first: changing it would take bits off the mode. */
     if (plan->group != NO_GROUP && fchown(fd, (uid_t)-1, plan->group) < 0) return system_error("changing the group of", plan->path);
     if (fchmod(fd, plan->mode) < 0) return system_error("chmod of", plan->path);
-    int error = posix_fallocate(fd, 0, (off_t)plan->header.size);
+    int error = reserve(fd, plan->header.size);
     if (error) {
         return gyre__fail(GYRE_ESYSTEM, "reserving %llu MiB for %.200s: %s; smaller max_proxies, max_sessions, max_bans and max_leases need less",
                           (unsigned long long)(plan->header.size >> 20), plan->path, strerror(error));
@@ -454,10 +468,19 @@ static int open_file(const struct plan *plan, bool *made)
     return errno == ELOOP ? gyre__fail(GYRE_ESYSTEM, "%.200s is a symbolic link", plan->path) : system_error("opening", plan->path);
 }
 
+/* A signal is no reason to give up. */
+static int lock_file(int fd)
+{
+    int result;
+    do result = flock(fd, LOCK_EX);
+    while (result < 0 && errno == EINTR);
+    return result;
+}
+
 static int enter_file(int fd, const char *path, bool made, struct gyre_pool **out)
 {
     struct mapping *mapping = NULL;
-    int bad = flock(fd, LOCK_EX) < 0 ? system_error("locking", path) : map_file(fd, path, &mapping);
+    int bad = lock_file(fd) < 0 ? system_error("locking", path) : map_file(fd, path, &mapping);
     if (mapping) bad = open_mapping(mapping, made ? MADE : FOUND, out);
     if (mapping && bad) return bad; /* the descriptor was closed with the mapping */
     flock(fd, LOCK_UN);

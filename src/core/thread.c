@@ -112,7 +112,7 @@ void gyre__thread_free_all(struct gyre_pool *pool)
     while (pool->threads) {
         struct thread *thread = pool->threads;
         pool->threads = thread->next;
-        gyre__session_hand_in(pool, thread);
+        if (load_relaxed(pool->here)) gyre__session_hand_in(pool, thread); /* else they are the parent's, who does it */
         gyre__view_free_all(thread);
         free(thread->excluded);
         free(thread);

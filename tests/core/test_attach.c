@@ -5,11 +5,15 @@
  */
 #include "support.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define NOBODY 65534u
@@ -227,6 +231,46 @@ static void test_threads_of_a_child(void **state)
     gyre_pool_close(pool);
 }
 
+static void on_alarm(int number)
+{
+    (void)number;
+}
+
+static void keep_opening_locked(void *argument)
+{
+    int fd = open(argument, O_RDWR);
+
+    REQUIRE(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    usleep(300000);
+}
+
+/* A program with a timer whose signal interrupts system calls can make a file, and wait for who is opening it. */
+static void test_signals_while_opening(void **state)
+{
+    struct sigaction action = {.sa_handler = on_alarm}, before;
+    struct itimerval often = {.it_interval = {.tv_usec = 1000}, .it_value = {.tv_usec = 1000}}, never = {0};
+    struct gyre_options options = {.size = sizeof options, .path = temp_path("signals")};
+    struct gyre_pool *pool;
+    pid_t child;
+
+    (void)state;
+    sigaction(SIGALRM, &action, &before);
+    setitimer(ITIMER_REAL, &often, NULL);
+    int made = gyre_pool_open(&options, &pool);
+    setitimer(ITIMER_REAL, &never, NULL);
+    OK(made);
+    gyre_pool_close(pool);
+    child = spawn(keep_opening_locked, (void *)(uintptr_t)options.path);
+    usleep(100000);
+    setitimer(ITIMER_REAL, &often, NULL);
+    int found = gyre_pool_open(&options, &pool);
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, &before, NULL);
+    OK(found);
+    gyre_pool_close(pool);
+    reap(child);
+}
+
 static void close_unused(void *argument)
 {
     gyre_pool_close(((struct inheritance *)argument)->pool);
@@ -237,13 +281,17 @@ static void test_child_closes_unused(void **state)
 {
     struct gyre_options options = shared_options(temp_path("unused"));
     struct inheritance from = {.pool = open_pool(&options), .path = options.path};
+    struct gyre_request request = {.size = sizeof request, .session = "one"};
+    struct gyre_session_stats sessions = {.size = sizeof sessions};
     struct gyre_lease lease;
 
     (void)state;
     add_url(from.pool, "http://h:80");
-    OK(gyre_acquire(from.pool, NULL, &lease));
+    for (int i = 0; i < 4; i++) OK(gyre_acquire(from.pool, &request, &lease));
     reap(spawn(close_unused, &from));
     OK(gyre_complete_ms(from.pool, &lease, GYRE_OK, 1.0));
+    OK(gyre_session_stats(from.pool, &sessions));
+    EXPECT_COUNT(sessions.hits, 3, "the child handed in none of its parent's");
     gyre_pool_close(from.pool);
 }
 
@@ -313,7 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_twenty_handles_one_mapping), cmocka_unit_test(test_reloads_leave_nothing_behind),
         cmocka_unit_test(test_a_new_file_of_the_same_name), cmocka_unit_test(test_threads_open_and_close),
-        cmocka_unit_test(test_children_inherit),           cmocka_unit_test(test_child_closes_unused),
+        cmocka_unit_test(test_children_inherit),           cmocka_unit_test(test_child_closes_unused), cmocka_unit_test(test_signals_while_opening),
         cmocka_unit_test(test_threads_of_a_child),
         cmocka_unit_test(test_mode_and_group),             cmocka_unit_test(test_group_names),
     };
