@@ -200,6 +200,7 @@ void gyre__limit_due_paced(struct gyre_pool *pool, uint32_t stamp)
 {
     uint32_t steps = 0;
     fetch_or(&pool->control->due_paced, UINT32_MAX);
+    (void)load_acquire(&pool->control->due_paced); /* on arm64 the looks below could come before the write otherwise */
     for (uint32_t slot = bits_next(&pool->paced, 0); slot != NO_BIT && steps <= pool->max_proxies;
          slot = bits_next(&pool->paced, slot + 1), steps++) {
         struct look look;

@@ -91,7 +91,7 @@ static void know_self(void)
 {
     struct stat st;
     uint32_t pid = (uint32_t)getpid(), space = stat("/proc/self/ns/pid", &st) == 0 ? (uint32_t)st.st_ino : 0;
-    bool anew = load_relaxed(&self.pid) != pid || (space && space != load_relaxed(&self.space));
+    bool anew = load_acquire(&self.pid) != pid || (space && space != load_relaxed(&self.space));
     if (!anew) return;
     uint64_t started;
     store_relaxed(&self.space, space);

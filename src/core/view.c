@@ -15,7 +15,7 @@
 void gyre__view_changed(struct gyre_pool *pool, uint32_t slot)
 {
     uint64_t epoch = load_relaxed(&pool->control->epoch);
-    store_relaxed(&pool->changes[epoch % CHANGES], slot);
+    store_release(&pool->changes[epoch % CHANGES], slot); /* after the epoch of the one before: who reads this one sees that */
     store_release(&pool->control->epoch, epoch + 1); /* pairs with bring_up_to_date */
 }
 
@@ -146,7 +146,7 @@ static void bring_up_to_date(struct gyre_pool *pool, struct view *view, uint64_t
     uint64_t then = view->epoch;
     bool whole = now - then > CHANGES / 2 || now < then;
     for (uint64_t e = then; e < now && !whole; e++) {
-        uint32_t slot = load_relaxed(&pool->changes[e % CHANGES]);
+        uint32_t slot = load_acquire(&pool->changes[e % CHANGES]); /* before the second look at the epoch */
         if (slot < pool->max_proxies) put(pool, view, slot);
     }
     if (whole || load_acquire(&pool->control->epoch) - then >= CHANGES) build(pool, view);
