@@ -57,8 +57,9 @@ static int plan_times(const struct gyre_options *o, struct segment_config *confi
     if (!bad) bad = in_range("alpha", o->alpha, 1e-6, 1, 0.2, &config->alpha);
     if (!bad) bad = in_range("breaker_base", o->breaker_base, 0.1, 1e7, 30, &config->breaker_base);
     if (!bad) bad = in_range("breaker_max", o->breaker_max, 0.1, 1e7, 3600, &config->breaker_max);
-    if (!bad && o->breaker_max != 0 && config->breaker_base > config->breaker_max && o->breaker_base != 0)
-        bad = gyre__fail(GYRE_EINVALID, "option breaker_base: %g is above breaker_max, %g", o->breaker_base, o->breaker_max);
+    if (!bad && o->breaker_base == 0) config->breaker_base = fmin(config->breaker_base, config->breaker_max);
+    if (!bad && config->breaker_base > config->breaker_max)
+        bad = gyre__fail(GYRE_EINVALID, "option breaker_base: %g is above breaker_max, %g", o->breaker_base, config->breaker_max);
     if (!bad) bad = in_range("max_benched", o->max_benched, 1e-6, 1, 0.8, &config->max_benched);
     if (bad) return bad;
     double ttl, lifetime;

@@ -42,6 +42,24 @@ static void refuse(const struct gyre_options *options, const char *field)
     if (!strstr(gyre_detail(), field)) fail_msg("%s is not named in: %s", field, gyre_detail());
 }
 
+/* What gyre_pool_options() says of a segment makes another of the same kind, also where one end of the benches was given only. */
+static void test_ends_of_benches(void **state)
+{
+    struct gyre_options options = manual_options(), found = {.size = sizeof found};
+    struct gyre_pool *pool;
+
+    (void)state;
+    options.breaker_max = 10;
+    pool = open_pool(&options);
+    OK(gyre_pool_options(pool, &found));
+    assert_true(found.breaker_base == 10 && found.breaker_max == 10);
+    gyre_pool_close(pool);
+    gyre_pool_close(open_pool(&found));
+    options.breaker_max = 0;
+    options.breaker_base = 5000; /* above the default upper end */
+    refuse(&options, "breaker_base");
+}
+
 static void test_bad_options(void **state)
 {
     struct gyre_pool *pool;
@@ -320,7 +338,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_pool),
-        cmocka_unit_test(test_error_names),        cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_error_names),        cmocka_unit_test(test_bad_options), cmocka_unit_test(test_ends_of_benches),
         cmocka_unit_test(test_extreme_options),    cmocka_unit_test(test_manual_clock),
         cmocka_unit_test(test_empty_pool),         cmocka_unit_test(test_unknown_ids),
         cmocka_unit_test(test_pools_are_apart),    cmocka_unit_test(test_detail_is_per_thread),

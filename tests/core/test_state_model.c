@@ -32,6 +32,7 @@ static void make_half_open(struct gyre_pool *pool, uint64_t id)
     struct gyre_books books = {.size = sizeof books};
 
     OK(gyre_books_get(pool, id, &books));
+    books.state = GYRE_HALF_OPEN;
     books.bench_left = 0;
     OK(gyre_books_set(pool, id, &books));
     EXPECT_COUNT(proxy_of(pool, id).state, GYRE_HALF_OPEN, "state");

@@ -88,6 +88,7 @@ static void test_state(void **state)
     (void)state;
     OK(gyre_host_use(pool, script("asked", text), NULL));
     OK(gyre_books_get(pool, ids[0], &books));
+    books.state = GYRE_HALF_OPEN;
     books.bench_left = 0;
     OK(gyre_books_set(pool, ids[0], &books));
     EXPECT_COUNT(visit(pool, &closed), ids[1], "the first closed one");

@@ -137,7 +137,8 @@ struct gyre_options {
     double session_lifetime;  /* so is one that has had its proxy for so long, used or not [0: no limit] */
     uint32_t breaker_failures;/* consecutive proxy failures that bench a proxy, any number [5] */
     uint32_t reserved;
-    double breaker_base;      /* first bench is random in (0, base], seconds, 0.1 to 1e7 [30]; doubles with each */
+    double breaker_base;      /* first bench is random in (0, base], seconds, 0.1 to breaker_max [30, or breaker_max where
+                               * that is less]; doubles with each */
     double breaker_max;       /* upper end of that range, seconds, 0.1 to 1e7 [3600] */
     double max_benched;       /* largest share of the pool on the bench, 1e-6 to 1 [0.8] */
     const char *group;        /* group of a new file, by name or number; NULL: the process's own. With mode 0660 for
@@ -411,7 +412,8 @@ struct gyre_url {
     uint32_t has_user, has_password;
 };
 
-/* Where a function wants one, NULL is GYRE_EINVALID, or 0 or NULL from those that return no code. */
+/* Where a function wants one, NULL is GYRE_EINVALID, or 0 or NULL from those that return no code. A thread's first call with a
+ * handle, also the first after a fork, may be GYRE_ESYSTEM in any function that returns a code. */
 struct gyre_pool;
 
 /* Version text, e.g. "0.1.0". */
@@ -427,7 +429,8 @@ GYRE_API int gyre_struct_size(const char *name);
 /* Text of a GYRE_E*, never NULL. */
 GYRE_API const char *gyre_strerror(int error);
 
-/* Name of a GYRE_E* in lower case without prefix, e.g. "no_proxy"; "unknown" for other numbers. */
+/* Name of a GYRE_E* in lower case without prefix, e.g. "no_proxy"; "unknown" for other numbers. Valid until the thread asks for
+ * another one. */
 GYRE_API const char *gyre_error_name(int error);
 
 /* What was wrong with this thread's last failed call, in words that name the input; "" if none. Valid until the
@@ -460,18 +463,19 @@ GYRE_API int gyre_pool_options(struct gyre_pool *pool, struct gyre_options *opti
 /* Closes the handle; a shared segment stays. NULL is allowed. No other thread may be using the handle. */
 GYRE_API void gyre_pool_close(struct gyre_pool *pool);
 
-/* Adds a proxy and stores its id. Errors: INVALID, EXISTS (*id is then the existing one), FULL. Takes the
- * segment's lock; O(1). */
+/* Adds a proxy and stores its id. Errors: INVALID, EXISTS (*id is then the existing one), FULL (of proxies, texts or labels).
+ * Takes the segment's lock; O(1), or O(proxies) where texts must be put together or labels let go. */
 GYRE_API int gyre_pool_add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, uint64_t *id);
 
 /* Removes a proxy and wipes its credentials. Leases in flight complete harmlessly; until they have, its place is not
  * used for another proxy. NOT_FOUND. Takes the lock. */
 GYRE_API int gyre_pool_remove(struct gyre_pool *pool, uint64_t id);
 
-/* Changes what `spec` sets: labels, weight, cost, limits. INVALID, NOT_FOUND. Takes the lock. */
+/* Changes what `spec` sets: labels, weight, cost, limits. INVALID, NOT_FOUND, FULL (16,383 different labels are in use). Takes the
+ * lock; O(1), or O(proxies) where labels that nobody has any more must be let go. */
 GYRE_API int gyre_pool_update(struct gyre_pool *pool, uint64_t id, const struct gyre_proxy_spec *spec);
 
-/* Fills *proxy (set its size). NOT_FOUND. Takes the lock. */
+/* Fills *proxy (set its size). INVALID, NOT_FOUND, CORRUPT. Takes the lock. */
 GYRE_API int gyre_pool_get(struct gyre_pool *pool, uint64_t id, struct gyre_proxy *proxy);
 
 /* The id of the proxy with this URL (scheme, host, port and credentials); `id` may be NULL. INVALID, NOT_FOUND. Takes the lock. */
