@@ -87,18 +87,20 @@ static struct session_seen read_stamps(const struct gyre_pool *pool, uint32_t at
     return (struct session_seen){.last = load_relaxed(&pool->sessions[at].last), .created = session_created(pool, at)};
 }
 
-/* Both buckets are full: the place of one that is over, or else of the least recently used. */
+/* Both buckets are full: the place of one that is over, or else of the least recently used; among equals, of one that the id's
+ * hash names, for the newest of a tenth of a second would always be in the same place. */
 static uint32_t evict(struct gyre_pool *pool, const struct session_key *key, uint32_t stamp)
 {
-    uint32_t victim = key->bucket[0] * SESSION_WAYS, oldest = 0;
+    uint32_t victim = NO_SESSION, oldest = 0;
     for (uint32_t i = 0; i < 2 * SESSION_WAYS; i++) {
-        uint32_t at = key->bucket[i / SESSION_WAYS] * SESSION_WAYS + i % SESSION_WAYS;
+        uint32_t way = (key->tag + i) % (2 * SESSION_WAYS);
+        uint32_t at = key->bucket[way / SESSION_WAYS] * SESSION_WAYS + way % SESSION_WAYS;
         struct session_seen seen = read_stamps(pool, at);
         if (session_is_over(pool, &seen, stamp)) {
             fetch_add(&pool->control->session_expired, 1);
             return at;
         }
-        if (session_age(stamp, seen.last) > oldest) victim = at, oldest = session_age(stamp, seen.last);
+        if (victim == NO_SESSION || session_age(stamp, seen.last) > oldest) victim = at, oldest = session_age(stamp, seen.last);
     }
     fetch_add(&pool->control->session_evicted, 1);
     return victim;

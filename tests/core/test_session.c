@@ -381,6 +381,34 @@ static void test_eviction_order(void **state)
     gyre_pool_close(pool);
 }
 
+/* Of more than there is room for, all in one tenth of a second, it is not the newest that make place for each other. */
+static void test_eviction_of_equals(void **state)
+{
+    struct gyre_options options = manual_options();
+    uint64_t ids[N], proxy;
+    struct gyre_pool *pool;
+    int late = 0;
+
+    (void)state;
+    options.max_sessions = 12;
+    pool = pool_of(N, ids, &options);
+    for (int i = 0; i < 80; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "s%d", i);
+        visit(pool, name, GYRE_OK);
+    }
+    for (int i = 16; i < 80; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "s%d", i);
+        late += gyre_session_get(pool, name, &proxy) == 0;
+    }
+    EXPECT_COUNT(session_stats(pool).count, 16, "full");
+    assert_in_range(late, 10, 16); /* 15.6 on average */
+    gyre_pool_close(pool);
+}
+
 /* All of max_sessions fit, wherever their hashes put them. */
 static void test_capacity(void **state)
 {
@@ -441,8 +469,8 @@ int main(void)
         cmocka_unit_test(test_moves_once_and_sticks),    cmocka_unit_test(test_exclude_moves),
         cmocka_unit_test(test_filter_moves),             cmocka_unit_test(test_ban_moves),
         cmocka_unit_test(test_waits_for_its_proxy),      cmocka_unit_test(test_ids),
-        cmocka_unit_test(test_eviction_order),           cmocka_unit_test(test_capacity),
-        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_eviction_order),           cmocka_unit_test(test_eviction_of_equals),
+        cmocka_unit_test(test_capacity),                 cmocka_unit_test(test_options),
     };
 
     return cmocka_run_group_tests(tests, NULL, remove_temp);
