@@ -291,7 +291,7 @@ const char *gyre__host_fault(const struct gyre_pool *pool, uint32_t at)
     if (kept > HOST_TEXT || (kept && !(record->size & CUT) && hash_of(record->text, kept) != hash))
         return "a host with another's name";
     if (record->judged > record->bans) return "a host with more bans by verdict than bans";
-    if (ends(record->throttle) > gyre__clock_ms(pool) + (uint64_t)(MAX_WAIT * 1000)) return "an endless throttle";
+    if (ends(load_relaxed(&record->throttle)) > gyre__clock_ms(pool) + (uint64_t)(MAX_WAIT * 1000)) return "an endless throttle";
     if (record->blamed > clock_stamp(pool) + BLAMED + 10) return "an endless blame";
     return NULL;
 }
