@@ -1,9 +1,10 @@
 /*
  * The segment's lock: one word that names its owner by index in the process table and by how often that entry had been
  * taken; without the latter a waiter that slept between finding the owner dead and its compare-and-swap could take the
- * lock from the living process that got the dead one's entry. Free it costs one compare-and-swap. A waiter spins 64 times, then yields, then asks whether the owner's process still lives; from a dead one it takes the
- * lock over and repairs what was left half done. Never a ticket (a preempted waiter would stop the queue), never
- * spinning alone (with more threads than cores it costs a thousandfold).
+ * lock from the living process that got the dead one's entry. Free it costs one compare-and-swap. A waiter spins 64 times,
+ * then yields, then asks whether the owner's process still lives; from a dead one it takes the lock over and repairs what
+ * was left half done. Never a ticket (a preempted waiter would stop the queue), never spinning alone (with more threads than
+ * cores it costs a thousandfold).
  */
 #include "pool.h"
 

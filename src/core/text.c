@@ -1,6 +1,7 @@
 /*
  * Host, user and password of each proxy: extents of 1 to 56 blocks in REGION_TEXT. Free extents of one size form a list
- * through their first word; when none fits any more, those that touch are put together. Everything here is wiped when it is freed. Caller holds the segment lock throughout.
+ * through their first word; when none fits any more, those that touch are put together. Everything here is wiped when it
+ * is freed. Caller holds the segment lock throughout.
  */
 #include "pool.h"
 

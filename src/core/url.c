@@ -1,6 +1,7 @@
 /*
  * Proxy URLs: parse, format, compare. RFC 3986 with one liberty: a raw character that could not be meant otherwise is
- * taken as it stands in user and password ("p;a=b@c"), since provider pages print them so; '/', '?' and '#' end them. Pure; calls nothing.
+ * taken as it stands in user and password ("p;a=b@c"), since provider pages print them so; '/', '?' and '#' end them. Pure;
+ * calls nothing.
  */
 #include "ascii.h"
 #include "pool.h"
