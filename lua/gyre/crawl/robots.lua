@@ -1,5 +1,6 @@
 -- robots.txt in a crawl: fetched through the pool as pages are, kept in the state for 24 hours, asked before each page.
 local judge = require "gyre.judge"
+local net = require "gyre.net"
 local robots = require "gyre.robots"
 local url = require "gyre.url"
 
@@ -8,6 +9,7 @@ local find, match, sub = string.find, string.match, string.sub
 local MAX_REDIRECTS = 5 -- RFC 9309, 2.3.1.2
 local MAX_TRIES = 3
 local MAX_PARSED = 256 -- origins whose rules are kept parsed, per worker
+local LIFE = 600 -- seconds for which they are: another worker may have been told new ones
 local PAUSE = 1 -- seconds that a host waits when the pool has nobody for it
 local KEPT = 500 * 1024 -- bytes of a robots.txt that count, hence are stored
 
@@ -81,21 +83,28 @@ function module.fetch(crawl, taken, origin)
     slower and judge.retry_after(response.headers) or nil))
 end
 
+local function read(crawl, origin)
+  local status, body = crawl.frontier:robots_text(origin)
+  return status == 0 and robots.all(false) or status == 404 and robots.all(true) or crawl.token_rules(body or "")
+end
+
 -- The parsed rules of an origin, from the state when they are not at hand.
 local function rules_of(crawl, origin)
-  local cache = crawl.robots_cache
-  local rules = cache[origin]
-  if not rules then
-    local status, body = crawl.frontier:robots_text(origin)
-    rules = status == 0 and robots.all(false) or status == 404 and robots.all(true) or crawl.token_rules(body or "")
+  local cache, now = crawl.robots_cache, net.now()
+  local kept = cache[origin]
+  if not kept then
     if crawl.robots_cached >= MAX_PARSED then
       cache, crawl.robots_cached = {}, 0
       crawl.robots_cache = cache
     end
-    cache[origin] = rules
+    kept = { ends = now }
+    cache[origin] = kept
     crawl.robots_cached = crawl.robots_cached + 1
   end
-  return rules
+  if now >= kept.ends then
+    kept.rules, kept.ends = read(crawl, origin), now + LIFE
+  end
+  return kept.rules
 end
 
 --- Whether robots.txt, which has been fetched, allows a page.
