@@ -170,7 +170,7 @@ run_valgrind() {
 under_valgrind() {
     local output
     output=$(each "$1" timeout --foreground -k 5 "$limit" valgrind -q --error-exitcode=99 --leak-check=full \
-        --errors-for-leak-kinds=definite,possible --child-silent-after-fork=yes "$1" 2>&1)
+        --suppressions=tests/valgrind.supp --errors-for-leak-kinds=definite,possible --child-silent-after-fork=yes "$1" 2>&1)
     echo "$output"
 }
 

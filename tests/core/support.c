@@ -99,9 +99,10 @@ unsigned long rounds(unsigned long small)
     if (getenv("GYRE_LONG")) small *= 20;
 #ifdef __SANITIZE_THREAD__
     small /= 5;
-#endif
-#ifdef GYRE_PREEMPT
+#elif defined GYRE_PREEMPT
     small /= 3;
+#elif !defined NDEBUG /* debug, asan */
+    small /= 2;
 #endif
     if (under_valgrind()) small /= 50;
     return small ? small : 1;

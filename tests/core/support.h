@@ -55,7 +55,8 @@ double rng_unit(struct rng *rng);
  * how to repeat it. */
 uint64_t test_seed(uint64_t usual);
 
-/* How much work to do: `small` as it is, more under GYRE_LONG=1, less where all is slow (tsan, preempt, valgrind). */
+/* How much work to do: `small` as it is, more under GYRE_LONG=1, less where all is slow (debug, asan, tsan, preempt,
+ * valgrind). */
 unsigned long rounds(unsigned long small);
 int under_valgrind(void);
 #ifdef __has_feature
