@@ -54,7 +54,7 @@ struct gyre_pool {
     struct session_head *session_heads;
     struct session_tail *session_tails;
     uint32_t *session_created;
-    uint64_t session_seed;
+    uint64_t session_seed[2];
     uint32_t session_buckets, session_ttl, session_lifetime;
     /* Read now and then. */
     uint32_t *session_locks;

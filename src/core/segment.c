@@ -186,8 +186,8 @@ static int map_handle(void *memory, size_t size, struct gyre_pool **out)
     pool->session_buckets = header->session_buckets;
     pool->session_ttl = header->config.session_ttl;
     pool->session_lifetime = header->config.session_lifetime;
-    pool->session_seed = header->config.seed;
-    pool->session_seed = random_mix(&pool->session_seed);
+    uint64_t seeds = header->config.seed;
+    for (int i = 0; i < 2; i++) pool->session_seed[i] = random_mix(&seeds);
     pool->counters = region(pool, REGION_COUNTERS);
     pool->decisions = region(pool, REGION_DECISIONS);
     pool->strategies = region(pool, REGION_STRATEGY);

@@ -149,7 +149,7 @@ struct process_entry {
     uint64_t started; /* start time of the process, clock ticks since boot */
     uint32_t incarnation; /* how often the entry was taken: the lock's word holds it */
     uint32_t pid_space; /* the pid namespace, as /proc numbers it; 0: not known */
-    uint64_t locked;    /* 1: the file's lock on the byte of this entry was had */
+    uint64_t locked;    /* 1: the file's lock on the byte of this entry was had; NO_LOCK: it could not be */
     uint64_t reserved[4];
 };
 

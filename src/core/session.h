@@ -60,26 +60,24 @@ static inline uint32_t session_half_word(const char *bytes)
     return word;
 }
 
-static inline uint64_t session_turn(uint64_t word)
-{
-    return word << 32 | word >> 32;
-}
-
 /* Sixteen bytes more of an id: multiplied, and nothing of the product dropped. */
-static inline void session_mix(uint64_t state[2], uint64_t seed, uint64_t a, uint64_t b)
+static inline void session_mix(uint64_t state[2], const uint64_t seed[2], uint64_t a, uint64_t b)
 {
     __uint128_t product = (__uint128_t)(a ^ state[0]) * (b ^ state[1]);
-    state[0] = (uint64_t)product ^ seed;
-    state[1] = (uint64_t)(product >> 64) ^ session_turn(seed);
+    state[0] = (uint64_t)product ^ seed[0];
+    state[1] = (uint64_t)(product >> 64) ^ seed[1];
 }
 
-/* The hash of an id, 128 bits wide, keyed by the segment's seed: who does not know it cannot aim at one bucket, nor at another's
- * session. An id that does not end with a block is read to its end from eight or sixteen bytes before it. */
-static inline void session_hash(uint64_t state[2], uint64_t seed, const char *id, uint32_t size)
+/*
+ * The hash of an id, 128 bits wide, keyed by the segment's two seeds: who does not know them cannot aim at one bucket, nor at
+ * another's session. If one followed from the other in a simple way, ids could be made whose factors are exchanged. An id that
+ * does not end with a block is read to its end from eight or sixteen bytes before it.
+ */
+static inline void session_hash(uint64_t state[2], const uint64_t seed[2], const char *id, uint32_t size)
 {
     const char *end = id + size;
-    state[0] = seed ^ size * UINT64_C(0x9e3779b97f4a7c15); /* unlike any difference of two ids, which could undo it */
-    state[1] = session_turn(seed);
+    state[0] = seed[0] ^ size * UINT64_C(0x9e3779b97f4a7c15); /* unlike any difference of two ids, which could undo it */
+    state[1] = seed[1];
     if (size > 16) {
         for (; end - id > 16; id += 16) session_mix(state, seed, session_word(id), session_word(id + 8));
         session_mix(state, seed, session_word(end - 16), session_word(end - 8));
@@ -105,7 +103,7 @@ static inline bool session_key_make(const struct gyre_pool *pool, const char *id
     key->hash = (uint64_t)folded ^ (uint64_t)(folded >> 64);
     uint32_t high = (uint32_t)(key->hash >> 32), low = (uint32_t)key->hash, buckets = pool->session_buckets;
     key->tag = high ^ low ? high ^ low : 1;
-    key->seal = (uint32_t)((state[0] + session_turn(state[1])) * UINT64_C(0xaf251af3b0f025b5) >> 32) & ~SEAL_VERSION;
+    key->seal = (uint32_t)((state[0] + (state[1] << 32 | state[1] >> 32)) * UINT64_C(0xaf251af3b0f025b5) >> 32) & ~SEAL_VERSION;
     key->bucket[0] = (uint32_t)((uint64_t)high * buckets >> 32);
     key->bucket[1] = (uint32_t)((uint64_t)low * buckets >> 32);
     if (unlikely(key->bucket[0] == key->bucket[1])) key->bucket[1] = key->bucket[1] + 1 < buckets ? key->bucket[1] + 1 : 0;

@@ -81,7 +81,7 @@ GYRE_API int gyre_session_info(struct gyre_pool *pool, const char *id, struct gy
     if (at == NO_SESSION || session_is_over(pool, &seen, clock_stamp(pool))) return gyre__fail(GYRE_ENOT_FOUND, "no such session");
     seen.created = load_acquire(&pool->session_created[at]);
     show(pool, &seen, session);
-    memcpy(session->id, id, key.size + 1);
+    memmove(session->id, id, key.size + 1); /* it may be the same */
     return 0;
 }
 

@@ -36,6 +36,12 @@ static int is_ascii(const char *text, size_t size)
     return size == 0;
 }
 
+/* Wide forms of what ends a host are mapped too: a URL must not get another one by that. */
+static int is_name(const char *ascii)
+{
+    return strspn(ascii, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~") == strlen(ascii);
+}
+
 char *gyre__idn_url(const char *url)
 {
     size_t size = 0;
@@ -45,7 +51,7 @@ char *gyre__idn_url(const char *url)
 
     if (!host || is_ascii(host, size)) return NULL;
     char *name = strndup(host, size);
-    if (name && idn2_lookup_u8((uint8_t *)name, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) == IDN2_OK &&
+    if (name && idn2_lookup_u8((uint8_t *)name, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) == IDN2_OK && is_name((char *)ascii) &&
         asprintf(&found, "%.*s%s%s", (int)(host - url), url, (char *)ascii, host + size) < 0)
         found = NULL;
     idn2_free(ascii);

@@ -14,7 +14,7 @@ struct known {
 
 static struct known known_by(uint64_t seed, const char *id)
 {
-    struct gyre_pool pool = {.session_buckets = BUCKETS, .session_seed = seed};
+    struct gyre_pool pool = {.session_buckets = BUCKETS, .session_seed = {seed, seed * UINT64_C(0x2545f4914f6cdd1d) + 1}};
     struct session_key key = {0};
 
     assert_true(session_key_make(&pool, id, &key));

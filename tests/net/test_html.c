@@ -4,6 +4,7 @@
 #include <libxml/tree.h>
 
 #include "job/html.h"
+#include "net/idn.h"
 
 static const char base[] = "http://site.example/a/b.html?q#f";
 
@@ -61,6 +62,10 @@ static void test_links(void **state)
     check("<a href='caf\xc3\xa9'>c</a>", NULL, "http://site.example/a/caf%C3%A9");
     check("<a href='//b\xc3\xbc" "cher.example:8/\xc3\xa9'>c</a><a href='http://b%C3%BCcher.example'>d</a>", NULL,
           "http://xn--bcher-kva.example:8/%C3%A9 http://xn--bcher-kva.example/");
+    /* Wide forms of '@', '/' and ':' in a host, which IDNA maps to what would end it. */
+    char *at = gyre__idn_url("http://good.example\xef\xbc\xa0" "evil.example/"), *slash = gyre__idn_url("http://a\xef\xbc\x8f" "b.example/"),
+         *colon = gyre__idn_url("http://a.example\xef\xbc\x9a" "81/");
+    assert_true(!at && !slash && !colon);
 }
 
 static void test_base(void **state)

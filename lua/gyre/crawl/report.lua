@@ -109,7 +109,7 @@ end
 ---@return boolean
 function Report:outage(err)
   if err.where == "target" then
-    self.reached, self.unanswered = true, 0
+    self.reached, self.unanswered, self.waiting_since, self.waiting_said = true, 0, nil, nil
   end
   if err.where ~= "proxy" then
     return false

@@ -91,7 +91,7 @@ local function add_leaves(made, around, leaves)
   if leaves[made] then
     return
   end
-  local recorders = { made.record and made }
+  local recorders = { made.record and made or nil } -- which `configure` may have set to false
   for i = 1, #around do
     recorders[#recorders + 1] = around[i]
   end
