@@ -17,37 +17,47 @@ enum { LABEL = 40, PRESCAN = 4096 /* bytes in which a page names its encoding; t
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
-/* Labels and decoders. A label often means more than a decoder of that name takes; one that is not here, such as that of any
- * other of the libc's decoders, which few pages need and somebody would try out, is none. */
+/* Decoders and the labels that mean them, often more than a decoder of that name takes. What is not here, such as any other of
+ * the libc's decoders, which few pages need and somebody would try out, means none. */
 static const struct {
-    const char *label, *name;
-} meanings[] = {
-    {"utf-8", "UTF-8"}, {"utf8", "UTF-8"}, {"unicode-1-1-utf-8", "UTF-8"}, {"utf-16", "UTF-16LE"},
-    {"utf-16le", "UTF-16LE"}, {"unicode", "UTF-16LE"}, {"utf-16be", "UTF-16BE"}, {"ascii", "CP1252"},
-    {"us-ascii", "CP1252"}, {"iso-8859-1", "CP1252"}, {"iso8859-1", "CP1252"}, {"iso_8859-1", "CP1252"},
-    {"latin1", "CP1252"}, {"latin-1", "CP1252"}, {"l1", "CP1252"}, {"x-cp1252", "CP1252"}, {"cp1252", "CP1252"},
-    {"windows-1252", "CP1252"}, {"iso-8859-2", "ISO-8859-2"}, {"iso8859-2", "ISO-8859-2"}, {"latin2", "ISO-8859-2"},
-    {"l2", "ISO-8859-2"}, {"iso-8859-3", "ISO-8859-3"}, {"latin3", "ISO-8859-3"}, {"iso-8859-4", "ISO-8859-4"},
-    {"latin4", "ISO-8859-4"}, {"iso-8859-5", "ISO-8859-5"}, {"cyrillic", "ISO-8859-5"}, {"iso-8859-6", "ISO-8859-6"},
-    {"arabic", "ISO-8859-6"}, {"iso-8859-7", "ISO-8859-7"}, {"greek", "ISO-8859-7"}, {"iso-8859-8", "ISO-8859-8"},
-    {"iso-8859-8-i", "ISO-8859-8"}, {"hebrew", "ISO-8859-8"}, {"logical", "ISO-8859-8"}, {"iso-8859-9", "CP1254"},
-    {"iso8859-9", "CP1254"}, {"latin5", "CP1254"}, {"l5", "CP1254"}, {"windows-1254", "CP1254"}, {"cp1254", "CP1254"},
-    {"iso-8859-10", "ISO-8859-10"}, {"latin6", "ISO-8859-10"}, {"iso-8859-11", "CP874"}, {"tis-620", "CP874"},
-    {"windows-874", "CP874"}, {"iso-8859-13", "ISO-8859-13"}, {"iso-8859-14", "ISO-8859-14"},
-    {"iso-8859-15", "ISO-8859-15"}, {"iso8859-15", "ISO-8859-15"}, {"latin-9", "ISO-8859-15"}, {"l9", "ISO-8859-15"},
-    {"iso-8859-16", "ISO-8859-16"}, {"windows-1250", "CP1250"}, {"cp1250", "CP1250"}, {"x-cp1250", "CP1250"},
-    {"windows-1251", "CP1251"}, {"cp1251", "CP1251"}, {"x-cp1251", "CP1251"}, {"windows-1253", "CP1253"},
-    {"cp1253", "CP1253"}, {"windows-1255", "CP1255"}, {"cp1255", "CP1255"}, {"windows-1256", "CP1256"},
-    {"cp1256", "CP1256"}, {"windows-1257", "CP1257"}, {"cp1257", "CP1257"}, {"windows-1258", "CP1258"},
-    {"cp1258", "CP1258"}, {"koi", "KOI8-R"}, {"koi8", "KOI8-R"}, {"koi8-r", "KOI8-R"}, {"koi8-u", "KOI8-U"},
-    {"koi8-ru", "KOI8-U"}, {"ibm866", "CP866"}, {"cp866", "CP866"}, {"866", "CP866"}, {"macintosh", "MACINTOSH"},
-    {"mac", "MACINTOSH"}, {"x-mac-cyrillic", "MAC-CYRILLIC"}, {"gb18030", "GB18030"}, {"gb2312", "GB18030"},
-    {"gb_2312-80", "GB18030"}, {"csgb2312", "GB18030"}, {"chinese", "GB18030"}, {"gbk", "GB18030"},
-    {"x-gbk", "GB18030"}, {"big5", "BIG5-HKSCS"}, {"big5-hkscs", "BIG5-HKSCS"}, {"cn-big5", "BIG5-HKSCS"},
-    {"x-x-big5", "BIG5-HKSCS"}, {"shift_jis", "CP932"}, {"shift-jis", "CP932"}, {"sjis", "CP932"},
-    {"x-sjis", "CP932"}, {"ms_kanji", "CP932"}, {"windows-31j", "CP932"}, {"euc-jp", "EUC-JP"},
-    {"x-euc-jp", "EUC-JP"}, {"iso-2022-jp", "ISO-2022-JP"}, {"euc-kr", "CP949"}, {"ks_c_5601-1987", "CP949"},
-    {"ksc5601", "CP949"}, {"korean", "CP949"}, {"windows-949", "CP949"},
+    const char *name, *labels;
+} decoders[] = {
+    {"UTF-8", "utf-8 utf8 unicode-1-1-utf-8"},
+    {"UTF-16LE", "utf-16 utf-16le unicode"},
+    {"UTF-16BE", "utf-16be"},
+    {"CP1252", "ascii us-ascii iso-8859-1 iso8859-1 iso_8859-1 latin1 latin-1 l1 x-cp1252 cp1252 windows-1252"},
+    {"ISO-8859-2", "iso-8859-2 iso8859-2 latin2 l2"},
+    {"ISO-8859-3", "iso-8859-3 latin3"},
+    {"ISO-8859-4", "iso-8859-4 latin4"},
+    {"ISO-8859-5", "iso-8859-5 cyrillic"},
+    {"ISO-8859-6", "iso-8859-6 arabic"},
+    {"ISO-8859-7", "iso-8859-7 greek"},
+    {"ISO-8859-8", "iso-8859-8 iso-8859-8-i hebrew logical"},
+    {"CP1254", "iso-8859-9 iso8859-9 latin5 l5 windows-1254 cp1254"},
+    {"ISO-8859-10", "iso-8859-10 latin6"},
+    {"CP874", "iso-8859-11 tis-620 windows-874"},
+    {"ISO-8859-13", "iso-8859-13"},
+    {"ISO-8859-14", "iso-8859-14"},
+    {"ISO-8859-15", "iso-8859-15 iso8859-15 latin-9 l9"},
+    {"ISO-8859-16", "iso-8859-16"},
+    {"CP1250", "windows-1250 cp1250 x-cp1250"},
+    {"CP1251", "windows-1251 cp1251 x-cp1251"},
+    {"CP1253", "windows-1253 cp1253"},
+    {"CP1255", "windows-1255 cp1255"},
+    {"CP1256", "windows-1256 cp1256"},
+    {"CP1257", "windows-1257 cp1257"},
+    {"CP1258", "windows-1258 cp1258"},
+    {"KOI8-R", "koi koi8 koi8-r"},
+    {"KOI8-U", "koi8-u koi8-ru"},
+    {"CP866", "ibm866 cp866 866"},
+    {"MACINTOSH", "macintosh mac"},
+    {"MAC-CYRILLIC", "x-mac-cyrillic"},
+    {"GB18030", "gb18030 gb2312 gb_2312-80 csgb2312 chinese gbk x-gbk"},
+    {"BIG5-HKSCS", "big5 big5-hkscs cn-big5 x-x-big5"},
+    {"CP932", "shift_jis shift-jis sjis x-sjis ms_kanji windows-31j"},
+    {"EUC-JP", "euc-jp x-euc-jp"},
+    {"ISO-2022-JP", "iso-2022-jp"},
+    {"CP949", "euc-kr ks_c_5601-1987 ksc5601 korean windows-949"},
 };
 
 /* How a page's bytes look as UTF-8. */
@@ -139,8 +149,12 @@ static void read_own_label(const char *page, size_t size, char label[LABEL])
 /* The decoder that a label means; NULL: none. */
 static const char *decoder(const char *label)
 {
-    for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
-        if (strcmp(meanings[i].label, label) == 0) return meanings[i].name;
+    size_t size = strlen(label);
+    for (size_t i = 0; size > 0 && i < sizeof decoders / sizeof *decoders; i++)
+        for (const char *at = decoders[i].labels, *end; *at; at = end + (*end == ' ')) {
+            end = at + strcspn(at, " ");
+            if ((size_t)(end - at) == size && memcmp(at, label, size) == 0) return decoders[i].name;
+        }
     return NULL;
 }
 
@@ -248,7 +262,8 @@ static int decode(struct gyre__text *text, const struct shape *shape, const char
     return result;
 }
 
-/* What is no UTF-8 becomes U+FFFD, a NUL as well, as in HTML: libxml2 would take it for the end. Returns 0, or -1: no memory. */
+/* What is no UTF-8 becomes U+FFFD, a NUL as well, as in HTML: libxml2 would take it for the end. A text without any stays as it
+ * is. Returns 0, or -1: no memory. */
 static int repair(struct gyre__text *text)
 {
     const unsigned char *from = (const unsigned char *)text->bytes, *end = from + text->size, *good = from;
@@ -263,6 +278,7 @@ static int repair(struct gyre__text *text)
         }
         from += bytes ? bytes : 1;
     }
+    if (result == 0 && !copy.bytes) return 0;
     if (result == 0) result = append(&copy, (const char *)good, (size_t)(end - good));
     if (result < 0) free(copy.bytes);
     else take(text, &copy);
@@ -276,10 +292,7 @@ int gyre__charset_decode(struct gyre__text *text, const char *page, size_t size,
 
     *text = (struct gyre__text){.bytes = page, .size = size};
     if (shape.bad > 0 || (shape.good == 0 && shape.odd)) result = decode(text, &shape, content_type);
-    if (result == 0 && (text->copy || shape.bad > 0 || shape.odd)) {
-        shape = look(text->bytes, text->size);
-        if (shape.bad > 0 || shape.odd) result = repair(text);
-    }
+    if (result == 0 && (shape.bad > 0 || shape.odd)) result = repair(text);
     if (result < 0) gyre__charset_clear(text);
     return result;
 }
