@@ -130,28 +130,15 @@ local function new_tag(at_work, state, parts)
   return tag
 end
 
-local function are_same(recorders, others)
-  for i = 1, math.max(#recorders, #others) do
-    if recorders[i] ~= others[i] then
-      return false
-    end
-  end
-  return true
-end
-
 -- Leases are recorded by whoever of a composition picked. Those of the session that has its proxy already are the
 -- first's. Parts with the same recorders have one tag: other threads know the first.
 local function give_tags(at_work, state, leaves)
-  local tags, any = at_work.tags or {}, false
+  local tags, of, any = at_work.tags or {}, {}, false
   for i = 1, #leaves do
     local part = leaves[i]
     local recorders = leaves[part]
-    for k = 1, i - 1 do
-      tags[part] = tags[part] or (are_same(recorders, leaves[leaves[k]]) and tags[leaves[k]])
-    end
-    if not tags[part] then
-      tags[part] = recorders[1] and new_tag(at_work, state, recorders) or 0
-    end
+    tags[part] = tags[part] or of[recorders] or (recorders[1] and new_tag(at_work, state, recorders)) or 0
+    of[recorders] = tags[part]
     any = any or tags[part] ~= 0
   end
   at_work.tags = any and tags

@@ -3,7 +3,7 @@
 local C = require "gyre.clib"
 local filter = require "gyre.filter"
 
-local ipairs, next, type = ipairs, next, type
+local ipairs, next, type, unpack = ipairs, next, type, unpack
 
 ---@class gyre.strategy.Step
 ---@field [1] gyre.Strategy from strategy(source) in configure
@@ -91,9 +91,9 @@ local function add_leaves(made, around, leaves)
   if leaves[made] then
     return
   end
-  local recorders = { made.record and made or nil } -- which `configure` may have set to false
-  for i = 1, #around do
-    recorders[#recorders + 1] = around[i]
+  local recorders = around
+  if made.record then
+    recorders = { made, unpack(around) }
   end
   leaves[made] = recorders
   if is_made_of_steps(made) then
@@ -105,7 +105,8 @@ local function add_leaves(made, around, leaves)
 end
 
 --- The strategies that a strategy made of steps may leave a pick to, itself among them, each with those that have a
---- `record` on the way to it, from the inside: `leaves[made]`. In a list too, who comes first before those around it.
+--- `record` on the way to it, from the inside: `leaves[made]`, one table for all who have the same. In a list too, who
+--- comes first before those around it.
 ---@param made gyre.Strategy
 ---@return table leaves
 function steps.leaves(made)
