@@ -298,8 +298,7 @@ static __attribute__((noinline)) int acquire_any(struct gyre_pool *pool, const s
         int result = hook->acquire(hook->data, request, lease);
         if (result != GYRE_HOOK_PASS) return result;
     }
-    uint32_t stamp = clock_stamp(pool);
-    if (load_relaxed(&pool->control->tick) != stamp) gyre__tick(pool, stamp);
+    uint32_t stamp = tick_now(pool);
     if (request && request->host) return acquire_for_host(pool, thread, request, stamp, lease);
     return acquire(pool, thread, request, stamp, lease);
 }

@@ -18,8 +18,7 @@ static int begin(struct gyre_pool *pool, struct pick *pick)
     if (unlikely(!pick->thread)) return GYRE_ESYSTEM;
     int bad = pick->request ? gyre__request_check(pick->request) : 0;
     if (unlikely(bad)) return bad;
-    uint32_t stamp = clock_stamp(pool);
-    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
+    tick_now(pool);
     return 0;
 }
 

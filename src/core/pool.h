@@ -442,6 +442,14 @@ void gyre__score_prior(struct gyre_pool *pool);
 /* tick.c. Timed work on the way through acquire: at most ten times a second, by one thread. */
 void gyre__tick(struct gyre_pool *pool, uint32_t stamp);
 
+/* The stamp of now, with the timed work done that has become due. */
+static inline uint32_t tick_now(struct gyre_pool *pool)
+{
+    uint32_t stamp = clock_stamp(pool);
+    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
+    return stamp;
+}
+
 static inline uint64_t make_id(uint32_t generation, uint32_t slot)
 {
     return (uint64_t)generation << SLOT_BITS | slot;

@@ -122,9 +122,8 @@ bool gyre__process_alive(const struct gyre_pool *pool, uint32_t process)
     uint32_t state = load_acquire(&entry->state);
     if (state != PROCESS_ALIVE && state != PROCESS_LEAVING) return false;
     if (is_ours(entry)) return true;
-    if (load_relaxed(&entry->pid_space) != load_relaxed(&self.space)) { /* is_ours() has just seen to it */
+    if (load_relaxed(&entry->pid_space) != load_relaxed(&self.space)) /* is_ours() has just seen to it */
         return load_relaxed(&entry->locked) == NO_LOCK || on_bytes(pool, process, 1, F_OFD_GETLK, F_WRLCK) != NOT_HELD;
-    }
     uint32_t pid = load_relaxed(&entry->pid);
     if (kill((pid_t)pid, 0) < 0 && errno == ESRCH) return false;
     uint64_t now, then = load_relaxed(&entry->started);

@@ -261,8 +261,7 @@ int gyre__session_quick(struct gyre_pool *pool, struct thread *thread, const str
     struct session_key key;
     if (unlikely(!session_key_make(pool, request->session, &key))) return gyre__session_check_id(request->session);
     session_prefetch(pool, &key);
-    uint32_t stamp = clock_stamp(pool);
-    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) gyre__tick(pool, stamp);
+    uint32_t stamp = tick_now(pool);
     int result = acquire_present(pool, thread, request, &key, stamp, lease);
     if (likely(result != GYRE_ENOT_FOUND && result != GYRE_ENO_PROXY)) return result;
     return acquire_anew(pool, thread, request, 0, &key, stamp, lease);
