@@ -5,9 +5,10 @@
 -- tags come last; false: never. over: who picks within a tier.
 -- escalate = false: begin with the first tier always; otherwise - attempt 2 of a request begins with the second tier,
 -- and so on: what was banned or failed below is not asked again; - priority 1 begins one tier higher, 2 two; - a
--- session whose proxy its host has banned begins above that proxy's tier. A session keeps its proxy in whatever tier
--- that is. A call of the library for each tier that is tried, nearly always one. For pools of different quality or
--- price by tags. Not for prices as numbers: use cost-aware.
+-- session whose proxy its host has banned begins above that proxy's tier; but never above the last one: the rest serve
+-- only when that has nobody, and then it may be anyone. A session keeps its proxy in whatever tier that is. A call of
+-- the library for each tier that is tried, nearly always one. For pools of different quality or price by tags. Not for
+-- prices as numbers: use cost-aware.
 local function place_of(tiers, proxy)
   for _, tag in ipairs(proxy.tags or {}) do
     for place, tier in ipairs(tiers) do
@@ -61,7 +62,7 @@ return { name = "tiered",
     self.pool = pool
   end,
   first = function(self, request)
-    local last, place = #self.steps, 1
+    local last, place = math.max(1, #self.tiers), 1 -- the rest are nobody's escalation
     if not self.escalate then
       return 1
     end
