@@ -105,10 +105,10 @@ struct gyre_slot {
     uint32_t generation;
     uint32_t flags;
     uint32_t consecutive_failures;
+    float success_rate;
     uint32_t last_used;
     uint32_t last_sample;
     uint32_t window_bucket;
-    float success_rate;
     float weight;
 };
 
@@ -390,7 +390,7 @@ int gyre_log_read(struct gyre_pool *pool, uint64_t *cursor, struct gyre_decision
 end
 
 return {
-  abi = 3,
+  abi = 4,
   -- gyre_struct_size() must agree with ffi.sizeof() about each of these.
   structs = {
     "options",

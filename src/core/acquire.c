@@ -1,6 +1,6 @@
 /*
- * Acquiring: from a request to a lease. What most requests come to is inline in gyre_acquire, by quick.h and lease.h; whatever
- * does not fit goes through views and pickers.
+ * Acquiring: from a request to a lease. The plainest, which most are, plain.c tries first; here is the rest: the quick pickers of
+ * quick.h where they serve, and for whatever does not fit views and pickers.
  */
 #include "acquire.h"
 #include "lease.h"
@@ -209,7 +209,7 @@ static inline __attribute__((always_inline)) bool start(struct gyre_pool *pool, 
                                                         uint32_t stamp, const struct commit *commit, struct gyre_lease *lease)
 {
     if (unlikely(slot == NO_BIT)) return false;
-    if (likely(lease_start_simple(pool, thread, slot, stamp, commit, lease))) return true;
+    if (likely(lease_started(pool, thread, slot, lease_start_simple(pool, thread, slot, stamp, commit, lease)))) return true;
     return gyre__lease_start(pool, thread, slot, stamp, commit, lease) == 0;
 }
 
@@ -221,26 +221,34 @@ static inline bool start_least_active(struct gyre_pool *pool, struct thread *thr
     return view && start(pool, thread, gyre__pick_least_active(pool, &pick), stamp, &pick.commit, lease);
 }
 
+/* A place in the list is passed when the start has succeeded: until then, whoever looks again finds it there. */
+static bool start_least_used(struct gyre_pool *pool, struct thread *thread, struct view *view, bool all, uint32_t stamp,
+                             struct gyre_lease *lease)
+{
+    struct commit commit = always;
+    uint32_t slot;
+    do slot = quick_least_used(pool, view, all, &commit);
+    while (unlikely(slot == NO_BIT) && gyre__least_again(pool, view));
+    if (unlikely(!start(pool, thread, slot, stamp, &commit, lease))) return false;
+    view->level.first = ++view->level.next;
+    return true;
+}
+
 /*
  * Leases by the quick form of the picker. False when that does not come to anything, or has no lease left; then it is tried
  * anew from the beginning. `view` is the view of all, and NULL before the thread has one, or that of the filter.
  */
-static inline __attribute__((always_inline)) bool start_quickly(struct gyre_pool *pool, struct thread *thread,
-                                                                const struct gyre_request *request, struct view *view, bool all,
-                                                                uint32_t stamp, struct gyre_lease *lease)
+static bool start_quickly(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, struct view *view,
+                          bool all, uint32_t stamp, struct gyre_lease *lease)
 {
     uint32_t picker = request && request->picker ? request->picker : strategy_picker(pool);
     struct view *part = all ? NULL : view;
-    struct commit commit = always;
     switch (picker) {
     case GYRE_PICK_ROUND_ROBIN: return start(pool, thread, quick_round_robin(pool, part), stamp, &always, lease);
     case GYRE_PICK_RANDOM: return start(pool, thread, quick_random(pool, thread, part), stamp, &always, lease);
     case GYRE_PICK_WEIGHTED: return start(pool, thread, quick_weighted(pool, thread, view, all), stamp, &always, lease);
-    case GYRE_PICK_LEAST_USED: {
-        if (unlikely(pick_random_ties(pool, request))) return false;
-        uint32_t slot = quick_least_used(pool, view, all, &commit);
-        return start(pool, thread, slot, stamp, &commit, lease);
-    }
+    case GYRE_PICK_LEAST_USED:
+        return likely(view && !pick_random_ties(pool, request)) && start_least_used(pool, thread, view, all, stamp, lease);
     case GYRE_PICK_BEST:
         if (unlikely(pick_choices(pool, request) != 3)) return false;
         return start(pool, thread, quick_best(pool, thread, part, stamp), stamp, &always, lease);
@@ -286,8 +294,7 @@ static int acquire_for_host(struct gyre_pool *pool, struct thread *thread, const
     return result;
 }
 
-static __attribute__((noinline)) int acquire_any(struct gyre_pool *pool, const struct gyre_request *request,
-                                                 struct gyre_lease *lease)
+int gyre__acquire_any(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease)
 {
     struct thread *thread = thread_get(pool);
     if (!thread) return GYRE_ESYSTEM;
@@ -303,10 +310,8 @@ static __attribute__((noinline)) int acquire_any(struct gyre_pool *pool, const s
     return acquire(pool, thread, request, stamp, lease);
 }
 
-/* The rest of a request without session or host that was tried quickly. */
-static __attribute__((noinline)) int acquire_slowly(struct gyre_pool *pool, struct thread *thread,
-                                                    const struct gyre_request *request, uint32_t stamp,
-                                                    struct gyre_lease *lease)
+int gyre__acquire_slowly(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease,
+                         struct thread *thread, uint32_t stamp)
 {
     int bad = request ? gyre__request_check(request) : 0;
     return bad ? bad : gyre__acquire_plain(pool, thread, request, stamp, lease);
@@ -317,38 +322,29 @@ static int acquire_filtered(struct gyre_pool *pool, struct thread *thread, const
                             struct gyre_lease *lease)
 {
     uint32_t stamp = clock_stamp(pool);
-    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) return acquire_any(pool, request, lease);
+    if (unlikely(load_relaxed(&pool->control->tick) != stamp)) return gyre__acquire_any(pool, request, lease);
     if (likely(start_filtered(pool, thread, request, stamp, lease))) return 0;
-    return acquire_slowly(pool, thread, request, stamp, lease);
+    return gyre__acquire_slowly(pool, request, lease, thread, stamp);
 }
 
-/* A request that is not plain. That of a session and nothing else, and one that only filters, are tried without detours. */
-static __attribute__((noinline)) int acquire_other(struct gyre_pool *pool, const struct gyre_request *request,
-                                                   struct gyre_lease *lease)
+int gyre__acquire_quickly(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease,
+                          struct thread *thread, uint32_t stamp)
+{
+    if (start_quickly(pool, thread, request, thread->all_view, true, stamp, lease)) return 0;
+    return gyre__acquire_slowly(pool, request, lease, thread, stamp);
+}
+
+/* That of a session and nothing else, and one that only filters, are tried without detours. */
+int gyre__acquire_other(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease)
 {
     const struct thread_cache *cache = thread_cache_of(pool);
     bool sound = request->size == sizeof *request && request->choices <= MAX_CHOICES && request->picker <= GYRE_PICK_HASH;
-    if (unlikely(!sound || !thread_is_known(pool, cache) || load_relaxed(&pool->control->log_sample) || hook_of(pool)))
-        return acquire_any(pool, request, lease);
+    if (unlikely(!sound || !thread_is_known(pool, cache) || load_relaxed(&pool->control->log_sample) ||
+                 (!request->picker && strategy_is_scripted(pool))))
+        return gyre__acquire_any(pool, request, lease);
     if (is_sticky(request)) return gyre__session_quick(pool, cache->thread, request, lease);
     if (request_is_easy(request)) return acquire_filtered(pool, cache->thread, request, lease);
-    return acquire_any(pool, request, lease);
-}
-
-/* The plainest request, of a thread that has been here before, is tried here at once. */
-GYRE_API int gyre_acquire(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease)
-{
-    if (unlikely(!pool) || unlikely(!lease)) return gyre__fail(GYRE_EINVALID, "no pool, or no place for a lease");
-    if (request && !request_is_plain(request)) return acquire_other(pool, request, lease);
-    const struct thread_cache *cache = thread_cache_of(pool);
-    const struct segment_control *control = pool->control;
-    if (unlikely(!thread_is_known(pool, cache) || load_relaxed(&control->log_sample) || hook_of(pool)))
-        return acquire_any(pool, request, lease);
-    struct thread *thread = cache->thread;
-    uint32_t stamp = clock_stamp(pool);
-    if (unlikely(load_relaxed(&control->tick) != stamp)) return acquire_any(pool, request, lease);
-    if (likely(start_quickly(pool, thread, request, thread->all_view, true, stamp, lease))) return 0;
-    return acquire_slowly(pool, thread, request, stamp, lease);
+    return gyre__acquire_any(pool, request, lease);
 }
 
 /* ---- by id ---- */

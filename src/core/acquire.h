@@ -26,6 +26,15 @@ static inline bool request_is_plain(const struct gyre_request *request)
     return request_is_unfiltered(request) && request_is_easy(request);
 }
 
+/* acquire.c. Any request. Its rest, by views: of one without session or host that was tried quickly. A plain one, quickly or else
+ * slowly, whatever its picker. One that is not plain. */
+int gyre__acquire_any(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease);
+int gyre__acquire_slowly(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease,
+                         struct thread *thread, uint32_t stamp);
+int gyre__acquire_quickly(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease,
+                          struct thread *thread, uint32_t stamp);
+int gyre__acquire_other(struct gyre_pool *pool, const struct gyre_request *request, struct gyre_lease *lease);
+
 /* 0, or GYRE_EINVALID and what is wrong with the request. Pure. */
 int gyre__request_check(const struct gyre_request *request);
 /* The picker of a request that is sound (NULL: the segment's), or 0 and a detail. Lock-free. */

@@ -155,7 +155,7 @@ static uint32_t bench_for(struct gyre_pool *pool, const struct ban_record *ban, 
 {
     if (retry_after > 0) return stamps_of(retry_after);
     uint32_t doublings = ban->strikes < 16 ? ban->strikes : 16;
-    return stamps_of(random_unit(pool->control->random) * fmin(ldexp(BASE, (int)doublings), LONGEST));
+    return stamps_of(random_unit(&pool->control->random) * fmin(ldexp(BASE, (int)doublings), LONGEST));
 }
 
 /* A lease of the proxy for this host ended as banned. Caller holds the lock. */

@@ -86,6 +86,7 @@ static void write_books(struct gyre_pool *pool, uint32_t slot, const struct gyre
     store_relaxed(&hot->last_sample, stamp_before(now, books->sampled_ago));
     store_relaxed(&pool->health[slot].bytes, books->bytes);
     gyre__window_restore(pool, slot, now, books->note, books->notes);
+    if (load_relaxed(&hot->last_used) == now) window_touch(pool, slot); /* whoever was used just now has a note of this bucket */
     gyre__limit_restore(pool, slot, books->rate_used);
     gyre__health_restore(pool, slot, now, books);
 }

@@ -2,7 +2,8 @@
  * The audit log: a ring of the last decisions, in the segment. Writers take a word lock for the copying of one record and
  * raise `decisions` when it is complete, so a writer killed in between has written nothing. Readers take no lock: record
  * n stands in place n % DECISIONS until the writing of n + DECISIONS begins, which cannot be before `decisions` has come
- * that far. Off, it costs one load of a word that acquire has in its cache anyway. Owns REGION_DECISIONS.
+ * that far. Off, it costs nothing: that it is on is said in the word of the strategy, which acquire reads anyway. Owns
+ * REGION_DECISIONS.
  */
 #include "session.h"
 
@@ -21,7 +22,10 @@ GYRE_API int gyre_log_enable(struct gyre_pool *pool, double sample_rate)
     if (!(sample_rate >= 0 && sample_rate <= 1))
         return gyre__fail(GYRE_EINVALID, "sample rate %g is not between 0 and 1", sample_rate);
     uint32_t sample = (uint32_t)ceil(sample_rate * UINT32_MAX);
+    gyre__lock(pool);
     store_relaxed(&pool->control->log_sample, sample);
+    gyre__strategy_mark_log(pool);
+    gyre__unlock(pool);
     return 0;
 }
 
@@ -39,7 +43,7 @@ static bool draw(struct gyre_pool *pool, struct thread *thread)
 {
     uint32_t sample = load_relaxed(&pool->control->log_sample);
     if (!sample || sample == UINT32_MAX) return sample != 0;
-    if (!thread->log_random) thread->log_random = thread->random[0];
+    if (!thread->log_random) thread->log_random = thread->random;
     return (uint32_t)(random_mix(&thread->log_random) >> 32) < sample;
 }
 

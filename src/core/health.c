@@ -89,7 +89,7 @@ static void bench(struct gyre_pool *pool, uint32_t slot, uint32_t stamp)
     struct slot_health *health = &pool->health[slot];
     uint32_t doublings = health->opened < 32 ? health->opened : 32;
     double range = fmin(ldexp(config->breaker_base, (int)doublings), config->breaker_max);
-    uint32_t stamps = (uint32_t)ceil(random_unit(pool->control->random) * range * 10.0);
+    uint32_t stamps = (uint32_t)ceil(random_unit(&pool->control->random) * range * 10.0);
     store_relaxed(&health->until, stamp + (stamps ? stamps : 1));
     store_relaxed(&health->opened, health->opened + 1);
     change_flags(pool, slot, SLOT_HALF | SLOT_PROBE, SLOT_OPEN);

@@ -15,7 +15,6 @@
 
 #define SUCCESS_ALPHA 0.05f
 #define MAX_MS 86400000.0
-#define ONE 0x3f800000u /* 1.0f: success_rate is never above */
 #define PROBE_TIMEOUT 600u /* stamps: the longest a probe keeps its slot */
 
 static void release_entry(struct gyre_pool *pool, struct thread *thread, uint32_t index, uint64_t word)
@@ -30,6 +29,14 @@ void gyre__lease_undo(struct gyre_pool *pool, uint32_t slot)
 {
     fetch_sub(&pool->slots[slot].use, USE_START);
     gyre__health_refresh(pool, slot);
+}
+
+/* Takes a simple start back that came too late, and frees its entry: the one that is the thread's next. */
+void gyre__lease_retract(struct gyre_pool *pool, const struct thread *thread, uint32_t slot)
+{
+    struct lease_entry *entry = &pool->leases[thread->entry[thread->entries - 1]];
+    gyre__lease_undo(pool, slot);
+    store_release(&entry->word, lease_word(lease_serial(load_relaxed(&entry->word)) + 1, 0, 0, LEASE_FREE));
 }
 
 /* Counts a start that has conditions: GYRE_EBUSY at the limit, GYRE_ENO_PROXY when `use` is not what the picker saw. */
@@ -113,14 +120,15 @@ int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t sl
     store_release(&entry->word, lease_word(serial, slot, 0, bits));
     lease_moved(pool, slot, 0, 1);
     if (load_relaxed(&hot->last_used) != stamp) store_relaxed(&hot->last_used, stamp);
-    lease_fill(lease, generation, slot, index, serial);
+    lease->entry = index;
+    lease->serial = serial;
+    lease_fill(lease, generation, slot);
     return 0;
 }
 
 /* ema += alpha * (ms - ema); the first sample initialises it. Lock-free, no sample is lost. */
-static inline void add_sample(struct gyre_pool *pool, uint32_t slot, double ms)
+static inline void add_sample(const struct gyre_pool *pool, struct gyre_slot *hot, double ms)
 {
-    struct gyre_slot *hot = &pool->slots[slot];
     uint32_t stamp = load_relaxed(&pool->control->tick); /* good enough to age an average by */
     uint64_t *word = (uint64_t *)(void *)&hot->ema_ms, seen = load_relaxed(word), next;
     do {
@@ -188,7 +196,7 @@ void gyre__lease_finish(struct gyre_pool *pool, struct lease_entry *entry, const
     if (likely(flags & SLOT_LIVE)) {
         window_touch(pool, slot);
         if (verdict == GYRE_OK) {
-            if (ending->has_ms) add_sample(pool, slot, ending->ms);
+            if (ending->has_ms) add_sample(pool, hot, ending->ms);
             if (unlikely(load_float(&hot->success_rate) < 1.0f)) raise_success(hot);
         }
         if (ending->bytes) fetch_add(&pool->health[slot].bytes, ending->bytes);
@@ -273,35 +281,34 @@ static __attribute__((noinline)) int complete_rest(struct gyre_pool *pool, struc
 }
 
 /*
- * The end of nearly every lease: success of a healthy proxy without limits, in a thread that has been here before; ms < 0: no
- * latency. Where it is not so simple, complete_ms begins anew. A failure that is being counted meanwhile comes after
- * this success. Everything that calls another function does so last, so that nothing has to be saved for it.
+ * The end of nearly every lease: success of a healthy proxy without limits, of a request that names no host, in a thread that has
+ * been here before; ms < 0: no latency. Where it is not so simple, complete_ms begins anew. A failure that is being counted
+ * meanwhile comes after this success. Everything that calls another function does so last, so that nothing has to be saved for
+ * it, and reads again what is cheaper to read than to keep.
  */
 static inline __attribute__((always_inline)) int complete_ok(struct gyre_pool *pool, const struct gyre_lease *lease, double ms)
 {
     const struct thread_cache *cache = thread_cache_of(pool);
-    const struct segment_control *control = pool->control;
     uint32_t index = lease->entry, slot = lease->slot;
     if (unlikely(!thread_is_known(pool, cache) || index >= pool->max_leases || slot >= pool->max_proxies))
         return complete_ms(pool, lease, GYRE_OK, ms);
     struct gyre_slot *hot = &pool->slots[slot];
     struct thread *thread = cache->thread;
-    if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || load_relaxed(&hot->consecutive_failures) ||
-                 load_relaxed((uint32_t *)(void *)&hot->success_rate) != ONE || lease->host || !(ms <= MAX_MS) ||
+    if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || !slot_is_spotless(hot) || !(ms <= MAX_MS) ||
                  thread->entries >= load_relaxed(&pool->keep) ||
-                 load_relaxed(&hot->window_bucket) != load_relaxed(&control->bucket) ||
+                 load_relaxed(&hot->window_bucket) != load_relaxed(&pool->control->bucket) ||
                  load_relaxed(&pool->chunks[index / LEASE_CHUNK]) != pool->process + 1))
         return complete_ms(pool, lease, GYRE_OK, ms);
     struct lease_entry *entry = &pool->leases[index];
     uint64_t held = lease_word(lease->serial, slot, 0, LEASE_HELD);
     if (unlikely(!compare_swap(&entry->word, &held, lease_word(lease->serial, slot, GYRE_OK, LEASE_ENDING))))
         return complete_ms(pool, lease, GYRE_OK, ms);
-    if (ms >= 0) add_sample(pool, slot, ms);
+    if (ms >= 0) add_sample(pool, hot, ms);
     fetch_sub(&hot->use, 1);
-    if (unlikely(load_relaxed(&control->levels_on) || load_acquire(&hot->flags) & SLOT_LIMITED))
-        return complete_rest(pool, thread, index, slot);
+    if (unlikely(load_relaxed(&pool->control->levels_on) || load_acquire(&hot->flags) & SLOT_LIMITED))
+        return complete_rest(pool, thread, lease->entry, lease->slot);
     store_release(&entry->word, lease_word(lease->serial + 1, 0, 0, LEASE_FREE));
-    thread->entry[thread->entries++] = index;
+    thread->entry[thread->entries++] = lease->entry;
     return 0;
 }
 
@@ -310,7 +317,7 @@ GYRE_API int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, con
     if (!outcome || outcome->size < sizeof *outcome)
         return gyre__fail(GYRE_EINVALID, "no outcome, or its size is not set");
     bool plain = outcome->verdict == GYRE_OK && !outcome->bytes && outcome->retry_after == 0;
-    if (likely(plain && pool && lease && !lease->strategy && (!outcome->has_ms || outcome->ms >= 0)))
+    if (likely(plain && pool && lease && !(lease->host | lease->strategy) && (!outcome->has_ms || outcome->ms >= 0)))
         return complete_ok(pool, lease, outcome->has_ms ? outcome->ms : -1.0);
     struct ending ending = {.verdict = outcome->verdict, .has_ms = outcome->has_ms != 0, .ms = outcome->ms,
                             .bytes = outcome->bytes, .host = lease ? lease->host : 0,
@@ -320,7 +327,7 @@ GYRE_API int gyre_complete(struct gyre_pool *pool, struct gyre_lease *lease, con
 
 GYRE_API int gyre_complete_ms(struct gyre_pool *pool, struct gyre_lease *lease, int verdict, double ms)
 {
-    if (likely(verdict == GYRE_OK && pool && lease && !lease->strategy)) return complete_ok(pool, lease, ms);
+    if (likely(verdict == GYRE_OK && pool && lease && !(lease->host | lease->strategy))) return complete_ok(pool, lease, ms);
     return complete_ms(pool, lease, verdict, ms);
 }
 

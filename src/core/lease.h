@@ -1,5 +1,5 @@
 /*
- * The words of the lease table, and the start of a lease in its simplest case, which acquire.c has inline.
+ * The words of the lease table, and the start of a lease in its simplest case, which plain.c and acquire.c have inline.
  */
 #ifndef GYRE_LEASE_H
 #define GYRE_LEASE_H
@@ -52,64 +52,80 @@ static inline void lease_moved(struct gyre_pool *pool, uint32_t slot, uint32_t m
     gyre__least_moved(pool, slot, active + minus - plus, active);
 }
 
-static inline void lease_fill(struct gyre_lease *lease, uint32_t generation, uint32_t slot, uint32_t entry, uint32_t serial)
+/* All but the entry and its serial. */
+static inline void lease_fill(struct gyre_lease *lease, uint32_t generation, uint32_t slot)
 {
     lease->id = make_id(generation, slot);
     lease->slot = slot;
     lease->generation = generation;
-    lease->entry = entry;
-    lease->serial = serial;
     lease->host = 0;
     lease->strategy = lease->how = 0;
 }
 
+/* What became of a simple start. */
+enum simple { SIMPLE_NOT, SIMPLE_DONE, SIMPLE_MOVED, SIMPLE_LATE };
+
 /*
- * Leases a proxy that is in use and has no limits, by a thread that has an entry: nearly every call. False when it is not
- * so simple, and nothing has been done. Lock-free.
+ * Leases a proxy that is in use and has no limits, by a thread that has an entry: nearly every call. NOT: it is not so simple,
+ * and nothing has been done. MOVED: done, and lease_moved is to be called. LATE: not done, and gyre__lease_retract is to be
+ * called. The caller makes these calls, so that one which makes them last has no registers to save. Lock-free.
  */
-static inline __attribute__((always_inline)) bool lease_start_simple(struct gyre_pool *pool, struct thread *thread, uint32_t slot,
-                                                                     uint32_t stamp, const struct commit *commit,
-                                                                     struct gyre_lease *lease)
+static inline __attribute__((always_inline)) enum simple lease_start_simple(struct gyre_pool *pool, struct thread *thread,
+                                                                            uint32_t slot, uint32_t stamp,
+                                                                            const struct commit *commit, struct gyre_lease *lease)
 {
     struct gyre_slot *hot = &pool->slots[slot];
     prefetch_write(hot);
-    uint32_t generation = load_acquire(&hot->generation), entries = thread->entries;
-    if (unlikely(load_acquire(&hot->flags) != SLOT_LIVE || !entries)) return false;
+    uint64_t head = slot_head(hot);
+    uint32_t entries = thread->entries;
+    if (unlikely(head_flags(head) != SLOT_LIVE || !entries)) return SIMPLE_NOT;
+    if (load_relaxed(&hot->last_used) != stamp) { /* used in this tenth of a second, it was so in this bucket of the window */
+        if (unlikely(load_relaxed(&hot->window_bucket) != load_relaxed(&pool->control->bucket))) return SIMPLE_NOT;
+        store_relaxed(&hot->last_used, stamp);
+    }
     uint32_t index = thread->entry[entries - 1];
     struct lease_entry *entry = &pool->leases[index];
     uint32_t serial = lease_serial(load_relaxed(&entry->word));
+    lease->entry = index;
+    lease->serial = serial;
     store_relaxed(&entry->deadline, stamp + pool->lease_timeout);
     store_release(&entry->word, lease_word(serial, slot, 0, LEASE_STARTING));
-    window_touch(pool, slot);
     if (commit->mask) {
-        uint64_t use = load_relaxed(&hot->use);
+        uint64_t use = commit->use;
         do {
             if (likely((use & commit->mask) == commit->value)) continue;
             store_release(&entry->word, lease_word(serial + 1, 0, 0, LEASE_FREE));
-            return false;
+            return SIMPLE_NOT;
         } while (!compare_swap(&hot->use, &use, use + USE_START));
     } else {
         fetch_add(&hot->use, USE_START);
     }
     /* Removed, perhaps used again, or given a limit, in between? Looked at after the addition: who changes it looks at `use`. */
-    if (unlikely(load_acquire(&hot->generation) != generation || load_acquire(&hot->flags) != SLOT_LIVE)) {
-        gyre__lease_undo(pool, slot);
-        store_release(&entry->word, lease_word(serial + 1, 0, 0, LEASE_FREE));
-        return false;
-    }
+    if (unlikely(slot_head(hot) != head)) return SIMPLE_LATE;
     store_release(&entry->word, lease_word(serial, slot, 0, LEASE_HELD));
-    thread->entries = entries - 1;
-    lease_moved(pool, slot, 0, 1);
-    if (load_relaxed(&hot->last_used) != stamp) store_relaxed(&hot->last_used, stamp);
-    lease_fill(lease, generation, slot, index, serial);
-    return true;
+    thread->entries--;
+    uint32_t generation = head_generation(head);
+    __asm__("" : "+r"(generation)); /* else gcc cuts the id out of `head` by a mask, which takes two instructions more */
+    lease_fill(lease, generation, slot);
+    return likely(!load_relaxed(&pool->control->levels_on)) ? SIMPLE_DONE : SIMPLE_MOVED;
+}
+
+/* The rest of a simple start, where there is one: was it done? */
+static inline bool lease_started(struct gyre_pool *pool, struct thread *thread, uint32_t slot, enum simple result)
+{
+    if (likely(result == SIMPLE_DONE)) return true;
+    if (result == SIMPLE_MOVED) lease_moved(pool, slot, 0, 1);
+    if (result == SIMPLE_LATE) gyre__lease_retract(pool, thread, slot);
+    return result == SIMPLE_MOVED;
 }
 
 /* The simple way, which leases closed proxies only, or else the other one: as gyre__lease_start. */
 static inline __attribute__((always_inline)) int lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot,
                                                              uint32_t stamp, const struct commit *commit, struct gyre_lease *lease)
 {
-    if (likely(commit->state != GYRE_HALF_OPEN) && likely(lease_start_simple(pool, thread, slot, stamp, commit, lease))) return 0;
+    if (likely(commit->state != GYRE_HALF_OPEN) &&
+        likely(lease_started(pool, thread, slot, lease_start_simple(pool, thread, slot, stamp, commit, lease))))
+        return 0;
     return gyre__lease_start(pool, thread, slot, stamp, commit, lease);
 }
 

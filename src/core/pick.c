@@ -99,7 +99,7 @@ static uint32_t round_robin(struct gyre_pool *pool, struct pick *pick)
     uint32_t slot;
     do {
         uint32_t from = (uint32_t)cursor;
-        if (unlikely(!cursor)) from = random_below(pick->thread->random, load_relaxed(&pool->control->high));
+        if (unlikely(!cursor)) from = random_below(&pick->thread->random, load_relaxed(&pool->control->high));
         slot = next_from(pool, pick, from);
         if (unlikely(slot == NO_BIT)) return NO_BIT;
     } while (!compare_swap(word, &cursor, ((cursor >> 32) + 1) << 32 | (slot + 1)));
@@ -112,7 +112,7 @@ static uint32_t anywhere(struct gyre_pool *pool, struct pick *pick)
     const struct view *view = pick->view;
     uint32_t high = load_relaxed(&pool->control->high), n = view->all ? high : view->count;
     if (!n || high > pool->max_proxies) return NO_BIT;
-    uint32_t at = random_below(pick->thread->random, n);
+    uint32_t at = random_below(&pick->thread->random, n);
     return view->all ? at : view->dense[at];
 }
 
@@ -134,7 +134,7 @@ uint32_t gyre__pick_random(struct gyre_pool *pool, struct pick *pick)
     }
     uint32_t n = 0;
     for (uint32_t slot = first_in(pool, pick, 0, NO_BIT); slot != NO_BIT; slot = first_in(pool, pick, slot + 1, NO_BIT)) n++;
-    return n ? rank(pool, pick, random_below(pick->thread->random, n)) : NO_BIT;
+    return n ? rank(pool, pick, random_below(&pick->thread->random, n)) : NO_BIT;
 }
 
 uint32_t gyre__pick(struct gyre_pool *pool, struct pick *pick, uint32_t picker)

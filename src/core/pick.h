@@ -11,6 +11,14 @@
 
 #define FEW_PROXIES 8u /* so many are all compared by the best of a few */
 
+#define PREFETCH_FROM 16384u /* proxies from which slots are seldom in the cache when they are picked */
+
+/* Are the slots often in memory, or in another core's cache? A thread that is the segment's only one so far has them in its own. */
+static inline bool slots_are_far(const struct gyre_pool *pool, uint32_t n)
+{
+    return unlikely(n > PREFETCH_FROM) || load_relaxed(&pool->control->streams) > 1;
+}
+
 struct pick {
     const struct gyre_request *request; /* may be NULL */
     struct thread *thread;
@@ -76,7 +84,8 @@ static inline bool pick_takes(const struct gyre_pool *pool, struct pick *pick, u
     return likely(!pick->choosy) || !gyre__pick_excluded(pool, pick, slot);
 }
 
-/* pick_least.c */
+/* pick_least.c. Begins another lap of the view's list, if it has been worked off and serves again. Lock-free, O(n / 64). */
+bool gyre__least_again(const struct gyre_pool *pool, struct view *view);
 uint32_t gyre__pick_least_used(struct gyre_pool *pool, struct pick *pick);
 uint32_t gyre__pick_least_active(struct gyre_pool *pool, struct pick *pick);
 

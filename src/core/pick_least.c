@@ -4,7 +4,9 @@
  * Least-used needs no shared structure, because a proxy's count of starts only grows. Each thread keeps, per view, the
  * list of proxies that had the least count when it last looked at all of them, and works it off: a slot is taken by a
  * compare-and-swap of its `use` from that count, so the winner has taken a true minimum, and a loser drops the slot,
- * which has moved on. When the list is used up the thread looks at all again: O(n) once in n picks of its own.
+ * which has moved on. When the list is used up the thread looks at all again: O(n) once in n picks of its own. But where all
+ * were on the list, the thread has taken each, and the same are eligible still, all are at the next count now at least: the same
+ * list serves for another lap, and who has gone beyond drops out in its turn. O(n / 64).
  * The count is started - base[slot]. A proxy that joins, or comes back, is marked, and the next look puts it
  * at the least count of the others, if it is below it: neither flooded to catch up nor starved.
  *
@@ -28,12 +30,17 @@ static int64_t used(const struct gyre_pool *pool, uint32_t slot, int64_t base)
     return (int64_t)use_started(load_acquire(&pool->slots[slot].use)) - (base >> 1);
 }
 
-/* The eligible members of the word in which `slot` lies, from it on. */
+/* The eligible members of word w. */
+static inline uint64_t members_of(const struct gyre_pool *pool, const struct view *view, uint32_t w)
+{
+    uint64_t word = load_relaxed(&pool->eligible.word[w]) & view_state_word(pool, view, w);
+    return view->all ? word : word & load_relaxed(&view->member.word[w]);
+}
+
+/* Those of the word in which `slot` lies, from it on. */
 static inline uint64_t rest_of_word(const struct gyre_pool *pool, const struct view *view, uint32_t slot)
 {
-    uint64_t word = load_relaxed(&pool->eligible.word[slot / 64]) & view_state_word(pool, view, slot / 64);
-    if (!view->all) word &= load_relaxed(&view->member.word[slot / 64]);
-    return word & ~UINT64_C(0) << (slot % 64);
+    return members_of(pool, view, slot / 64) & ~UINT64_C(0) << (slot % 64);
 }
 
 /* Runs its body for each eligible member, in order; the last line of the head takes the lowest bit off. */
@@ -79,43 +86,83 @@ static int64_t put_level(struct gyre_pool *pool, uint32_t slot, int64_t least)
     return used(pool, slot, base);
 }
 
-static bool append(struct level *level, uint32_t slot, int64_t n)
+static __attribute__((noinline)) bool grow(struct level *level)
 {
-    if (unlikely(level->count == level->capacity)) {
-        uint32_t capacity = level->capacity ? 2 * level->capacity : 64;
-        struct least *grown = realloc(level->list, capacity * sizeof *grown);
-        if (!grown) return false;
-        level->list = grown;
-        level->capacity = capacity;
-    }
+    uint32_t capacity = level->capacity ? 2 * level->capacity : 64;
+    struct least *grown = realloc(level->list, capacity * sizeof *grown);
+    if (!grown) return false;
+    level->list = grown;
+    level->capacity = capacity;
+    return true;
+}
+
+static inline bool append(struct level *level, uint32_t slot, int64_t n)
+{
+    if (unlikely(level->count == level->capacity) && !grow(level)) return false;
     level->list[level->count++] = (struct least){slot, (uint32_t)n};
     return true;
 }
 
-/* Looks at all and lists those with the least count, when none is marked: a marked one ends it, for the counts of all must be
- * known before it is put level. INT64_MAX then, and when nobody is there. */
-static int64_t look_once(struct gyre_pool *pool, struct pick *pick)
+/* How many words of a bitmap have proxies. */
+static uint32_t words_in_use(const struct gyre_pool *pool)
 {
-    struct level *level = &pick->view->level;
-    int64_t least = INT64_MAX;
-    EACH_MEMBER(pool, pick->view, slot)
-    {
-        int64_t base = load_relaxed(&pool->base[slot]), n = used(pool, slot, base);
-        if (unlikely(base & 1)) return INT64_MAX;
-        if (n > least) continue;
-        if (n < least) level->count = 0;
-        least = n;
-        if (!append(level, slot, n)) return level->count ? least : INT64_MAX;
+    uint32_t high = load_relaxed(&pool->control->high);
+    return ((high < pool->max_proxies ? high : pool->max_proxies) + 63) / 64;
+}
+
+/* Notes who the members are. False without memory. */
+static bool see(const struct gyre_pool *pool, const struct view *view, struct level *level)
+{
+    level->words = words_in_use(pool);
+    if (level->words > level->room) {
+        uint64_t *seen = realloc(level->seen, level->words * sizeof *seen);
+        if (!seen) return false;
+        level->seen = seen;
+        level->room = level->words;
     }
+    for (uint32_t w = 0; w < level->words; w++) level->seen[w] = members_of(pool, view, w);
+    return true;
+}
+
+/* Lists those of the members seen who have the least count, when none is marked: a marked one ends it, for the counts of all must
+ * be known before it is put level. INT64_MAX then, and when nobody is there. */
+static int64_t look_once(const struct gyre_pool *pool, struct level *level)
+{
+    const struct gyre_slot *slots = pool->slots;
+    const int64_t *bases = pool->base;
+    int64_t least = INT64_MAX;
+    uint32_t members = 0;
+    for (uint32_t w = 0; w < level->words; w++) {
+        for (uint64_t word = level->seen[w]; word; word &= word - 1) {
+            uint32_t slot = w * 64 + (uint32_t)__builtin_ctzll(word);
+            int64_t base = load_relaxed(&bases[slot]);
+            if (unlikely(base & 1)) return INT64_MAX;
+            int64_t n = (int64_t)use_started(load_acquire(&slots[slot].use)) - (base >> 1);
+            members++;
+            if (n > least) continue;
+            if (n < least) level->count = 0;
+            least = n;
+            if (unlikely(!append(level, slot, n))) return level->count ? least : INT64_MAX;
+        }
+    }
+    level->whole = members == level->count;
     return least;
+}
+
+/* The list is new: up to where are slots fetched before their turn? */
+static void plan_ahead(const struct gyre_pool *pool, struct level *level)
+{
+    bool far = slots_are_far(pool, level->count);
+    level->ahead = far && level->count > LEVEL_AHEAD ? level->count - LEVEL_AHEAD : 0;
 }
 
 /* Looks at all and lists those with the least count, which others may have taken by then. False when nobody is there. */
 static bool look(struct gyre_pool *pool, struct pick *pick)
 {
     struct level *level = &pick->view->level;
-    level->first = level->next = level->count = 0;
-    if (likely(look_once(pool, pick) != INT64_MAX)) return true;
+    level->first = level->next = level->count = level->lap = 0;
+    level->whole = false;
+    if (likely(see(pool, pick->view, level)) && likely(look_once(pool, level) != INT64_MAX)) return true;
     int64_t least = find_least(pool, pick->view);
     level->count = 0;
     if (least == INT64_MAX) return false;
@@ -126,6 +173,25 @@ static bool look(struct gyre_pool *pool, struct pick *pick)
     return true;
 }
 
+/* Has the first of the list, which is picked before it is known whether its lease begins, gone beyond the count of this lap? */
+static bool has_begun(const struct gyre_pool *pool, const struct level *level)
+{
+    uint32_t slot = level->list[0].slot;
+    return (uint32_t)used(pool, slot, load_relaxed(&pool->base[slot])) != level->list[0].used + level->lap;
+}
+
+bool gyre__least_again(const struct gyre_pool *pool, struct view *view)
+{
+    struct level *level = &view->level;
+    if (!level->whole || level->first < level->count || level->words != words_in_use(pool)) return false;
+    for (uint32_t w = 0; w < level->words; w++)
+        if (level->seen[w] != members_of(pool, view, w)) return false;
+    if (!level->count || !has_begun(pool, level)) return false;
+    level->first = level->next = 0;
+    level->lap++;
+    return true;
+}
+
 /* All on the list are left out by this request, and stay on it for others: adds the least used of the rest. So a request that
  * always excludes the same few costs no look a pick, either. False when there is no rest. */
 static bool look_beyond(struct gyre_pool *pool, struct pick *pick)
@@ -133,6 +199,8 @@ static bool look_beyond(struct gyre_pool *pool, struct pick *pick)
     struct level *level = &pick->view->level;
     int64_t least = INT64_MAX, floor = find_least(pool, pick->view);
     uint32_t kept = level->next - level->first;
+    for (uint32_t i = level->first; i < level->next; i++) level->list[i].used += level->lap;
+    level->lap = 0;
     memmove(level->list, &level->list[level->first], kept * sizeof *level->list);
     level->first = 0;
     level->next = level->count = kept;
@@ -177,14 +245,17 @@ enum entry_is { ENTRY_HERE, ENTRY_LEFT_OUT, ENTRY_GONE };
 /* May the request have the entry, and is it still at its count? Then the pick may commit to it. */
 static enum entry_is examine(struct gyre_pool *pool, struct pick *pick, const struct least *entry)
 {
+    const struct level *level = &pick->view->level;
     uint32_t slot = entry->slot;
     if (!pick_takes(pool, pick, slot)) return ENTRY_LEFT_OUT;
     int64_t base = load_relaxed(&pool->base[slot]);
     uint64_t use = load_acquire(&pool->slots[slot].use);
-    if (!view_has(pool, pick->view, slot) || base & 1 || (uint32_t)(use_started(use) - (uint64_t)(base >> 1)) != entry->used)
+    uint32_t n = (uint32_t)(use_started(use) - (uint64_t)(base >> 1));
+    if (!view_has(pool, pick->view, slot) || base & 1 || n != entry->used + level->lap)
         return ENTRY_GONE;
     pick->commit.mask = ~ACTIVE_MASK;
     pick->commit.value = use & ~ACTIVE_MASK;
+    pick->commit.use = use;
     return ENTRY_HERE;
 }
 
@@ -202,10 +273,11 @@ static uint32_t work_off(struct gyre_pool *pool, struct pick *pick)
     struct level *level = &pick->view->level;
     bool random = breaks_ties_at_random(pool, pick);
     for (uint32_t i = level->first; i < level->count; i++) {
-        if (i >= level->next && random) shuffle(level, i, pick->thread->random);
+        if (i >= level->next && random) shuffle(level, i, &pick->thread->random);
         uint32_t slot = level->list[i].slot;
         enum entry_is is = examine(pool, pick, &level->list[i]);
         if (i >= level->next) level->next = i + 1;
+        if (is != ENTRY_HERE || i) level->whole = false;
         if (is != ENTRY_LEFT_OUT) drop(level, i);
         if (is == ENTRY_HERE) return slot;
     }
@@ -218,7 +290,9 @@ uint32_t gyre__pick_least_used(struct gyre_pool *pool, struct pick *pick)
     struct level *level = &pick->view->level;
     uint32_t slot = work_off(pool, pick);
     while (unlikely(slot == NO_BIT)) {
-        bool kept = level->first < level->next, somebody = kept ? look_beyond(pool, pick) : look(pool, pick);
+        bool kept = level->first < level->next;
+        bool somebody = kept ? look_beyond(pool, pick) : gyre__least_again(pool, pick->view) || look(pool, pick);
+        plan_ahead(pool, level);
         if (!somebody && !kept) break;
         slot = work_off(pool, pick);
         if (slot == NO_BIT && !somebody) break;
@@ -275,13 +349,16 @@ static uint32_t at_level(struct gyre_pool *pool, struct pick *pick, uint32_t lev
     const struct view *view = pick->view;
     const struct bits *maps[4] = {&pool->level[level], &pool->eligible};
     uint32_t count = 2, best = NO_BIT, least = UINT32_MAX;
+    uint64_t seen = 0;
     if (!view->all) maps[count++] = &view->member;
     if (unlikely(view->state == GYRE_HALF_OPEN)) maps[count++] = &pool->benched;
     for (uint32_t slot = gyre__bits_next_all(maps, count, from); slot < to; slot = gyre__bits_next_all(maps, count, slot + 1)) {
-        uint32_t active = use_active(load_acquire(&pool->slots[slot].use));
+        uint64_t use = load_acquire(&pool->slots[slot].use);
+        uint32_t active = use_active(use);
         if (level_of(active) != level) gyre__least_moved(pool, slot, level, active);
         else if (active < least && view_state_word(pool, view, slot / 64) >> (slot % 64) & 1 && pick_takes(pool, pick, slot)) {
             least = active;
+            seen = use;
             best = slot;
             if (level < ACTIVE_LEVELS - 1) break; /* the last level holds all the higher numbers too */
         }
@@ -289,6 +366,7 @@ static uint32_t at_level(struct gyre_pool *pool, struct pick *pick, uint32_t lev
     if (best == NO_BIT) return NO_BIT;
     pick->commit.mask = ACTIVE_MASK;
     pick->commit.value = least;
+    pick->commit.use = seen;
     return best;
 }
 
@@ -310,7 +388,7 @@ uint32_t gyre__pick_least_active(struct gyre_pool *pool, struct pick *pick)
     uint32_t start = 0, slot = NO_BIT;
     if (unlikely(!load_acquire(&pool->control->levels_on))) switch_on(pool);
     if (breaks_ties_at_random(pool, pick))
-        start = random_below(pick->thread->random, load_relaxed(&pool->control->high));
+        start = random_below(&pick->thread->random, load_relaxed(&pool->control->high));
     for (uint32_t level = 0; level < ACTIVE_LEVELS && slot == NO_BIT; level++) {
         slot = at_level(pool, pick, level, start, NO_BIT);
         if (slot == NO_BIT && start) slot = at_level(pool, pick, level, 0, start);

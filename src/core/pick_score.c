@@ -27,7 +27,7 @@ static uint32_t fill_up(struct gyre_pool *pool, struct pick *pick, uint32_t n, u
     uint32_t seen = 0, room = want - n;
     for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1)) {
         if (is_among(slots, n, slot) || !pick_takes(pool, pick, slot)) continue;
-        uint32_t at = seen < room ? seen : random_below(pick->thread->random, seen + 1);
+        uint32_t at = seen < room ? seen : random_below(&pick->thread->random, seen + 1);
         if (at < room) slots[n + at] = slot;
         seen++;
     }
@@ -61,11 +61,12 @@ static uint32_t best_of_drawn(struct gyre_pool *pool, struct pick *pick)
     uint32_t slots[MAX_CHOICES], want = pick_choices(pool, pick->request), best = NO_BIT;
     uint32_t members = pick->view->all ? load_relaxed(&pool->control->live) : pick->view->count;
     uint32_t n = members <= FEW_PROXIES ? all_of_few(pool, pick, slots) : gyre__pick_distinct(pool, pick, 0, want, slots);
-    double prior = score_prior(pool), least = INFINITY;
+    double prior = score_prior(pool);
+    struct score least = {1, 0};
     for (uint32_t i = 0; i < n; i++) {
-        double c = score_cost(pool, slots[i], load_relaxed(&pool->control->tick), prior);
-        if (!(c < least)) continue;
-        least = c;
+        struct score score = score_of(pool, slots[i], load_relaxed(&pool->control->tick), prior);
+        if (!score_less(score, least)) continue;
+        least = score;
         best = slots[i];
     }
     return best;
@@ -83,19 +84,19 @@ uint32_t gyre__pick_best(struct gyre_pool *pool, struct pick *pick)
     return best;
 }
 
-/* Mean of the known latency averages, over a sample of a large pool. Caller holds the lock. */
+/* Mean of the known latency averages, over a sample of a large pool; 1 ms before there are any. Caller holds the lock. */
 void gyre__score_prior(struct gyre_pool *pool)
 {
     double sum = 0;
     uint32_t n = 0, high = load_relaxed(&pool->control->high), step = high / 4096 + 1;
-    uint32_t first = high ? random_below(pool->control->random, step) : 0;
+    uint32_t first = high ? random_below(&pool->control->random, step) : 0;
     for (uint32_t slot = first; slot < high && slot < pool->max_proxies; slot += step) {
         double ema = load_double(&pool->slots[slot].ema_ms);
         if (!(load_relaxed(&pool->slots[slot].flags) & SLOT_LIVE) || isnan(ema)) continue;
         sum += ema;
         n++;
     }
-    double mean = n ? sum / n : 0.0;
+    double mean = sum > 0 ? sum / n : 1.0;
     store_relaxed((uint64_t *)(void *)&pool->control->prior, double_bits(mean));
 }
 
@@ -176,7 +177,7 @@ static uint32_t weighted_walk(struct gyre_pool *pool, struct pick *pick)
     uint32_t last = NO_BIT;
     for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1))
         if (pick_takes(pool, pick, slot)) sum += weight_of(pool, slot);
-    target = random_unit(pick->thread->random) * sum;
+    target = random_unit(&pick->thread->random) * sum;
     for (uint32_t slot = view_next(pool, pick->view, 0); slot != NO_BIT; slot = view_next(pool, pick->view, slot + 1)) {
         double weight = weight_of(pool, slot);
         if (weight == 0 || !pick_takes(pool, pick, slot)) continue;
@@ -190,7 +191,7 @@ static uint32_t weighted_walk(struct gyre_pool *pool, struct pick *pick)
 uint32_t gyre__pick_weighted(struct gyre_pool *pool, struct pick *pick)
 {
     struct alias *alias = &pick->view->alias;
-    uint64_t epoch = load_acquire(&pool->control->epoch), *random = pick->thread->random;
+    uint64_t epoch = load_acquire(&pool->control->epoch), *random = &pick->thread->random;
     if (unlikely(alias->epoch != epoch + 1) && !build_alias(pool, pick->view, epoch, random)) return NO_BIT;
     for (uint32_t i = 0; i < 32 && alias->count; i++) {
         uint32_t slot = alias_slot(alias, random_next(random));

@@ -19,7 +19,7 @@ struct thread {
     struct gyre_pool *pool;
     const void *owner; /* address of the thread's own variable: unique among living threads, passed on by dead ones */
     struct thread *next;
-    uint64_t random[4], ahead[2]; /* ahead: drawn already, for the next pick; see quick.h */
+    uint64_t random, ahead[2]; /* ahead: drawn already, for the next pick; see quick.h */
     uint64_t *excluded; /* bitmap of max_proxies bits, made on first need, all clear between calls */
     struct view *views, *last_view, *all_view, *last_stated; /* last_stated: the last one that asks for a state */
     uint64_t log_random; /* draws which decisions are logged, so that logging changes no other choice */
@@ -33,7 +33,7 @@ struct thread {
 struct gyre_pool {
     /* Read on every call. */
     uint64_t *here; /* serial, and whether a thread is at setting it; on a page that the kernel zeroes in a forked child */
-    uint64_t serial; /* from 1, unique in this process; another one after fork */
+    uint64_t serial; /* unique in this process, never 0; another one after fork; see thread_cache_of */
     struct segment_header *header;
     struct segment_control *control;
     struct gyre_slot *slots;
@@ -116,20 +116,22 @@ void *gyre__mapping_memory(const struct mapping *mapping, size_t *size);
 void gyre__mapping_drop(struct mapping *mapping);
 
 struct thread_cache {
-    uint64_t key; /* serial of the pool + 1: never what `here` says in a forked child */
+    uint64_t key; /* serial of the pool; NO_SERIAL is never what `here` says, not in a forked child either */
     struct thread *thread;
 };
+#define NO_SERIAL UINT64_MAX
 #define THREAD_CACHE 4u
 extern __thread struct thread_cache gyre__thread_cache[THREAD_CACHE]
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
+/* Serials count in steps of an entry's size, so that the place needs no multiplication. */
 static inline const struct thread_cache *thread_cache_of(const struct gyre_pool *pool)
 {
-    return &gyre__thread_cache[load_relaxed(&pool->serial) % THREAD_CACHE];
+    return (const void *)((const char *)gyre__thread_cache + load_relaxed(&pool->serial) % sizeof gyre__thread_cache);
 }
 static inline bool thread_is_known(const struct gyre_pool *pool, const struct thread_cache *cache)
 {
-    return cache->key == load_relaxed(pool->here) + 1;
+    return cache->key == load_relaxed(pool->here);
 }
 static inline struct thread *thread_get(struct gyre_pool *pool)
 {
@@ -236,6 +238,33 @@ int gyre__label_apply(struct gyre_pool *pool, uint32_t slot, const struct gyre_p
 void gyre__label_rebuild(struct gyre_pool *pool);
 bool gyre__label_is_word(const struct gyre_pool *pool, uint32_t id);
 void gyre__label_read(const struct gyre_pool *pool, uint32_t slot, struct gyre_proxy *proxy);
+
+/*
+ * Two words of a slot that are side by side, read as one, at one moment: generation and flags, consecutive failures and success
+ * rate. One comparison then does for both.
+ */
+typedef uint64_t __attribute__((may_alias)) two_words;
+#define FIRST_WORD (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : 32)
+#define SIDE_BY_SIDE(a, b) (offsetof(struct gyre_slot, a) % 8 == 0 && offsetof(struct gyre_slot, b) == offsetof(struct gyre_slot, a) + 4)
+_Static_assert(SIDE_BY_SIDE(generation, flags) && SIDE_BY_SIDE(consecutive_failures, success_rate), "read as one");
+static inline uint64_t slot_head(const struct gyre_slot *hot)
+{
+    return load_acquire((const two_words *)(const void *)&hot->generation);
+}
+static inline uint32_t head_generation(uint64_t head)
+{
+    return (uint32_t)(head >> FIRST_WORD);
+}
+static inline uint32_t head_flags(uint64_t head)
+{
+    return (uint32_t)(head >> (32 - FIRST_WORD));
+}
+/* No failure in a row, and a success rate of 1.0f, which is never above. */
+#define SLOT_SPOTLESS (UINT64_C(0x3f800000) << (32 - FIRST_WORD))
+static inline bool slot_is_spotless(const struct gyre_slot *hot)
+{
+    return load_relaxed((const two_words *)(const void *)&hot->consecutive_failures) == SLOT_SPOTLESS;
+}
 
 /* window.c */
 void gyre__window_roll(struct gyre_pool *pool, uint32_t slot, uint32_t bucket);
@@ -352,6 +381,7 @@ const char *gyre__ban_fault(const struct gyre_pool *pool, uint32_t at);
 /* Start only if (use & mask) == value. mask 0: in any case. */
 struct commit {
     uint64_t mask, value;
+    uint64_t use; /* with a mask: what was seen, tried first */
     bool benched; /* a probe: one that is on the bench may be leased too */
     uint32_t state; /* GYRE_CLOSED: not as a probe, GYRE_HALF_OPEN: only as one; 0: either */
 };
@@ -368,6 +398,7 @@ int gyre__acquire_chosen(struct gyre_pool *pool, struct thread *thread, const st
                          uint32_t stamp, struct gyre_lease *lease);
 /* Takes a start back that came too late, or over a rate. Lock-free. */
 void gyre__lease_undo(struct gyre_pool *pool, uint32_t slot);
+void gyre__lease_retract(struct gyre_pool *pool, const struct thread *thread, uint32_t slot);
 int gyre__lease_start(struct gyre_pool *pool, struct thread *thread, uint32_t slot, uint32_t stamp, const struct commit *commit,
                       struct gyre_lease *lease);
 /* Counts an entry that is ENDING and takes it out of `active`; the caller frees the entry. */
@@ -398,8 +429,14 @@ void gyre__counter_audit(struct gyre_pool *pool, struct gyre_check *report);
 int gyre__decision_acquire(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
                            uint32_t stamp, struct gyre_lease *lease);
 
-/* strategy.c. control->strategy: generation << 32 | bits. */
-enum strategy_bit { STRATEGY_PICKER = 0xffu, STRATEGY_CHOICES_AT = 8, STRATEGY_TIES = 1u << 16, STRATEGY_SCRIPTED = 1u << 17 };
+/* strategy.c. control->strategy: generation << 32 | bits. LOGGED is no part of the strategy: decisions are being logged. */
+enum strategy_bit {
+    STRATEGY_PICKER = 0xffu,
+    STRATEGY_CHOICES_AT = 8,
+    STRATEGY_TIES = 1u << 16,
+    STRATEGY_SCRIPTED = 1u << 17,
+    STRATEGY_LOGGED = 1u << 18
+};
 static inline uint32_t strategy_bits(const struct gyre_pool *pool)
 {
     return (uint32_t)load_relaxed(&pool->control->strategy);
@@ -418,6 +455,8 @@ static inline uint32_t strategy_choices(uint32_t bits)
 }
 /* The first bytes of its name, cut where they do not fit, and its generation. */
 uint32_t gyre__strategy_name(struct gyre_pool *pool, char *name, size_t size);
+/* Makes LOGGED what log_sample says. Caller holds the segment lock. */
+void gyre__strategy_mark_log(struct gyre_pool *pool);
 /* Tells of a damaged record, or without a report puts the segment back to a native picker. Caller holds the segment lock. */
 void gyre__strategy_audit(struct gyre_pool *pool, struct gyre_check *report);
 

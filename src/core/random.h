@@ -1,6 +1,7 @@
 /*
- * xoshiro256++ (Blackman, Vigna 2019), seeded by splitmix64. A generator is four words that one thread, or the holder of
- * the segment's lock, owns.
+ * wyrand (Wang Yi, wyhash 4, 2019), seeded by splitmix64. A generator is one word that one thread, or the holder of the segment's
+ * lock, owns. It takes half the instructions of xoshiro256++; generators from different seeds walk one cycle of 2^64 from
+ * different places.
  */
 #ifndef GYRE_RANDOM_H
 #define GYRE_RANDOM_H
@@ -15,22 +16,17 @@ static inline uint64_t random_mix(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-static inline void random_seed(uint64_t state[4], uint64_t seed, uint64_t stream)
+static inline uint64_t random_seed(uint64_t seed, uint64_t stream)
 {
     uint64_t mix = seed ^ (stream * UINT64_C(0xd1342543de82ef95));
-    for (int i = 0; i < 4; i++) state[i] = random_mix(&mix);
+    return random_mix(&mix);
 }
 
-static inline uint64_t random_next(uint64_t s[4])
+static inline uint64_t random_next(uint64_t *state)
 {
-    uint64_t sum = s[0] + s[3], result = (sum << 23 | sum >> 41) + s[0], t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = s[3] << 45 | s[3] >> 19;
-    return result;
+    uint64_t s = *state += UINT64_C(0xa0761d6478bd642f);
+    unsigned __int128 product = (unsigned __int128)s * (s ^ UINT64_C(0xe7037ed1a0b428db));
+    return (uint64_t)(product >> 64) ^ (uint64_t)product;
 }
 
 /* From the upper half of a draw: uniform in [0, n), n > 0; bias below n / 2^32 (Lemire's multiply-shift). */
@@ -39,15 +35,15 @@ static inline uint32_t random_scale(uint64_t draw, uint32_t n)
     return (uint32_t)((draw >> 32) * n >> 32);
 }
 
-static inline uint32_t random_below(uint64_t s[4], uint32_t n)
+static inline uint32_t random_below(uint64_t *state, uint32_t n)
 {
-    return random_scale(random_next(s), n);
+    return random_scale(random_next(state), n);
 }
 
 /* Uniform in (0, 1]. */
-static inline double random_unit(uint64_t s[4])
+static inline double random_unit(uint64_t *state)
 {
-    return (double)((random_next(s) >> 11) + 1) * 0x1p-53;
+    return (double)((random_next(state) >> 11) + 1) * 0x1p-53;
 }
 
 #endif

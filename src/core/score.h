@@ -6,6 +6,7 @@
 
 #include "pool.h"
 
+#define LEAST_MS 1e-6 /* among proxies that take no time the load decides still */
 #define FADE 600.0 /* stamps in which what is known of a proxy loses most of its weight: 60 s */
 
 /* exp(-x) to within 2 % for what matters here: only the order of costs counts. */
@@ -17,17 +18,20 @@ static inline double score_fade(double x)
 /* The pool's mean latency, for what is not known. */
 static inline double score_prior(const struct gyre_pool *pool)
 {
-    double prior = load_double(&pool->control->prior);
-    return prior > 0 ? prior : 1.0;
+    return load_double(&pool->control->prior);
 }
 
+/* What using a proxy is expected to cost is cost / worth; infinite where worth is 0. Nobody's cost is 0. */
+struct score {
+    double cost, worth;
+};
+
 /*
- * Expected cost of using a proxy: latency * (in flight + 1) / success^2 / weight. The latency is drawn to 0.7 of the
- * pool's mean with age and is half the mean where nothing is known, so that proxies are tried again by themselves;
- * success is drawn to 0.95 alike. Power of d choices: M. Mitzenmacher 2001; the score's terms were chosen by
- * simulation (100 proxies, sinkholes, bans).
+ * Latency * (in flight + 1) / success^2 / weight. The latency is drawn to 0.7 of the pool's mean with age and is half the mean
+ * where nothing is known, so that proxies are tried again by themselves; success is drawn to 0.95 alike. Power of d
+ * choices: M. Mitzenmacher 2001; the score's terms were chosen by simulation (100 proxies, sinkholes, bans).
  */
-static inline double score_cost(const struct gyre_pool *pool, uint32_t slot, uint32_t stamp, double prior)
+static inline struct score score_of(const struct gyre_pool *pool, uint32_t slot, uint32_t stamp, double prior)
 {
     const struct gyre_slot *hot = &pool->slots[slot];
     double ema = load_double(&hot->ema_ms), latency = 0.5 * prior, success = load_float(&hot->success_rate);
@@ -38,8 +42,14 @@ static inline double score_cost(const struct gyre_pool *pool, uint32_t slot, uin
         if (likely(ema >= 0)) latency = 0.7 * prior + (ema - 0.7 * prior) * keep;
         success = 0.95 + (success - 0.95) * keep;
     }
-    double load = use_active(load_relaxed(&hot->use)) + 1.0;
-    return latency * load / ((success * success + 1e-3) * load_float(&hot->weight)); /* weight 0: infinite */
+    double load = (int32_t)(use_active(load_relaxed(&hot->use)) + 1);
+    return (struct score){(latency + LEAST_MS) * load, (success * success + 1e-3) * load_float(&hot->weight)};
+}
+
+/* Is `a` cheaper than `b`? Multiplied crosswise: three comparisons of three proxies take less time than one division each. */
+static inline bool score_less(struct score a, struct score b)
+{
+    return a.cost * b.worth < b.cost * a.worth;
 }
 
 #endif

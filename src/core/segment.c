@@ -251,8 +251,9 @@ static void initialise(void *memory, const struct plan *plan)
     read_boot_id(boot);
     control->seen_ms = control->manual_ms = plan->start_ms;
     gyre__clock_attach(control, boot, true, header->config.clock == GYRE_CLOCK_MANUAL);
-    random_seed(control->random, header->config.seed, 0);
+    control->random = random_seed(header->config.seed, 0);
     control->labels = 1;
+    control->prior = 1.0;
     control->strategy = header->config.picker;
     control->due = control->due_paced = control->due_mortal = UINT32_MAX;
 }

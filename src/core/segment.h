@@ -10,7 +10,7 @@
 
 #include <gyre/gyre.h>
 
-#define GYRE_ABI 3
+#define GYRE_ABI 4
 
 #define SLOT_BITS 20u
 #define SLOT_MASK ((1u << SLOT_BITS) - 1u)
@@ -304,7 +304,7 @@ struct segment_control {
     int64_t clock_offset_ms;     /* pool time - CLOCK_MONOTONIC, a multiple of 100 */
     uint64_t seen_ms, seen_realtime_ms;
     uint8_t boot_id[16];
-    OWN_LINE uint64_t random[4]; /* for decisions made under the lock */
+    OWN_LINE uint64_t random; /* for decisions made under the lock */
     uint32_t streams;            /* thread generators handed out */
     uint32_t live;
     uint32_t benched;         /* proxies whose breaker is not closed */

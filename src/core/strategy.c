@@ -55,6 +55,7 @@ static bool read_record(const struct gyre_pool *pool, uint64_t word, struct gyre
     for (uint32_t i = 0; i < STRATEGY_WORDS; i++) copy[i] = load_acquire(&entry->word[i]);
     if (checksum != checksum_of(copy)) return false;
     memcpy(out, copy, sizeof *out);
+    word &= ~(uint64_t)STRATEGY_LOGGED;
     return out->generation == generation_of(word) && word_of(out, out->generation) == word && !out->name[sizeof out->name - 1] &&
            !out->fallback[sizeof out->fallback - 1] && !out->options[sizeof out->options - 1];
 }
@@ -99,8 +100,15 @@ static uint32_t publish(struct gyre_pool *pool, struct gyre_strategy *strategy)
     memcpy(copy, strategy, sizeof copy);
     for (uint32_t i = 0; i < STRATEGY_WORDS; i++) store_release(&entry->word[i], copy[i]);
     store_release(&entry->checksum, checksum_of(copy));
-    store_release(&pool->control->strategy, word_of(strategy, generation)); /* pairs with the loads of gyre_strategy_get */
+    uint64_t logged = load_relaxed(&pool->control->strategy) & STRATEGY_LOGGED;
+    store_release(&pool->control->strategy, word_of(strategy, generation) | logged); /* pairs with the loads of gyre_strategy_get */
     return generation;
+}
+
+void gyre__strategy_mark_log(struct gyre_pool *pool)
+{
+    uint64_t word = load_relaxed(&pool->control->strategy), logged = load_relaxed(&pool->control->log_sample) ? STRATEGY_LOGGED : 0;
+    store_release(&pool->control->strategy, (word & ~(uint64_t)STRATEGY_LOGGED) | logged);
 }
 
 GYRE_API int gyre_strategy_set(struct gyre_pool *pool, const struct gyre_strategy *strategy, uint32_t *generation)
@@ -177,6 +185,7 @@ void gyre__strategy_audit(struct gyre_pool *pool, struct gyre_check *report)
 {
     uint64_t word = load_relaxed(&pool->control->strategy);
     const char *why = fault(pool, word);
+    if (!report) gyre__strategy_mark_log(pool);
     if (why && report) gyre__finding(report, "the strategy %s", why);
     if (!why || report) return;
     uint32_t picker = pool->header->config.picker;

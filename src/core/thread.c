@@ -14,12 +14,13 @@
 #include <time.h>
 #endif
 
-__thread struct thread_cache gyre__thread_cache[THREAD_CACHE];
+__thread struct thread_cache gyre__thread_cache[] = {{.key = NO_SERIAL}, {.key = NO_SERIAL}, {.key = NO_SERIAL}, {.key = NO_SERIAL}};
+_Static_assert(sizeof gyre__thread_cache == THREAD_CACHE * sizeof(struct thread_cache), "each begins with no serial");
 
 uint64_t gyre__thread_serial(void)
 {
     static uint64_t last;
-    return fetch_add(&last, 1) + 1;
+    return fetch_add(&last, sizeof(struct thread_cache)) + sizeof(struct thread_cache);
 }
 
 void gyre__guard_lock(struct gyre_pool *pool)
@@ -49,8 +50,8 @@ static struct thread *make(struct gyre_pool *pool)
     if (!thread) return NULL;
     thread->pool = pool;
     thread->owner = gyre__thread_cache;
-    random_seed(thread->random, pool->header->config.seed, 1 + fetch_add(&pool->control->streams, 1));
-    uint64_t mix = thread->random[0];
+    thread->random = random_seed(pool->header->config.seed, 1 + fetch_add(&pool->control->streams, 1));
+    uint64_t mix = thread->random;
     for (int i = 0; i < 2; i++) thread->ahead[i] = random_mix(&mix);
     thread->next = pool->threads;
     pool->threads = thread;
@@ -101,8 +102,8 @@ struct thread *gyre__thread_slow(struct gyre_pool *pool)
         gyre__fail(GYRE_ESYSTEM, "no memory for a thread's record");
         return NULL;
     }
-    struct thread_cache *cache = &gyre__thread_cache[pool->serial % THREAD_CACHE];
-    cache->key = pool->serial + 1;
+    struct thread_cache *cache = &gyre__thread_cache[pool->serial / sizeof *cache % THREAD_CACHE];
+    cache->key = pool->serial;
     cache->thread = thread;
     return thread;
 }

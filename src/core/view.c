@@ -211,6 +211,7 @@ static void free_view(struct view *view)
     free(view->dense);
     free(view->place);
     free(view->level.list);
+    free(view->level.seen);
     free(view->alias.entry);
     free(view);
 }

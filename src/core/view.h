@@ -26,6 +26,11 @@ struct least {
 struct level {
     struct least *list;
     uint32_t first, next, count, capacity;
+    uint32_t ahead; /* up to this place, the slot LEVEL_AHEAD places on is fetched */
+    uint32_t lap;   /* so often has the list been worked off: each count on it has grown by as much */
+    bool whole;     /* all members are on it, and each was leased in its turn */
+    uint64_t *seen; /* the members when the list was made, as words of a bitmap */
+    uint32_t words, room;
 };
 
 #define LEVEL_AHEAD 8u /* so far ahead in the list slots are fetched */

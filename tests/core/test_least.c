@@ -134,6 +134,22 @@ static void test_joiner_and_returner(void **state)
     gyre_pool_close(pool);
 }
 
+/* The 65th begins another word of the bitmaps. */
+static void test_joiner_in_another_word(void **state)
+{
+    uint64_t ids[65];
+    struct gyre_pool *pool = pool_of(64, ids, NULL);
+    struct gyre_request request = asks(GYRE_PICK_LEAST_USED);
+    int joiner = 0;
+
+    (void)state;
+    for (int i = 0; i < 3 * 64; i++) pick(pool, &request);
+    add_numbered(pool, 64, 1, &ids[64]);
+    for (int i = 0; i < 10 * 65; i++) joiner += pick(pool, &request) == ids[64];
+    assert_in_range(joiner, 9, 11);
+    gyre_pool_close(pool);
+}
+
 static void test_excludes(void **state)
 {
     uint64_t ids[10];
@@ -163,6 +179,77 @@ static void test_excludes(void **state)
     EXPECT_COUNT(pick(pool, &request), ids[9], "the one that is not excluded");
     request.exclude_count = 10;
     EXPECT(GYRE_ENO_PROXY, gyre_acquire(pool, &request, &lease));
+    gyre_pool_close(pool);
+}
+
+/* Leases held until none is left: the pick that then comes to nothing is nobody's use. */
+static void fill_the_table(struct gyre_pool *pool, struct gyre_lease *held, uint32_t most)
+{
+    uint32_t n = 0;
+    int result = 0;
+
+    while (n < most && (result = gyre_acquire(pool, NULL, &held[n])) == 0) n++;
+    if (n < most) EXPECT_COUNT(result, GYRE_EFULL, "after %u leases", n);
+    while (n--) OK(gyre_complete_ms(pool, &held[n], GYRE_OK, 1.0));
+}
+
+/* 64 leases of 16 proxies are four laps: what finds the table full is the first pick of the fifth. */
+static void test_full_at_the_start_of_a_lap(void **state)
+{
+    struct gyre_options options = {.size = sizeof options, .picker = GYRE_PICK_LEAST_USED, .max_leases = 64};
+    struct gyre_lease held[65];
+    uint64_t ids[16];
+    struct gyre_pool *pool = pool_of(16, ids, &options);
+
+    (void)state;
+    fill_the_table(pool, held, 65);
+    for (int i = 0; i < 3 * 16; i++) {
+        pick(pool, NULL);
+        assert_true(spread(pool, ids, 16) <= 1);
+    }
+    gyre_pool_close(pool);
+}
+
+/*
+ * The list of one lap serves for the next only where nothing has come between. Whatever does (others go and come back, join and
+ * leave, reach a limit; requests leave some out; the table of leases is full), those who stay in are level after each step.
+ */
+static void test_level_after_each_step(void **state)
+{
+    enum { STAY = 24, FLAP = 16, LEASES = 64, STEPS = 3000 };
+    struct gyre_options options = {.size = sizeof options, .picker = GYRE_PICK_LEAST_USED, .max_leases = LEASES, .seed = 5};
+    struct gyre_lease held[LEASES + 1];
+    uint64_t ids[STAY + FLAP], laps = 0;
+    struct gyre_pool *pool = pool_of(STAY + FLAP, ids, &options);
+    struct rng rng = {test_seed(11)};
+
+    (void)state;
+    for (int i = 0; i < STEPS; i++) {
+        uint64_t *flapper = &ids[STAY + rng_below(&rng, FLAP)];
+        struct gyre_proxy_spec spec = {.size = sizeof spec, .max_active = rng_below(&rng, 2), .has_max_active = 1};
+        struct gyre_request request = asks(GYRE_PICK_LEAST_USED);
+
+        switch (rng_below(&rng, 8)) {
+        case 0: OK(gyre_pool_disable(pool, *flapper)); break;
+        case 1: OK(gyre_pool_enable(pool, *flapper)); break;
+        case 2: OK(gyre_pool_update(pool, *flapper, &spec)); break;
+        case 3:
+            OK(gyre_pool_remove(pool, *flapper));
+            add_numbered(pool, 1000 + (uint32_t)i, 1, flapper);
+            break;
+        case 4: fill_the_table(pool, held, rng_below(&rng, 3) ? 5 : LEASES + 1); break;
+        case 5:
+            request.exclude = flapper;
+            request.exclude_count = 1;
+            assert_true(pick(pool, &request) != *flapper);
+            break;
+        default:
+            for (uint32_t k = rng_below(&rng, 3 * (STAY + FLAP)); k; k--) pick(pool, NULL);
+            laps++;
+        }
+        if (spread(pool, ids, STAY) > 1) fail_msg("spread %d after step %d", (int)spread(pool, ids, STAY), i);
+    }
+    assert_true(laps > STEPS / 8);
     gyre_pool_close(pool);
 }
 
@@ -559,7 +646,10 @@ int main(void)
         cmocka_unit_test(test_random_ties),
         cmocka_unit_test(test_levels_what_others_used),
         cmocka_unit_test(test_joiner_and_returner),
+        cmocka_unit_test(test_joiner_in_another_word),
         cmocka_unit_test(test_excludes),
+        cmocka_unit_test(test_full_at_the_start_of_a_lap),
+        cmocka_unit_test(test_level_after_each_step),
         cmocka_unit_test(test_least_used_in_threads),
         cmocka_unit_test(test_least_used_in_processes),
         cmocka_unit_test(test_least_used_filtered),

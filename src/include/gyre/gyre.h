@@ -177,10 +177,10 @@ struct gyre_slot {
     uint32_t generation;      /* never 0 once the slot has been used */
     uint32_t flags;           /* private to the library */
     uint32_t consecutive_failures;
+    float success_rate;
     uint32_t last_used;       /* tenths of a second of pool time + 1; 0: never */
     uint32_t last_sample;     /* likewise, of the last latency sample or proxy failure */
     uint32_t window_bucket;
-    float success_rate;
     float weight;
 };
 
