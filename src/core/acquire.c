@@ -339,8 +339,8 @@ int gyre__acquire_other(struct gyre_pool *pool, const struct gyre_request *reque
 {
     const struct thread_cache *cache = thread_cache_of(pool);
     bool sound = request->size == sizeof *request && request->choices <= MAX_CHOICES && request->picker <= GYRE_PICK_HASH;
-    if (unlikely(!sound || !thread_is_known(pool, cache) || load_relaxed(&pool->control->log_sample) ||
-                 (!request->picker && strategy_is_scripted(pool))))
+    uint32_t elsewhere = request->picker ? STRATEGY_LOGGED : STRATEGY_LOGGED | STRATEGY_SCRIPTED;
+    if (unlikely(!sound || !thread_is_known(pool, cache) || strategy_bits(pool) & elsewhere))
         return gyre__acquire_any(pool, request, lease);
     if (is_sticky(request)) return gyre__session_quick(pool, cache->thread, request, lease);
     if (request_is_easy(request)) return acquire_filtered(pool, cache->thread, request, lease);

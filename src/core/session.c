@@ -254,17 +254,33 @@ int gyre__session_acquire(struct gyre_pool *pool, struct thread *thread, const s
     return acquire_anew(pool, thread, request, 0, &key, stamp, lease);
 }
 
-/* The clock is read while the table's lines come from memory. */
-int gyre__session_quick(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
-                        struct gyre_lease *lease)
+static __attribute__((noinline)) int acquire_wholly(struct gyre_pool *pool, struct thread *thread,
+                                                    const struct gyre_request *request, struct gyre_lease *lease)
 {
-    struct session_key key;
-    if (unlikely(!session_key_make(pool, request->session, &key))) return gyre__session_check_id(request->session);
+    return gyre__session_acquire(pool, thread, request, tick_now(pool), lease);
+}
+
+/*
+ * The simplest case, a session that lives and a proxy without limits, as one function without calls, which keeps the key in
+ * registers; what is not so is begun anew. The clock is read while the table's lines come from memory.
+ */
+__attribute__((flatten)) int gyre__session_quick(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request,
+                                                 struct gyre_lease *lease)
+{
+    static const struct commit always;
+    struct session_key key = {0};
+    struct session_seen seen = {0};
+    if (unlikely(!session_key_make(pool, request->session, &key))) return acquire_wholly(pool, thread, request, lease);
     session_prefetch(pool, &key);
-    uint32_t stamp = tick_now(pool);
-    int result = acquire_present(pool, thread, request, &key, stamp, lease);
-    if (likely(result != GYRE_ENOT_FOUND && result != GYRE_ENO_PROXY)) return result;
-    return acquire_anew(pool, thread, request, 0, &key, stamp, lease);
+    uint32_t stamp = tick_now(pool), at = session_find(pool, &key, &seen), slot = id_slot(seen.proxy);
+    if (unlikely(at == NO_SESSION || session_is_over(pool, &seen, stamp) || slot >= pool->max_proxies ||
+                 load_acquire(&pool->slots[slot].generation) != seen.proxy >> SLOT_BITS))
+        return acquire_wholly(pool, thread, request, lease);
+    if (unlikely(!lease_started(pool, thread, slot, lease_start_simple(pool, thread, slot, stamp, &always, lease))))
+        return acquire_wholly(pool, thread, request, lease);
+    session_touch(pool, at, &seen, stamp);
+    hit(pool, thread, lease);
+    return 0;
 }
 
 int gyre__session_chosen(struct gyre_pool *pool, struct thread *thread, const struct gyre_request *request, uint64_t id,
