@@ -101,6 +101,16 @@ test_a_killed_master_and_a_second_one() {
 }
 is_gone() { ! peers_alive "$1"; }
 
+# The handler raises; the log phase ends what the request holds all the same.
+test_a_wrong_verdict_loses_no_lease() {
+    begin
+    run 'assert(gyre.acquire()) local ok, err = pcall(gyre.finish, "typo")
+        ngx.say(ok, " ", err) assert(gyre.acquire()) gyre.finish "typo"' >"$DIR/answer"
+    wait_for 5 has_active 0
+    on_segment 'local s = pool:stats() assert(s.started == 2, s.started)' || fail "$(cat "$DIR/answer")"
+    nginx_books_balance
+}
+
 test_stop_and_start() {
     begin
     run 'assert(pool:acquire { session = "cart-17" }):ok(120) ngx.print(pool:session("cart-17").proxy.id)' >"$DIR/id"

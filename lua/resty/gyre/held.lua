@@ -34,7 +34,6 @@ function held.finish(verdict)
   if not list then
     return 0
   end
-  ctx[KEY] = nil
   local retry_after, ms
   if not verdict then
     verdict, retry_after, ms = verdicts.of_request(ngx.status, ngx.var)
@@ -52,6 +51,7 @@ function held.finish(verdict)
     end
     ended = done and ended + 1 or ended
   end
+  ctx[KEY] = nil -- now, not before: after a verdict that is none the log phase ends them
   return ended
 end
 
