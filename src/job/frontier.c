@@ -87,6 +87,11 @@ static int keep_text(struct gyre__frontier *frontier, const char *name, const ch
     return strcmp(known, text) != 0;
 }
 
+static const char *shown(const char *path)
+{
+    return *path ? path : "(none, or standard output)";
+}
+
 /* Whose output the state knows the length of, and what is in it. */
 static int check_output(struct gyre__frontier *frontier, const struct gyre__frontier_options *options)
 {
@@ -101,13 +106,13 @@ static int check_output(struct gyre__frontier *frontier, const struct gyre__fron
     int other = keep_text(frontier, "output", now, known, sizeof known);
     if (other > 0) {
         snprintf(why, room, "the state belongs to the output %.200s, not %.200s: use another state, or start over with --fresh",
-                 strchr(known, ' ') + 1, *path ? path : "(none)");
+                 shown(strchr(known, ' ') + 1), shown(path));
         return -1;
     }
     if (other == 0) other = keep_text(frontier, "format", format, known, sizeof known);
     if (other > 0) {
-        snprintf(why, room, "the output %.200s is %.20s so far, not %.20s: use another one, or start over with --fresh", path,
-                 known, format);
+        snprintf(why, room, "the output %.200s is %.20s so far, not %.20s: use another one, or start over with --fresh",
+                 shown(path), known, format);
         return -1;
     }
     return other;
