@@ -81,7 +81,7 @@ report() {
     fi
 }
 
-# beside NAME COUNT COMMAND...: as suite, while another runs: for what waits more than it works. gather waits for them.
+# beside NAME COUNT COMMAND...: as suite, while another runs: for what waits, or has one thread. gather waits for them.
 beside() {
     wanted "$1" || return 0
     [ ${#running[@]} -lt 2 ] || gather_one
@@ -157,7 +157,8 @@ run_static() {
         tests/nginx/*.sh tests/bench/nginx/*.sh .ci/run
 }
 
-run_ctest() { build "$1" && ctest --test-dir "build/$1" -V -j "$(nproc)"; }
+# Half of the tests wait more than they work.
+run_ctest() { build "$1" && ctest --test-dir "build/$1" -V -j "$(($(nproc) * 2))"; }
 
 run_valgrind() {
     build debug || return 1
@@ -211,15 +212,14 @@ main() {
     packages_install "${PACKAGES_BUILD[@]}" "${PACKAGES_PEERS[@]}" "${PACKAGES_TESTS[@]}" || failed=1
     suite static count_ok run_static
     suite core-release count_ctest run_ctest release
-    suite core-debug count_ctest run_ctest debug
     suite core-asan count_ctest run_ctest asan
     suite core-tsan count_ctest run_ctest tsan
     suite core-preempt count_ctest run_ctest preempt
-    suite core-valgrind count_ok run_valgrind
-    suite lua-jit count_busted run_busted luajit /usr/bin/busted
-    suite lua-joff count_busted run_busted luajit -joff /usr/bin/busted
-    suite lua-host count_busted run_busted build/release/gyre run /usr/bin/busted
-    suite lua-nginx count_busted run_busted tests/nginx/busted.sh
+    suite core-valgrind count_ok run_valgrind # of the debug preset
+    beside lua-jit count_busted run_busted luajit /usr/bin/busted
+    beside lua-joff count_busted run_busted luajit -joff /usr/bin/busted
+    beside lua-host count_busted run_busted build/release/gyre run /usr/bin/busted
+    beside lua-nginx count_busted run_busted tests/nginx/busted.sh
     for test in $(integration_tests); do
         [[ $ALONE == *" $test "* ]] || beside "it-$test" count_ok run_integration "$test"
     done
