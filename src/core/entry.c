@@ -28,11 +28,20 @@ static void raise_chunks(struct gyre_pool *pool, uint32_t chunks)
     while (seen < chunks && !compare_swap(&pool->control->chunks, &seen, chunks)) {}
 }
 
+/*
+ * Of which entry of a chunk a bit of its stock tells, and the other way round: the six bits of the number with their halves
+ * exchanged. Threads that get one entry after the other so have them eight apart, on cache lines of their own.
+ */
+static inline uint32_t exchanged(uint32_t i)
+{
+    return (i << 3 | i >> 3) & (LEASE_CHUNK - 1);
+}
+
 /* Puts an entry in stock. Caller holds the guard. */
 static void put(struct gyre_pool *pool, uint32_t index)
 {
     uint32_t c = index / LEASE_CHUNK, most = chunk_count(pool) / 16 < MOST_WHOLE ? chunk_count(pool) / 16 : MOST_WHOLE;
-    pool->stock[c] |= UINT64_C(1) << index % LEASE_CHUNK;
+    pool->stock[c] |= UINT64_C(1) << exchanged(index % LEASE_CHUNK);
     if (c < pool->stock_from) pool->stock_from = c;
     if (pool->stock[c] != UINT64_MAX) return;
     if (pool->whole_chunks < most) {
@@ -55,7 +64,7 @@ static bool take(struct gyre_pool *pool, uint32_t *index)
     if (pool->stock[c] == UINT64_MAX) pool->whole_chunks--;
     uint32_t i = (uint32_t)__builtin_ctzll(pool->stock[c]);
     pool->stock[c] &= pool->stock[c] - 1;
-    *index = c * LEASE_CHUNK + i;
+    *index = c * LEASE_CHUNK + exchanged(i);
     return true;
 }
 

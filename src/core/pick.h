@@ -11,7 +11,7 @@
 
 #define FEW_PROXIES 8u /* so many are all compared by the best of a few */
 
-#define PREFETCH_FROM 16384u /* proxies from which slots are seldom in the cache when they are picked */
+#define PREFETCH_FROM 4096u /* proxies from which slots are seldom in the cache when they are picked */
 
 /* Are the slots often in memory, or in another core's cache? A thread that is the segment's only one so far has them in its own. */
 static inline bool slots_are_far(const struct gyre_pool *pool, uint32_t n)

@@ -46,8 +46,10 @@ QUICK quick_round_robin(const struct gyre_pool *pool, const struct view *view)
 /* The same for all proxies, if the next is in the cursor's word of the bitmap: without a call. */
 QUICK quick_turn(const struct gyre_pool *pool)
 {
-    uint64_t *word = &pool->cursors[0].cursor, cursor = load_relaxed(word);
+    uint64_t *word = &pool->cursors[0].cursor;
     uint32_t from, ahead;
+    prefetch_write(word);
+    uint64_t cursor = load_relaxed(word);
     do {
         from = (uint32_t)cursor;
         if (unlikely(from >= pool->max_proxies)) return NO_BIT;
