@@ -3,6 +3,7 @@ local ipairs, pairs, tostring = ipairs, pairs, tostring
 local concat = table.concat
 
 local HEAD = { "proxy", "requests", "share", "failed", "mean ms", "ema ms" }
+local MOST_LINES = 40 -- proxies that have a line; of more than these the busiest
 
 local summary = {}
 
@@ -28,6 +29,7 @@ local function rows(pool, baseline, latencies)
     local latency = latencies[proxy.id]
     local row = {
       id = proxy.id,
+      at = #found + 1,
       name = tostring(proxy),
       started = proxy.started - before.started,
       failed = proxy.failed - before.failed,
@@ -38,6 +40,27 @@ local function rows(pool, baseline, latencies)
     all = all + row.started
   end
   return found, all
+end
+
+local function busier(a, b)
+  if a.started ~= b.started then
+    return a.started > b.started
+  end
+  return a.at < b.at
+end
+
+-- Takes away all but the busiest, and says in a line what those taken away come to.
+local function cut(found)
+  if #found <= MOST_LINES then
+    return nil
+  end
+  table.sort(found, busier)
+  local others, started, failed = #found - MOST_LINES, 0, 0
+  for i = #found, MOST_LINES + 1, -1 do
+    started, failed = started + found[i].started, failed + found[i].failed
+    found[i] = nil
+  end
+  return ("and %d more proxies: %d requests, %d failed"):format(others, started, failed)
 end
 
 -- Users of one gateway look the same without their credentials.
@@ -82,7 +105,8 @@ local function align(lines)
   return concat(out, "\n")
 end
 
---- A table with a line a proxy: requests (attempts), share of all, failed, mean and average latency.
+--- A table with a line a proxy: requests (attempts), share of all, failed, mean and average latency. In a large pool the
+--- busiest have a line, busiest first, and the others one together.
 ---@param pool gyre.Pool
 ---@param options? { baseline?: table, latencies?: table<number, gyre.Histogram> } of summary.baseline(); per proxy id
 ---@return string text without a line end
@@ -90,11 +114,12 @@ function summary.of(pool, options)
   options = options or {}
   local found, all = rows(pool, options.baseline or {}, options.latencies or {})
   tell_apart(found)
+  local others = cut(found)
   local lines = { HEAD }
   for _, row in ipairs(found) do
     lines[#lines + 1] = cells(row, all)
   end
-  return align(lines)
+  return others and align(lines) .. "\n" .. others or align(lines)
 end
 
 local function sorted(set)
