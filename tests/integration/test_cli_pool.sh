@@ -303,7 +303,21 @@ test_save_and_load() {
     contains "$ERR" other.json "no saved state"
 }
 
-# In force for a job that runs; one that cannot be loaded leaves the old one.
+# What could not be loaded leaves no empty pool behind, and one that was there before in its place.
+test_load_that_fails() {
+    make pool
+    pool save "$DIR/hidden.json" --no-credentials
+    POOL=$DIR/new
+    pool load "$DIR/hidden.json"
+    exits 2
+    contains "$ERR" "saved without credentials, and not in the pool"
+    [ ! -e "$DIR/new" ] || fail "an empty pool was made"
+    pool create
+    pool load "$DIR/hidden.json"
+    exits 2
+    [ -e "$DIR/new" ] || fail "the pool is gone"
+}
+
 # Nobody waits for the other end of a pipe that can be no pool.
 test_no_pool_but_a_pipe() {
     POOL=$DIR/pipe
@@ -342,6 +356,7 @@ test_save_to_other_places() {
     contains "$ERR" "$DIR: Is a directory"
 }
 
+# In force for a job that runs; one that cannot be loaded leaves the old one.
 test_use() {
     local i
     POOL=$DIR/pool

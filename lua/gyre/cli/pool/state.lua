@@ -30,19 +30,26 @@ local function load_options(command)
   command:argument("file", "What save wrote."):argname "FILE"
 end
 
--- A pool that is not there is made with the sizes and settings of the one that was saved.
+-- A pool that is not there is made with the sizes and settings of the one that was saved: the second result is true then.
 local function target(path, state)
   if files.kind(path) then
-    return attach.open(path)
+    return attach.open(path), false
   end
   local given = load_state.options(state)
   given.shared = path
-  return (exit.check(gyre.open(given)))
+  return exit.check(gyre.open(given)), true
 end
 
 local function load(args)
   local state = exit.check(load_state.read(args.file))
-  local report = exit.check(load_state.apply(target(args.path, state), state))
+  local pool, made = target(args.path, state)
+  local report, err = load_state.apply(pool, state)
+  if not report then
+    if made then
+      os.remove(args.path) -- of which nobody can know yet
+    end
+    exit.check(nil, err)
+  end
   output.say(("loaded %d proxies, %d sessions, %d bans, %d throttles"):format(report.proxies, report.sessions,
     report.bans, report.throttles))
 end
