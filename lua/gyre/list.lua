@@ -14,6 +14,7 @@ local find, format, gmatch, match, sub = string.find, string.format, string.gmat
 
 local member -- loaded when something is added: reading a list needs no libgyre
 
+local ROOM, MOST_ROOM = 65536, 1048576 -- proxies of a pool by default, and at most
 local NAMED_INVALID = 5 -- how many invalid lines a message names; the report has all
 
 --- What a list says, before anything is added.
@@ -203,6 +204,15 @@ function list.read(source)
   end
   parsed.source = source
   return parsed
+end
+
+--- The `max_proxies` of a new pool for a list: nil where the default does, else twice as many as are in the list, so that
+--- others can join before these leave.
+---@param parsed gyre.list.Parsed
+---@return integer?
+function list.room(parsed)
+  local entries = #parsed.entries
+  return entries > ROOM and math.min(2 * entries, MOST_ROOM) or nil
 end
 
 local function count(number, noun)

@@ -81,6 +81,9 @@ local function open(given)
   if why then
     return nil, why
   end
+  if parsed and given.max_proxies == nil then
+    settings.max_proxies = list.room(parsed) or 0
+  end
   local handle, borrowed
   handle, err, borrowed = lend.open(settings, given.shared == nil)
   if not handle then

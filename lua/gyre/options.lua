@@ -27,7 +27,7 @@ local error, pairs, tonumber, tostring, type = error, pairs, tonumber, tostring,
 ---@field trip_after? integer failures in a row after which a strategy rests [10]
 ---@field trip_rest? number seconds that it rests [30]
 ---@field logger? fun(message: string) is told of strategies that fail [the standard error]
----@field max_proxies? integer capacity [65536]
+---@field max_proxies? integer capacity [65536, or twice what `proxies` holds where that is more than these]
 ---@field max_leases? integer capacity for leases in flight [65536]
 ---@field max_sessions? integer so many sessions fit for certain [131072]
 ---@field max_bans? integer capacity for bans of a proxy by a host [65536]

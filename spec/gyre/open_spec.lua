@@ -25,6 +25,24 @@ describe("gyre.open", function()
     pool:close()
   end)
 
+  it("has room for a list that is larger than a pool is by default", function()
+    local proxies = {}
+    for i = 1, 65537 do
+      proxies[i] = ("10.%d.%d.1:3128"):format(i / 256, i % 256)
+    end
+    local pool = assert(gyre.open { proxies = proxies })
+    assert.equal(65537, #pool)
+    assert(pool:add "http://192.0.2.1:80")
+    pool:close()
+    assert.equal("full", fails({ proxies = proxies, max_proxies = 65536 }).kind)
+  end)
+
+  it("names the file that cannot be made as it was named", function()
+    local err = fails { shared = "/nowhere/at/all" }
+    assert.equal("system", err.kind)
+    assert.is_truthy(err.message:find("/nowhere/at/all: ", 1, true), err.message)
+  end)
+
   it("shares a file, and knows its proxies again", function()
     local path = os.tmpname()
     os.remove(path)

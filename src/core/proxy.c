@@ -68,7 +68,8 @@ static int add(struct gyre_pool *pool, const struct gyre_proxy_spec *spec, const
     }
     slot = take_slot(pool);
     if (slot == NO_BIT)
-        return gyre__fail(GYRE_EFULL, "the segment holds %u proxies already (max_proxies)", pool->max_proxies);
+        return gyre__fail(GYRE_EFULL, "the segment holds %u proxies already, its max_proxies, set when it was made",
+                          pool->max_proxies);
     uint32_t generation = load_relaxed(&pool->slots[slot].generation);
     store_release(&pool->slots[slot].generation, generation ? generation : 1);
     reset_slot(pool, slot);

@@ -308,7 +308,7 @@ static int make_file(const struct plan *plan)
         return gyre__fail(GYRE_EINVALID, "the path is too long");
     unlink(name); /* of a process with our pid that was killed at this */
     int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) return system_error("creating", name);
+    if (fd < 0) return system_error("creating", plan->path);
     int result = fill_file(fd, plan, name);
     unlink(name);
     close(fd);
@@ -331,7 +331,8 @@ static int check_header(const struct segment_header *header, uint64_t file_size,
     struct segment_header expected = *header;
     if (memcmp(header->magic, magic, sizeof magic)) return gyre__fail(GYRE_ECORRUPT, "%.200s is no gyre segment", path);
     if (header->abi != GYRE_ABI)
-        return gyre__fail(GYRE_EABI, "%.200s has layout %u, this library %u", path, header->abi, GYRE_ABI);
+        return gyre__fail(GYRE_EABI, "%.200s has layout %u, this library %u; save it with the gyre that made it (gyre pool save), and load "
+                          "that with this one", path, header->abi, GYRE_ABI);
     if (header->header_size != sizeof *header || header->checksum != gyre__header_checksum(header))
         return gyre__fail(GYRE_ECORRUPT, "%.200s: the header is damaged", path);
     if (!header->max_proxies || header->max_proxies > MAX_PROXIES || header->max_proxies % 64 ||

@@ -303,6 +303,22 @@ test_save_and_load() {
     contains "$ERR" other.json "no saved state"
 }
 
+# A list that is larger than a pool is by default; the size can still be said.
+test_create_for_a_large_list() {
+    seq 1 65537 | awk '{ printf "10.%d.%d.1:3128\n", $1 / 256, $1 % 256 }' >"$DIR/large.txt"
+    POOL=$DIR/large
+    pool create "$DIR/large.txt"
+    exits 0
+    contains "$ERR" "loaded 65537"
+    pool add http://192.0.2.1:80
+    exits 0
+    POOL=$DIR/small
+    pool create "$DIR/large.txt" --max-proxies 65536
+    exits 2
+    contains "$ERR" "max_proxies"
+    [ ! -e "$DIR/small" ] || fail "a pool was made"
+}
+
 # What could not be loaded leaves no empty pool behind, and one that was there before in its place.
 test_load_that_fails() {
     make pool

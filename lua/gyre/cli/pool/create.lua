@@ -4,12 +4,13 @@ local exit = require "gyre.cli.exit"
 local files = require "gyre.files"
 local gyre = require "gyre"
 local input = require "gyre.cli.input"
+local list = require "gyre.list"
 local output = require "gyre.cli.output"
 
 local ipairs = ipairs
 
 local NUMBERS = {
-  { "max_proxies", "Proxies that fit [65536]." },
+  { "max_proxies", "Proxies that fit [65536, or twice what LIST holds if that is more than these]." },
   { "max_sessions", "Sessions that fit [131072]." },
   { "max_leases", "Leases in flight that fit [65536]." },
   { "max_bans", "Bans of a proxy by a host that fit [65536]." },
@@ -50,6 +51,9 @@ local function run(args)
   local given = { shared = args.path, group = args.group, mode = args.mode }
   for _, number in ipairs(NUMBERS) do
     given[number[1]] = args[number[1]]
+  end
+  if parsed and not given.max_proxies then
+    given.max_proxies = list.room(parsed)
   end
   if args.mode and not args.mode:find "^0?[0-7][0-7][0-7]$" then
     exit.usage "--mode takes octal digits, like 0660"
