@@ -96,6 +96,7 @@ void gyre__host_open_call(lua_State *L, struct gyre_host *host)
 
 int gyre_host_call(struct gyre_host *host, int arguments, int results)
 {
+    if (!host) return gyre_hook_fail(GYRE_EINVALID, "no host");
     lua_State *L = host->L;
     int handler = lua_gettop(L) - arguments;
 
@@ -167,5 +168,6 @@ int gyre__host_resume(struct gyre_host *host, lua_State *co, int arguments)
 
 const struct gyre_host_error *gyre_host_error(struct gyre_host *host)
 {
-    return &host->error;
+    static const struct gyre_host_error nobody = {.text = "no host"};
+    return host ? &host->error : &nobody;
 }

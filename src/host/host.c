@@ -136,7 +136,7 @@ void gyre_host_close(struct gyre_host *host)
 
 lua_State *gyre_host_state(struct gyre_host *host)
 {
-    return host->L;
+    return host ? host->L : NULL;
 }
 
 struct preloading {
@@ -157,6 +157,7 @@ static int preload(lua_State *L)
 
 int gyre_host_preload(struct gyre_host *host, const char *name, lua_CFunction open)
 {
+    if (!host || !name || !open) return gyre_hook_fail(GYRE_EINVALID, "no host, no name of a module, or no function that opens it");
     struct preloading preloading = {name, open};
     return gyre__host_protect(host, preload, &preloading) < 0 ? GYRE_ESYSTEM : 0;
 }

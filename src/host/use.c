@@ -3,9 +3,12 @@
  * closed when it ends, and in each what lua/gyre/hosted.lua gives for each pool. The core calls in through its hook; Lua is
  * entered by gyre__host_invoke only, with no lock held.
  */
+#include <dlfcn.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host.h"
 
@@ -111,11 +114,27 @@ static void start_up(void)
     pthread_atfork(before_fork, after_fork, after_fork);
 }
 
+/* The folder of the Lua modules that were installed with this library, in `folder`; NULL when it has none. */
+static const char *installed_modules(char *folder, size_t size)
+{
+    char probe[4096];
+    Dl_info info;
+
+    if (!dladdr(&once, &info)) return NULL;
+    const char *slash = strrchr(info.dli_fname, '/');
+    int length = snprintf(folder, size, "%.*s" GYRE_LUA_FROM_LIBRARY, slash ? (int)(slash + 1 - info.dli_fname) : 0, info.dli_fname);
+    if (length < 0 || (size_t)length >= size) return NULL;
+    length = snprintf(probe, sizeof probe, "%s/gyre/hosted.lua", folder);
+    return length > 0 && (size_t)length < sizeof probe && access(probe, R_OK) == 0 ? folder : NULL;
+}
+
 /* The calling thread's state, made when there is none; NULL without memory. */
 static struct own *open_thread(void)
 {
-    const char *lua_path = getenv("GYRE_LUA_PATH");
-    struct gyre_host_options options = {.size = sizeof options, .lua_path = lua_path && *lua_path ? lua_path : NULL};
+    char folder[4096];
+    const char *named = getenv("GYRE_LUA_PATH");
+    struct gyre_host_options options = {.size = sizeof options,
+                                        .lua_path = named && *named ? named : installed_modules(folder, sizeof folder)};
     pthread_once(&once, start_up);
     struct own *thread = key_failed ? NULL : calloc(1, sizeof *thread);
     if (!thread) return NULL;
@@ -138,7 +157,7 @@ static void require_hosted(lua_State *L)
     if (lua_pcall(L, 1, 1, 0) == 0) return; /* stack: f */
     const char *text = lua_tostring(L, -1); /* stack: error */
     if (text && strncmp(text, missing, sizeof missing - 1) == 0)
-        lua_pushfstring(L, "gyre's Lua modules are not where LuaJIT looks, and GYRE_LUA_PATH %s: %s",
+        lua_pushfstring(L, "gyre's Lua modules were not installed with libgyre-host, nor are they where LuaJIT looks, and GYRE_LUA_PATH %s: %s",
                         own->host->lua_path ? "names no folder of them" : "is not set", text); /* stack: error error */
     lua_error(L);
 }

@@ -18,6 +18,8 @@ if [ -e "${pc%.pc}-host.pc" ]; then # built with a host
     # shellcheck disable=SC2046 # several words
     cc "$(dirname "$source")/embed_lua.c" $(pkg-config --cflags --libs gyre-host) -pthread -Wl,-rpath,"$library" -o "$work/by-host"
     "$work/by-host" 2>&1 | grep -q 'usage: embed_lua'
+    # Its Lua modules are found without a word, from wherever it runs.
+    (cd / && env -u GYRE_LUA_PATH -u GYRE_STRATEGY_PATH -u LUA_PATH "$work/by-host" performance) | grep -q requests
 fi
 
 mkdir "$work/project"
@@ -29,6 +31,15 @@ find_package(gyre 0.1 REQUIRED)
 add_executable(embed embed.c)
 target_link_libraries(embed PRIVATE gyre::gyre)
 END
+if [ -e "${pc%.pc}-host.pc" ]; then
+    cp "$(dirname "$source")/embed_lua.c" "$work/project"
+    cat >>"$work/project/CMakeLists.txt" <<'END'
+find_package(Threads REQUIRED)
+add_executable(embed_lua embed_lua.c)
+target_link_libraries(embed_lua PRIVATE gyre::gyre-host Threads::Threads)
+END
+fi
 cmake -S "$work/project" -B "$work/project/build" -DCMAKE_PREFIX_PATH="$work/usr" >>"$work/log"
 cmake --build "$work/project/build" >>"$work/log"
 "$work/project/build/embed" | grep -q 'started 3, succeeded 2, failed 1'
+[ ! -e "$work/project/build/embed_lua" ] || "$work/project/build/embed_lua" random | grep -q requests

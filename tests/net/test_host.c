@@ -98,6 +98,11 @@ static void test_options(void **state)
     assert_int_equal(gyre_host_open(&options, &host), GYRE_EINVALID);
     assert_int_equal(gyre_host_open(NULL, &host), GYRE_EINVALID);
     assert_null(host);
+    assert_null(gyre_host_state(NULL));
+    assert_int_equal(gyre_host_call(NULL, 0, 0), GYRE_EINVALID);
+    assert_string_equal(gyre_host_error(NULL)->text, "no host");
+    assert_int_equal(gyre_host_preload(NULL, "demo.native", open_native), GYRE_EINVALID);
+    gyre_host_close(NULL);
     gyre_host_close(NULL);
 }
 

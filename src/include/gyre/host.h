@@ -55,6 +55,8 @@ struct gyre_host_error {
     const char *text; /* message and traceback */
 };
 
+/* A host where a function wants one may not be NULL, or that is GYRE_EINVALID, NULL for a state, and "no host" for an error. */
+
 /* Opens a state with the standard libraries. Errors: INVALID (size), SYSTEM (no memory). */
 GYRE_API int gyre_host_open(const struct gyre_host_options *options, struct gyre_host **host);
 
@@ -64,7 +66,7 @@ GYRE_API void gyre_host_close(struct gyre_host *host);
 /* The main lua_State. Run Lua code in it through gyre_host_call() only. */
 GYRE_API struct lua_State *gyre_host_state(struct gyre_host *host);
 
-/* Makes require(name) call `open`, a lua_CFunction. Takes precedence over files. Returns 0 or SYSTEM. */
+/* Makes require(name) call `open`, a lua_CFunction. Takes precedence over files. Returns 0, INVALID (NULL) or SYSTEM. */
 GYRE_API int gyre_host_preload(struct gyre_host *host, const char *name, int (*open)(struct lua_State *));
 
 /*
@@ -89,7 +91,8 @@ GYRE_API const struct gyre_host_error *gyre_host_error(struct gyre_host *host);
  * strategy's `record` runs in the thread that completes the lease, of the very strategy that issued it; when that thread
  * never saw it, because of swaps since then, the counter "unrecorded" goes up.
  *
- * Lua modules are looked for in the directory GYRE_LUA_PATH, then as LuaJIT does. Close the pool when no other thread uses it, as
+ * Lua modules are looked for in the directory GYRE_LUA_PATH, or without that where they were installed with this library; then
+ * as LuaJIT does. Close the pool when no other thread uses it, as
  * ever; the states of other threads may outlive it. After fork() the child has the state of the thread that forked.
  *
  * Errors: INVALID (no such strategy, or it refuses its options or the pool; gyre_detail() says), EXISTS (the handle has
