@@ -79,7 +79,7 @@ local function finish(parsed)
   return parsed
 end
 
--- Lines that say something: number and text.
+-- Lines that say something: number, text, and text with the tabs at its ends, which may stand for empty cells.
 local function lines_of(text)
   local number, next_line = 0, gmatch(text, "([^\n]*)\n?")
   return function()
@@ -89,9 +89,10 @@ local function lines_of(text)
         return nil
       end
       number = number + 1
-      content = match(content, "^%s*(.-)%s*$")
+      local whole = match(content, "^ *(.-)[ \r]*$")
+      content = match(whole, "^%s*(.-)%s*$")
       if content ~= "" and sub(content, 1, 1) ~= "#" then
-        return number, content
+        return number, content, whole
       end
     end
   end
@@ -108,21 +109,15 @@ end
 
 local function parse_lines(text)
   local parsed = new_parsed "line"
-  local read, columns
-  for number, content in lines_of(text) do
-    if not read then
-      columns = csv.header(content)
-      if columns then
-        read = csv.parse
-      elseif sub(content, 1, 1) == "{" then
-        read = require("gyre.list.json").parse
-        take(parsed, number, read(content))
-      else
-        read = line.parse
-        take(parsed, number, read(content))
-      end
-    else
-      take(parsed, number, read(content, columns))
+  local read, columns, separator
+  for number, content, whole in lines_of(text) do
+    local first = not read
+    if first then
+      columns, separator = csv.header(whole)
+      read = columns and csv.parse or sub(content, 1, 1) == "{" and require("gyre.list.json").parse or line.parse
+    end
+    if not (first and columns) then
+      take(parsed, number, read(separator == "\t" and whole or content, columns, separator))
     end
   end
   return finish(parsed)
@@ -144,6 +139,12 @@ function list.parse(text)
       return nil, errors.new("invalid", why)
     end
     return parse_items(items)
+  end
+  if find(text, "^%s*{") then
+    local why = require("gyre.list.json").whole(text)
+    if why then
+      return nil, errors.new("invalid", why)
+    end
   end
   return parse_lines(text)
 end
@@ -206,8 +207,8 @@ function list.read(source)
   return parsed
 end
 
---- The `max_proxies` of a new pool for a list: nil where the default does, else twice as many as are in the list, so that
---- others can join before these leave.
+--- The `max_proxies` of a new pool for a list: nil where the default does, else twice as many as are in the list, so
+--- that others can join before these leave.
 ---@param parsed gyre.list.Parsed
 ---@return integer?
 function list.room(parsed)
@@ -219,16 +220,24 @@ local function count(number, noun)
   return format("%d %s%s", number, noun, number == 1 and "" or "s")
 end
 
+-- The first of them by number, those that are wrong in the same way together.
 local function name_invalid(report, unit)
-  local named = {}
+  local reasons, numbers, count_named = {}, {}, 0
   for _, at in ipairs(report.lines) do
-    if at.kind == "invalid" then
-      if #named == NAMED_INVALID then
-        named[#named + 1] = format("and %d more", report.invalid - NAMED_INVALID)
-        break
+    if at.kind == "invalid" and count_named < NAMED_INVALID then
+      count_named = count_named + 1
+      if not numbers[at.why] then
+        reasons[#reasons + 1], numbers[at.why] = at.why, {}
       end
-      named[#named + 1] = format("%s %d: %s", unit, at.line, at.why)
+      numbers[at.why][#numbers[at.why] + 1] = at.line
     end
+  end
+  local named = {}
+  for i, why in ipairs(reasons) do
+    named[i] = format("%s%s %s: %s", unit, numbers[why][2] and "s" or "", table.concat(numbers[why], ", "), why)
+  end
+  if report.invalid > NAMED_INVALID then
+    named[#named + 1] = format("and %d more", report.invalid - NAMED_INVALID)
   end
   return table.concat(named, "; ")
 end

@@ -1,4 +1,6 @@
 -- Messages without credentials: what a user gave is named in them, and it may be the URL of a proxy. Pure.
+local swapped = require "gyre.list.swapped"
+
 local find, gsub, match = string.find, string.gsub, string.match
 
 local mask = {}
@@ -9,6 +11,10 @@ local mask = {}
 function mask.place(path)
   if find(path, "://", 1, true) then
     return (gsub(path, "^(.-://).*@", "%1"))
+  end
+  local host, port = swapped.parts(path)
+  if host then
+    return host .. ":" .. port
   end
   local address = match(path, "^(%[[%x:.]*%]:%d+):.") or match(path, "^([^/:@]+:%d+):.")
   return address or (gsub(path, "^[^/:]*:.*@", ""))

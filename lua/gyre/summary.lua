@@ -105,8 +105,8 @@ local function align(lines)
   return concat(out, "\n")
 end
 
---- A table with a line a proxy: requests (attempts), share of all, failed, mean and average latency. In a large pool the
---- busiest have a line, busiest first, and the others one together.
+--- A table with a line a proxy: requests (attempts), share of all, failed, mean and average latency. In a large pool
+--- the busiest have a line, busiest first, and the others one together.
 ---@param pool gyre.Pool
 ---@param options? { baseline?: table, latencies?: table<number, gyre.Histogram> } of summary.baseline(); per proxy id
 ---@return string text without a line end

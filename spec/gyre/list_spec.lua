@@ -143,6 +143,34 @@ describe("gyre.list", function()
     assert.equal("http://[fe80::1]:80", list.parse("[fe80::1]:80").entries[1].url)
   end)
 
+  it("keeps the empty cells at the ends of a line with tabs", function()
+    local parsed = assert(list.parse "country\thost\tport\tregion\n\t192.0.2.1\t80\t\r\nde\t192.0.2.2\t80\tberlin\n")
+    assert.same({}, parsed.lines)
+    assert.equal("http://192.0.2.1:80", parsed.entries[1].url)
+    assert.equal("berlin", parsed.entries[2].region)
+  end)
+
+  it("takes a country's code before its name", function()
+    local parsed = assert(list.parse [[
+[{"proxy_address":"192.0.2.1","port":80,"country_code":"US"},
+ {"ip":"192.0.2.2","port":80,"country":"Germany","countryCode":"DE"},{"ip":"192.0.2.3","port":80,"country":"FR"}]
+]])
+    assert.same({ "US", "DE", "FR" },
+      { parsed.entries[1].country, parsed.entries[2].country, parsed.entries[3].country })
+  end)
+
+  it("says where the list is in an object of JSON", function()
+    for _, text in ipairs { '{"count":2,"results":[{"ip":"h","port":80}]}', '{\n "results": [\n "h:1"\n ]\n}' } do
+      local parsed, err = list.parse(text)
+      assert.is_nil(parsed)
+      assert.matches("^one JSON object; a list is an array, such as its field 'results' %(jq %.results%), or an object",
+        err.message)
+    end
+    assert.is_truthy(select(2, list.parse '{"error":"hunter2"}').message:find "^one JSON object")
+    assert.is_nil(select(2, list.parse '{"error":"hunter2"}').message:find "hunter2")
+    assert.equal(1, #assert(list.parse '{"host":"192.0.2.1","port":80}').entries)
+  end)
+
   it("counts and names what it did not load", function()
     local pool = assert(open "192.0.2.1:80\n\n192.0.2.1:80\nnonsense\nhttp://192.0.2.1\n192.0.2.2:99999\n192.0.2.3:80")
     local report = pool.loaded
@@ -153,10 +181,15 @@ describe("gyre.list", function()
     assert.matches("^loaded 2, 2 duplicates, 2 invalid: line 4: .+; line 6: .+", report.message)
   end)
 
+  it("names lines that are wrong in the same way together", function()
+    local _, err = gyre.open { proxies = { "h1", "h2 x:1", "h3", "h4" } }
+    assert.matches("loaded 0, 4 invalid: items 1, 3, 4: no port; .+; item 2: a space inside the address$", err.message)
+  end)
+
   it("names the first five invalid lines only, and counts the rest", function()
     local pool = assert(open("192.0.2.1:80\n" .. ("x\n"):rep(8)))
     assert.equal(8, #pool.loaded.lines)
-    assert.matches("8 invalid: line 2: .*; line 6: .*; and 3 more$", pool.loaded.message)
+    assert.matches("8 invalid: lines 2, 3, 4, 5, 6: .*; and 3 more$", pool.loaded.message)
     assert.is_nil(pool.loaded.message:find("line 7", 1, true))
   end)
 
@@ -196,7 +229,7 @@ describe("gyre.list", function()
       [""] = ": the list is empty$",
       ["# only\n\n"] = ": the list is empty$",
       ["[]"] = ": the list is empty$",
-      ["x\ny"] = ": the list holds no usable proxy: loaded 0, 2 invalid: line 1: ",
+      ["x\ny"] = ": the list holds no usable proxy: loaded 0, 2 invalid: lines 1, 2: ",
       ['["h:80",'] = "no JSON",
       ["\255\254h\0"] = "UTF%-16",
     } do

@@ -8,6 +8,8 @@ describe("gyre.mask", function()
       ["a:sekret@h:1"] = "h:1",
       ["192.0.2.7:3128:a:sekret"] = "192.0.2.7:3128",
       ["[2001:db8::1]:3128:a:sekret"] = "[2001:db8::1]:3128",
+      ["a:sekret:192.0.2.7:3128"] = "192.0.2.7:3128",
+      ["192.0.2.7:3128@a:sekret"] = "192.0.2.7:3128",
       ["http://h:1"] = "http://h:1",
       ["h:1"] = "h:1",
       ["./lists/me@home.txt"] = "./lists/me@home.txt",

@@ -24,6 +24,26 @@ static void hide_behind_port(char *text)
     if (end && end > host + 1 && *end == ':') memset(end + 1, '*', strlen(end + 1));
 }
 
+static int is_number(const char *text)
+{
+    return *text && !text[strspn(text, "0123456789")];
+}
+
+/* Both the other way round. user:password:host:port: what stands before a host with a dot. host:port@user:password, of which what
+ * stands before the "@" is hidden already: the rest, unless that is the host and the port. */
+static void hide_swapped(char *text)
+{
+    char *port = strrchr(text, ':'), *at = strrchr(text, '@'), *host = text;
+    if (!port || text[0] == '[' || strchr(text, '/')) return;
+    if (at) {
+        if (port > at && (!is_number(port + 1) || !memchr(at, '.', (size_t)(port - at)))) memset(at + 1, '*', strlen(at + 1));
+        return;
+    }
+    for (char *c = text; c < port; c++)
+        if (*c == ':') host = c;
+    if (is_number(port + 1) && memchr(host, '.', (size_t)(port - host))) memset(text, '*', (size_t)(host - text));
+}
+
 /* A header that identifies somebody, as a whole argument or glued to its option: -HCookie:... */
 static void hide_header(char *text)
 {
@@ -40,6 +60,7 @@ char **gyre__cli_take_arguments(int argc, char **argv)
     for (int i = 0; copy && i < argc; i++) {
         if (!(copy[i] = strdup(argv[i]))) return NULL;
         hide_before_at(argv[i]);
+        hide_swapped(argv[i]);
         hide_behind_port(argv[i]);
         hide_header(argv[i]);
     }

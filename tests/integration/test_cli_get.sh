@@ -29,6 +29,18 @@ test_body_to_stdout() {
     same "bytes" "$(curl -s "$ORIGIN/nul" | cksum)" "$(cksum <"$OUT")"
 }
 
+# What -x holds is no list: the message is about that proxy, and repeats nothing of it.
+test_proxy_that_is_none() {
+    local proxy
+    for proxy in 192.0.2.1 anna:verysecret@192.0.2.1 ftp://anna:verysecret@192.0.2.1:80; do
+        gyre get -x "$proxy" "$ORIGIN/nothing"
+        exits 2
+        contains "$ERR" "gyre get: -x: "
+        grep -qE "verysecret|list|line" "$ERR" && fail "it says: $(cat "$ERR")"
+    done
+    return 0
+}
+
 # Has the path come through the proxy, or only to the origin?
 through_proxy() { grep -q "$1\$" "$PEERS_DIR/good/access.log" && grep -q "$1\$" "$PEERS_DIR/origin/access.log"; }
 directly() { ! grep -q "$1\$" "$PEERS_DIR/good/access.log" && grep -q "$1\$" "$PEERS_DIR/origin/access.log"; }

@@ -471,6 +471,7 @@ test_usage_of_commands() {
 test_arguments_are_hidden() {
     printf '%s\n' 'local file = io.open "/proc/self/cmdline"' 'print((file:read "*a":gsub("%z", " ")))' 'print(arg[1])' >"$DIR/ps.lua"
     gyre run "$DIR/ps.lua" http://anna:verysecret@192.0.2.1:1 192.0.2.1:1:anna:verysecret anna:verysecret@192.0.2.1:1 \
+        anna:verysecret:192.0.2.1:1 192.0.2.1:1@anna:verysecret 192.0.2.1:1@verysecret:22 \
         "-HCookie: verysecret" "Authorization: verysecret"
     exits 0
     ! head -n 1 "$OUT" | grep -q verysecret || fail "still there: $(head -n 1 "$OUT")"

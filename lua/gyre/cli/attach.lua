@@ -3,7 +3,6 @@ local exit = require "gyre.cli.exit"
 local files = require "gyre.files"
 local gyre = require "gyre"
 local input = require "gyre.cli.input"
-local list = require "gyre.list"
 local mask = require "gyre.mask"
 local output = require "gyre.cli.output"
 local strategy = require "gyre.strategy"
@@ -43,6 +42,16 @@ local function of_list(source, wanted)
   return pool
 end
 
+-- A pool of the one proxy that -x names.
+local function of_proxy(proxy, wanted)
+  local pool = exit.check(gyre.open { strategy = wanted, max_proxies = 64 })
+  local id, err = pool:add(proxy)
+  if not id then
+    exit.usage("-x: " .. err.message)
+  end
+  return pool
+end
+
 --- The pool that the options of common.pool() name, and the strategy that each request has to ask for: one in shared
 --- memory is not changed by a single command.
 ---@param args table
@@ -69,7 +78,7 @@ function attach.chosen(args, can_be_direct)
   elseif args.proxies then
     return of_list(args.proxies, args.strategy)
   end
-  return (own(exit.check(list.parse(args.proxy)), args.strategy))
+  return of_proxy(args.proxy, args.strategy)
 end
 
 return attach

@@ -20,15 +20,15 @@ local byte, find, format, gsub, lower, match, sub = string.byte, string.find, st
 
 local entry = {}
 
--- Column and key names that lists in the wild use, and ours for them.
+-- Column and key names that lists in the wild use, in lower case and with "_" for spaces and dashes, and ours for them.
 local NAMES = {
   url = "url", proxy = "url", server = "url",
   scheme = "scheme", protocol = "scheme", type = "scheme",
-  host = "host", hostname = "host", ip = "host", address = "host",
+  host = "host", hostname = "host", ip = "host", address = "host", ip_address = "host", proxy_address = "host",
   port = "port",
   user = "user", username = "user", login = "user",
   password = "password", pass = "password",
-  country = "country", region = "region", tags = "tags",
+  country = "country", country_code = "code", countrycode = "code", region = "region", tags = "tags",
   weight = "weight", cost = "cost", max_active = "max_active", rate = "rate", ttl = "ttl",
 }
 
@@ -46,7 +46,7 @@ local SPECS = { session = { "^hex%d", "^alpha%d", "^alnum%d", "^num%d" }, countr
 ---@param name string
 ---@return string?
 function entry.canonical(name)
-  return NAMES[lower(name)]
+  return NAMES[gsub(lower(name), "[ %-]", "_")]
 end
 
 local function escape(char)
@@ -250,7 +250,7 @@ end
 function entry.from_fields(fields)
   local parts, unknown = {}, nil
   for key, value in pairs(fields) do
-    local name = type(key) == "string" and NAMES[lower(key)]
+    local name = type(key) == "string" and entry.canonical(key)
     if not name then
       unknown = unknown or {}
       unknown[#unknown + 1] = tostring(key)
@@ -276,6 +276,7 @@ function entry.from_fields(fields)
   for name in pairs(NUMBER) do
     result[name] = parts[name]
   end
+  result.country = parts.code or parts.country -- a code beside "United States"
   return result, nil, unknown
 end
 

@@ -2,7 +2,7 @@
 local entry = require "gyre.list.entry"
 local line = require "gyre.list.line"
 
-local type, pcall, tostring = type, pcall, tostring
+local type, pairs, pcall, tostring = type, pairs, pcall, tostring
 
 local json = {}
 
@@ -39,6 +39,35 @@ function json.entry(value)
     return entry.from_fields(value)
   end
   return nil, "neither text nor an object"
+end
+
+local function is_address(value)
+  for key in pairs(value) do
+    local name = type(key) == "string" and entry.canonical(key)
+    if name == "url" or name == "host" then
+      return true
+    end
+  end
+  return false
+end
+
+--- Why a text that is one JSON object, such as an API's answer, is no list; nil when it is something else.
+---@param text string
+---@return string? why
+function json.whole(text)
+  local value = decode(text)
+  if type(value) ~= "table" or value[1] ~= nil or is_address(value) then
+    return nil
+  end
+  local fields = {}
+  for name, field in pairs(value) do
+    if type(field) == "table" and field[1] ~= nil and #name <= 40 and not name:find "[^%w_]" then
+      fields[#fields + 1] = name
+    end
+  end
+  table.sort(fields)
+  local where = fields[1] and (", such as its field '%s' (jq .%s)"):format(fields[1], fields[1]) or ""
+  return "one JSON object; a list is an array" .. where .. ", or an object a line"
 end
 
 --- One line of JSONL.

@@ -4,11 +4,13 @@
 --     192.0.2.7:3128                             http
 --     192.0.2.7:3128:user:p@ss                   http; user and password as they stand, nothing is decoded
 --     user:p%40ss@192.0.2.7:3128                 a URL without its scheme: decoded like one
+--     user:pass:192.0.2.7:3128 and 192.0.2.7:3128@user:p%40ss   the same two, the other way round: see swapped.lua
 --
 -- each with attributes, "#country=de&tags=cheap,slow&weight=2", or a comment after a space and "#". Where a form is
 -- ambiguous: what begins with host:number: is host:port:user:password; and a "#" inside credentials starts the
 -- attributes when one of their names and "=" follow it.
 local entry = require "gyre.list.entry"
+local swapped = require "gyre.list.swapped"
 
 local escape = entry.escape_variables
 local find, match, sub = string.find, string.match, string.sub
@@ -18,6 +20,7 @@ local line = {}
 local HOST = "[%w%-%._~\128-\255]+"
 local BRACKETED = "%[%x*:[%x:%.]*%]"
 local EXPECTED = "expected a URL, host:port, host:port:user:password or user:password@host:port"
+local COLUMNS = "columns, and no line above names them; the first line of such a list is like host,port,user,password"
 
 local function is_url(text)
   return find(text, "^%a[%w+.-]*://") ~= nil
@@ -59,14 +62,28 @@ local function raw_url(host, port, rest)
   return entry.url { host = host, port = port, user = user, password = password }
 end
 
+local function swapped_url(host, port, credentials, encoded)
+  if encoded then
+    return escape(("http://%s@%s:%s"):format(credentials, host, port))
+  end
+  return raw_url(host, port, credentials)
+end
+
 local function address_url(address)
+  if find(address, "[,;]") and not find(address, "[:@]") then
+    return nil, COLUMNS
+  end
   if find(address, "%s") then
     return nil, "a space inside the address"
   end
   if is_url(address) then
     return escape(address)
   end
-  local host, port, rest = raw_parts(address)
+  local host, port, rest, encoded = swapped.parts(address)
+  if host then
+    return swapped_url(host, port, rest, encoded)
+  end
+  host, port, rest = raw_parts(address)
   if host then
     return raw_url(host, port, rest)
   end
@@ -92,7 +109,7 @@ end
 function line.parse(text)
   text = match(text, "^%s*(.-)%s*$")
   if find(text, "%c") then
-    return nil, "a control character"
+    return nil, find(text, "\t", 1, true) and COLUMNS or "a control character"
   end
   local raw = not is_url(text) and raw_parts(text) ~= nil
   local address, attributes, spaced = split(text, raw)

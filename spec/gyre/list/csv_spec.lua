@@ -32,6 +32,20 @@ describe("gyre.list.csv", function()
     assert.same({ "speed" }, unknown)
   end)
 
+  it("is separated by what its header is separated by", function()
+    for _, separator in ipairs { ",", ";", "\t" } do
+      local function row(...)
+        return table.concat({ ... }, separator)
+      end
+      local columns, found = csv.header(row("IP Address", "Port", "User-Name", "username", "password", "country"))
+      assert.equal(separator, found)
+      local entry, why = csv.parse(row("192.0.2.7", "80", "", "bob", '"a' .. separator .. 'b"', ""), columns, found)
+      assert.is_nil(why)
+      assert.equal(6, #columns)
+      assert.equal("http://bob:a%" .. ("%02X"):format(separator:byte()) .. "b@192.0.2.7:80", entry.url)
+    end
+  end)
+
   it("takes empty cells as not said", function()
     local found = csv.parse("192.0.2.7,80,,,", csv.header "host,port,user,password,country")
     assert.same({ url = "http://192.0.2.7:80" }, found)

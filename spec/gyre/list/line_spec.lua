@@ -33,8 +33,32 @@ describe("gyre.list.line", function()
     assert.equal("http://bob:1234@192.0.2.7:80", url "bob:1234@192.0.2.7:80")
   end)
 
+  it("takes both the other way round, where nothing else can be meant", function()
+    assert.equal("http://bob:secret@192.0.2.7:80", url "bob:secret:192.0.2.7:80")
+    assert.equal("http://bob:s%3Ae%25c@gate.example:80", url "bob:s:e%c:gate.example:80")
+    assert.equal("http://bob:12345@192.0.2.7:80", url "bob:12345:192.0.2.7:80")
+    assert.equal("http://bob%25session%3Ahex8:pw@gate.example:80", url "bob%session:hex8:pw:gate.example:80")
+    assert.equal("http://bob:s%40c@192.0.2.7:80", url "192.0.2.7:80@bob:s%40c")
+    assert.equal("http://bob:secret@gate.example:80", url "gate.example:80@bob:secret")
+    assert.equal("http://bob:1234@192.0.2.7:80", url "192.0.2.7:80@bob:1234")
+    -- These two are as they always were.
+    assert.equal("http://my.bob:1234@gate.example:80", url "gate.example:80:my.bob:1234")
+    assert.equal("http://b.ob:1234@gate.example:80", url "b.ob:1234@gate.example:80")
+    assert.equal("http://bob:12@s3cret@gate.example:80", url "bob:12@s3cret@gate.example:80")
+    assert.equal("http://my.bob:1234@gate:80", url "gate:80:my.bob:1234")
+  end)
+
+  it("says of columns that nothing names them", function()
+    for _, text in ipairs { "192.0.2.7,80,bob,hunter2", "192.0.2.7;80", "192.0.2.7\t80\tbob\thunter2" } do
+      local found, why = line.parse(text)
+      assert.is_nil(found)
+      assert.is_truthy(why:find "^columns, and no line above names them")
+    end
+  end)
+
   it("reads attributes after # in every form", function()
-    local forms = { "http://h:80", "h:80", "h:80:bob:pw", "bob:pw@h:80", "http://bob:pw@h" }
+    local forms = { "http://h:80", "h:80", "h:80:bob:pw", "bob:pw@h:80", "http://bob:pw@h", "bob:pw:h.example:80",
+      "h.example:80@bob:pw" }
     for _, form in ipairs(forms) do
       for _, gap in ipairs { "", " " } do
         local found = assert(line.parse(form .. gap .. "#country=de&tags=cheap,slow&weight=2&cost=0.5&max_active=3"))

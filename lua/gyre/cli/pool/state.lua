@@ -30,7 +30,8 @@ local function load_options(command)
   command:argument("file", "What save wrote."):argname "FILE"
 end
 
--- A pool that is not there is made with the sizes and settings of the one that was saved: the second result is true then.
+-- A pool that is not there is made with the sizes and settings of the one that was saved: then the second result is
+-- true.
 local function target(path, state)
   if files.kind(path) then
     return attach.open(path), false
