@@ -116,6 +116,17 @@ describe("gyre.strategy", function()
     assert.is_nil(made)
     assert.equal("strategy", err.kind)
     assert.matches("no strategy 'no%-such%-thing':\n\tno file .*strategies/no%-such%-thing%.lua", err.message)
+    local names = err.message:match "\n\tbuilt in are ([%w, -]+); a file of yours is named by its path, %./[%w-]+%.lua$"
+    local known, there = {}, io.popen "cd strategies && ls *.lua"
+    for name in names:gmatch "[%w-]+" do
+      known[name] = true
+    end
+    for name in there:read("*a"):gmatch "([%w-]+)%.lua" do
+      assert.equal(name ~= "composite", known[name] or false, name)
+      known[name] = nil
+    end
+    there:close()
+    assert.is_nil(next(known))
     assert.equal("strategy", select(2, strategy.load "a b").kind)
     assert.equal("strategy", select(2, strategy.load "").kind)
     assert.equal("strategy", select(2, strategy.load "./no-such.lua").kind)

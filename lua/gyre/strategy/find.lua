@@ -17,6 +17,10 @@ local ALIASES = {
   ["performance-based"] = "proportional", ["session-persistence"] = "session", ["geo-targeted"] = "geo",
 }
 
+-- What there is in strategies/; composite is what compositions become.
+local BUILT_IN = "round-robin, random, weighted, least-used, least-active, performance, proportional, consistent-hash, "
+  .. "session, geo, cost-aware, tiered"
+
 local function fail(message, ...)
   return nil, errors.new("strategy", message:format(...))
 end
@@ -117,7 +121,8 @@ local function by_name(name)
       return found
     end
   end
-  return fail("no strategy '%s':%s", name, table.concat(tried))
+  return fail("no strategy '%s':%s\n\tbuilt in are %s; a file of yours is named by its path, ./%s.lua", name,
+    table.concat(tried), BUILT_IN, name)
 end
 
 --- Finds and reads a strategy.
