@@ -12,14 +12,12 @@ local error, pairs, tonumber, tostring, type = error, pairs, tonumber, tostring,
 ---@field shared? string path of a segment file, usually on /dev/shm
 ---@field mode? string permission bits of a new segment file, octal as for chmod ["0600"]
 ---@field group? string its group, by name or number in text [the process's own]
----@field strategy? string|gyre.Strategy|gyre.Composition name, path, table or composition [what the segment says, and
---- in
---- a new one "round-robin"]
+---@field strategy? string|gyre.Strategy|gyre.Composition name, path, table or composition [what the segment says,
+--- and in a new one "round-robin"]
 ---@field strategy_options? table<string, any> options of it
 ---@field local_only? boolean it is for this handle alone, though the pool is shared [false]
----@field fallback? string|gyre.Strategy|gyre.Composition serves where the strategy cannot ["round-robin", which does
---- not
---- serve for metadata that is missing]
+---@field fallback? string|gyre.Strategy|gyre.Composition serves where the strategy cannot ["round-robin", which
+--- does not serve for metadata that is missing]
 ---@field trusted? boolean files with strategies have ffi, io, os and require, and no checks against endless loops
 --- [false]
 ---@field watch? boolean a strategy's file that changed is loaded again, within a second or so [false]

@@ -220,7 +220,7 @@ test_stats_check_repair_reset() {
     pool stats --json
     same "sums" $'3\t9\t4\t2' "$(jsonl "$OUT" proxies started failed sessions)"
     pool stats
-    contains "$OUT" "started" "ban_refused"
+    contains "$OUT" "started" "ban_refused" "ban_blamed"
     pool check
     exits 0
     # A rate that cannot be, put there by a process that keeps the segment open: opening it alone would mend it.

@@ -1,6 +1,5 @@
 -- A pool's state for the outside: Prometheus text (exposition format 0.0.4) and a table for JSON. Sums are O(proxies)
--- and
--- lock-free; each proxy listed takes the segment's lock for a moment, so their number is capped. Labels hold ids, never
+-- and lock-free; each proxy listed takes the segment's lock for a moment, so their number is capped. Labels hold ids, never
 -- URLs: with these go users and passwords.
 local assert, concat, ipairs = assert, table.concat, ipairs
 
@@ -37,6 +36,8 @@ local function add_sums(out, stats)
     { { "", stats.bench_refused } })
   add(out, "gyre_ban_refused_total", "counter", "Bans by one host that max_benched forbade: suspect the rule.",
     { { "", stats.ban_refused } })
+  add(out, "gyre_ban_blamed_total", "counter", "Times that a host banned most of the pool: suspect the rule.",
+    { { "", stats.ban_blamed } })
 end
 
 local function add_sessions(out, stats)

@@ -8,7 +8,7 @@ local tables = require "gyre.cli.table"
 local ipairs = ipairs
 
 local FIELDS = { "proxies", "eligible", "benched", "half_open", "disabled", "draining", "started", "completed",
-  "succeeded", "failed", "aborted", "active", "bench_refused", "ban_refused", "sessions", "strategy" }
+  "succeeded", "failed", "aborted", "active", "bench_refused", "ban_refused", "ban_blamed", "sessions", "strategy" }
 
 local function stats(args)
   local pool = attach.open(args.path)
