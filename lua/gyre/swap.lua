@@ -173,14 +173,28 @@ function swap.notice(self)
   trouble.tell(state, { name = ffi.string(record.name) }, "not used: " .. err.message)
 end
 
+--- What the segment says just now, also where this handle has not followed it: it does with its next acquire.
+---@param handle ffi.cdata* `struct gyre_pool *`
+---@return { name: string, generation: integer }? said
+---@return gyre.Error? err
+function swap.said(handle)
+  record.size = SIZE
+  local code = C.gyre_strategy_get(handle, record)
+  if code ~= 0 then
+    return nil, status.error(code)
+  end
+  local name = ffi.string(record.name)
+  return { name = name ~= "" and name or BUILTIN[record.picker], generation = record.generation }
+end
+
 --- Uses what the segment says, at opening.
 ---@param self gyre.Pool
 ---@return true? used
----@return gyre.Error? err
+---@return gyre.Error? err with `of_segment`
 function swap.follow(self)
   local at_work, err = load_named(self, states[self.number])
   if not at_work then
-    err.message = "the segment's strategy: " .. err.message
+    err.message, err.of_segment = "the segment's strategy: " .. err.message, true
     return nil, err
   end
   swap.install(self, at_work)

@@ -372,6 +372,52 @@ test_save_to_other_places() {
     contains "$ERR" "$DIR: Is a directory"
 }
 
+# A strategy whose file is gone, or that a new proxy lacks something for, is no reason not to look after the pool.
+test_strategy_that_cannot_be_loaded() {
+    make pool
+    echo 'return { name = "gone", select = function(_, view) return view:random() end }' >"$DIR/gone.lua"
+    pool use "$DIR/gone.lua"
+    mv "$DIR/gone.lua" "$DIR/away.lua"
+    local command
+    for command in ls stats sessions check repair "drain http://192.0.2.7:3128" "enable http://192.0.2.7:3128" "save $DIR/state.json"; do
+        # shellcheck disable=SC2086 # words
+        pool $command
+        exits 0
+        contains "$ERR" "the segment's strategy: $DIR/gone.lua: No such file"
+    done
+    pool use
+    same "what it says" "$DIR/gone.lua, generation 1" "$(cat "$OUT")"
+    pool use --reload
+    exits 2
+    gyre top --pool "$POOL" --plain -n 1 -i 0.1
+    contains "$OUT" "strategy $DIR/gone.lua, generation 1"
+    gyre tail --pool "$POOL"
+    exits 0
+    gyre get --pool "$POOL" http://127.0.0.1:1/
+    exits 2
+    mv "$DIR/away.lua" "$DIR/gone.lua"
+    pool use --reload
+    exits 0
+    same "it is back" "gone, generation 2" "$(cat "$OUT")"
+    rm "$DIR/gone.lua"
+    pool use random
+    exits 0
+    pool ls
+    same "of the new one" "" "$(cat "$ERR")"
+    echo 'return { name = "needs", requires = { "country" }, select = function(_, view) return view:random() end }' >"$DIR/needs.lua"
+    POOL=$DIR/other
+    echo "192.0.2.1:1#country=de" >"$DIR/list.txt"
+    pool create "$DIR/list.txt" --strategy "$DIR/needs.lua"
+    exits 0
+    pool add 192.0.2.2:1
+    pool ls
+    exits 0
+    contains "$ERR" "needs country: 1 of 2 proxies have none"
+    pool update 192.0.2.2:1 --country fr
+    pool ls
+    same "mended" "" "$(cat "$ERR")"
+}
+
 # In force for a job that runs; one that cannot be loaded leaves the old one.
 test_use() {
     local i

@@ -52,6 +52,19 @@ test_tables() {
     same "stderr" "" "$(cat "$ERR")"
 }
 
+# The strategy is the one that others put there meanwhile: top itself never takes a lease, with which a handle follows.
+test_strategy_as_it_changes() {
+    "$GYRE" pool create "$DIR/changes" --max-proxies 64 --max-sessions 64 2>"$ERR" || fail "no pool"
+    "$GYRE" top --pool "$DIR/changes" -i 0.2 -n 50 >"$OUT" 2>"$ERR" &
+    local pid=$!
+    wait_for 10 grep -q "strategy round-robin, generation 0" "$OUT"
+    "$GYRE" pool use "$DIR/changes" least-used >"$DIR/said" || fail "no use"
+    wait_for 10 grep -q "strategy least-used, generation 1" "$OUT"
+    kill -TERM "$pid"
+    wait "$pid"
+    return 0
+}
+
 # Rates are of the interval: about 500 requests/s, none of them by the one that is benched.
 test_rates() {
     gyre top --pool "$POOL" -n 1 -i 1

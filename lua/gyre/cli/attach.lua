@@ -6,15 +6,24 @@ local input = require "gyre.cli.input"
 local mask = require "gyre.mask"
 local output = require "gyre.cli.output"
 local strategy = require "gyre.strategy"
+local swap = require "gyre.swap"
 
 local io = io
 
 local attach = {}
 
+-- Where the segment's strategy cannot be loaded (its file is gone, or is not for this user or container), who looks
+-- after the pool can do so all the same, and give it another one.
+local function without_strategy(path, err)
+  output.say(err.message)
+  return (exit.check(gyre.open { shared = path, strategy = "round-robin", local_only = true }))
+end
+
 --- Attaches a segment that exists. What is not there is an error: a mistyped path must not make an empty pool.
 ---@param path string
+---@param to_pick? boolean its strategy is going to pick: one that cannot be loaded is an error, too
 ---@return gyre.Pool
-function attach.open(path)
+function attach.open(path, to_pick)
   if (files.kind(path) or "file") ~= "file" then
     exit.usage(("no pool: %s is no regular file"):format(mask.place(path)))
   end
@@ -23,7 +32,24 @@ function attach.open(path)
     exit.usage("no pool: " .. mask.place(path) .. why:sub(#path + 1))
   end
   file:close()
-  return (exit.check(gyre.open { shared = path }))
+  local pool, err = gyre.open { shared = path }
+  if not pool and err.of_segment and not to_pick then
+    return without_strategy(path, err)
+  end
+  return (exit.check(pool, err))
+end
+
+--- The strategy of the segment, as this program has loaded it; or what the segment says of it, where others have
+--- changed it since or it cannot be loaded.
+---@param pool gyre.Pool
+---@return { name: string, title: string, generation: integer }
+function attach.strategy(pool)
+  local said = exit.check(swap.said(pool.handle))
+  local loaded = exit.check(pool:strategies())[1]
+  if loaded.generation == said.generation then
+    return loaded
+  end
+  return { name = said.name, title = said.name, generation = said.generation }
 end
 
 -- A pool of our own is as large as its list, and needs no more of anything than the verb has requests in flight.
@@ -70,7 +96,7 @@ function attach.chosen(args, can_be_direct)
   elseif direct then
     return nil
   elseif args.pool then
-    local pool = attach.open(args.pool)
+    local pool = attach.open(args.pool, not args.strategy)
     if args.strategy then
       exit.check(strategy.load(args.strategy)) -- each request will: what cannot be is told before the first
     end

@@ -39,7 +39,7 @@ local function look(self)
   local pool = self.pool
   local rows, sums = sample.compare(pool, self.before)
   self.before = sample.take(pool)
-  local strategy = exit.check(pool:strategies())[1]
+  local strategy = attach.strategy(pool)
   self.rows = rows
   self.found = {
     path = self.path, time = os.date "%H:%M:%S", sums = sums, stats = exit.check(pool:stats()),

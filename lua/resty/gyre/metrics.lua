@@ -1,6 +1,6 @@
 -- A pool's state for the outside: Prometheus text (exposition format 0.0.4) and a table for JSON. Sums are O(proxies)
--- and lock-free; each proxy listed takes the segment's lock for a moment, so their number is capped. Labels hold ids, never
--- URLs: with these go users and passwords.
+-- and lock-free; each proxy listed takes the segment's lock for a moment, so their number is capped. Labels hold ids,
+-- never URLs: with these go users and passwords.
 local assert, concat, ipairs = assert, table.concat, ipairs
 
 local DEFAULT_LIMIT = 100

@@ -14,7 +14,7 @@ local function stats(args)
   local pool = attach.open(args.path)
   local sums = exit.check(pool:stats())
   sums.sessions = exit.check(pool:session_stats()).count
-  sums.strategy = pool.strategy
+  sums.strategy = attach.strategy(pool).name
   if args.json then
     output.write(json.object(sums, FIELDS), "\n")
     return

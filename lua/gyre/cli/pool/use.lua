@@ -37,13 +37,13 @@ end
 
 local function run(args)
   check(args)
-  local pool = attach.open(args.path)
+  local pool = attach.open(args.path, args.reload)
   if args.reload then
     exit.check(pool:reload_strategy())
   elseif args.strategy then
     exit.check(pool:use(args.strategy, given_options(args)))
   end
-  local state = exit.check(pool:strategies())[1]
+  local state = attach.strategy(pool)
   output.write(("%s, generation %d\n"):format(state.title, state.generation))
 end
 
