@@ -6,6 +6,7 @@ end
 local ffi = require "ffi"
 local attempt = require "gyre.attempt"
 local errors = require "gyre.error"
+local line = require "gyre.list.line"
 local map = require "gyre.map"
 local polite = require "gyre.polite"
 local request = require "gyre.request"
@@ -208,8 +209,8 @@ end)
 
 --- One request without a pool.
 ---@param url string
----@param options table as pool:get's, without tries and the fields of a request; and proxy, a URL or "direct": going
---- out without a proxy has to be said
+---@param options table as pool:get's, without tries and the fields of a request; and proxy, written as in a list,
+--- or "direct": going out without a proxy has to be said
 ---@return gyre.Response? response
 ---@return gyre.Error? err
 function http.fetch(url, options)
@@ -223,6 +224,15 @@ function http.fetch(url, options)
   end
   own.proxy = nil
   local plan = request.plan(request.prepare(own, 2), url, 2)
+  local chosen, why
+  if proxy ~= "direct" then
+    chosen, why = line.parse(proxy)
+    if not chosen then
+      return nil, errors.new("invalid", "invalid: the proxy: " .. why, {
+        where = "local", verdict = "aborted", attempts = 0,
+      })
+    end
+  end
   for name in pairs(plan.fields) do
     if not FETCH_FIELDS[name] then
       error(("unknown option '%s'"):format(tostring(name)), 2)
@@ -233,7 +243,7 @@ function http.fetch(url, options)
     net.sleep(0)
     return nil, task.aborted()
   end
-  local got, err = attempt.direct(plan, proxy ~= "direct" and proxy or nil)
+  local got, err = attempt.direct(plan, chosen and chosen.url)
   return recorded(plan, got, err)
 end
 

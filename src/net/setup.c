@@ -84,8 +84,7 @@ static const char *describe_proxy(CURL *easy, struct gyre__identity *identity)
         identity->endpoint = strdup("");
         return identity->endpoint ? NULL : "not enough memory";
     }
-    const char *why = "the proxy's URL cannot be parsed";
-    if (gyre_url_parse(identity->proxy, &url) == 0) why = describe(easy, identity, &url);
+    const char *why = gyre_url_parse(identity->proxy, &url) == 0 ? describe(easy, identity, &url) : gyre_detail();
     explicit_bzero(&url, sizeof url);
     if (why) identity->forgotten = 1;
     return why;
@@ -114,6 +113,7 @@ static const char *set_identity(struct gyre__transfer *transfer, const struct gy
 {
     CURL *easy = transfer->call.easy;
     const struct gyre__terms *terms = fetch->terms;
+    if (fetch->proxy && !*fetch->proxy) return "the proxy's URL is empty"; /* which is not to go without one */
     struct gyre__identity *identity = gyre__identity_get(&transfer->http->identities, fetch->proxy ? fetch->proxy : "",
                                                          terms->session, terms->isolate, terms->local_dns);
     const char *why = identity ? NULL : "not enough memory";

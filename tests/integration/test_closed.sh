@@ -37,6 +37,27 @@ test_environment_changes_nothing() {
     same "requests through the environment's proxy" 0 "$(requests trap)"
 }
 
+# A proxy that is none, such as the value of a variable that is not set, is not taken for none at all.
+test_fetch_by_no_proxy() {
+    local before
+    before=$(requests origin)
+    cat >"$DIR/fetch.lua" <<'END'
+local gyre = require "gyre"
+for i = 2, #arg do
+  local response, err = gyre.fetch(arg[1], { proxy = arg[i] })
+  print(response and response.status or tostring(err), err and err.kind, err and err.where)
+end
+END
+    gyre run "$DIR/fetch.lua" "http://127.0.0.1:$PORT/never" "" 127.0.0.1 ftp://anna:verysecret@127.0.0.1:1
+    exits 0
+    same "errors" 3 "$(grep -c $'	invalid	local$' "$OUT")"
+    contains "$OUT" "invalid: the proxy: no port" "unknown scheme: ftp"
+    ! grep -q verysecret "$OUT" "$ERR" || fail "a password is shown"
+    same "requests at the origin" "$before" "$(requests origin)"
+    gyre run "$DIR/fetch.lua" "http://127.0.0.1:$PORT/fetched" "127.0.0.1:$OPEN" "anna:pw@127.0.0.1:$OPEN" "127.0.0.1:$OPEN:anna:pw"
+    same "written as in a list" "200 200 200" "$(cut -f 1 "$OUT" | xargs)"
+}
+
 # a.test has no address anywhere but in the proxy.
 test_names_are_resolved_by_the_proxy() {
     local scheme
