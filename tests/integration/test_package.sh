@@ -150,7 +150,7 @@ test_installed_pages() {
     for page in **/*.md; do
         for link in $(grep -oE '\]\([^)]*\)' "$page" | tr -d '[]()'); do
             case $link in http*) continue ;; esac
-            [ -e "$(dirname "$page")/$link" ] || missing="$missing $page:$link"
+            [ -e "$(dirname "$page")/${link%%#*}" ] || missing="$missing $page:$link"
         done
     done
     same "links without a file" "" "$missing"

@@ -35,7 +35,12 @@ test_templates() {
 http://customer-X-cc-de-sessid-$session:secret@192.0.2.1:7000"
 }
 
-test_every_example_is_tested() { same "examples" 6 "$(grep -c '^```lua' "$DOC")"; }
+test_job() {
+    example 7 "$(printf '{"links":0,"title":"fixture","url":"%s"}\n' "$SITE"/page/{1..3})"
+    contains "$ERR" "3 requests, 0 errors, 3 attempts" latency
+}
+
+test_every_example_is_tested() { same "examples" 7 "$(grep -c '^```lua' "$DOC")"; }
 
 # What the tables name exists: each option of a request, each judge.
 test_options_are_those_of_the_code() {
