@@ -115,24 +115,32 @@ local function entry_of(record)
   return found
 end
 
--- The only proxy with this address: of one saved without its credentials.
-local function find_hidden(pool, url)
-  local id
+-- Who had which address before anything was loaded, for proxies saved without their credentials: the id, or false where
+-- several have it.
+local function addresses(pool)
+  local known = {}
   for proxy in pool:each() do
-    if proxy.url == url then
-      if id then
-        error(url .. ": saved without credentials, and several proxies of the pool have this address", 0)
-      end
-      id = proxy.id
+    local url = proxy.url
+    if url then
+      known[url] = known[url] == nil and proxy.id
     end
   end
-  return id or error(url .. ": saved without credentials, and not in the pool", 0)
+  return known
 end
 
-local function place_proxy(pool, record)
+local function find_hidden(known, url)
+  local id = known[url]
+  if not id then
+    local why = id == nil and "and not in the pool" or "and several proxies of the pool have this address"
+    error(("%s: saved without credentials, %s"):format(url, why), 0)
+  end
+  return id
+end
+
+local function place_proxy(pool, record, known)
   local entry = entry_of(record)
   if record.hidden then
-    return find_hidden(pool, record.url), entry
+    return find_hidden(known, record.url), entry
   end
   local id, err = member.add(pool.handle, entry)
   if id or err.kind ~= "exists" then
@@ -142,12 +150,12 @@ local function place_proxy(pool, record)
 end
 
 -- Id of the proxy, or nil when its time to live has passed.
-local function load_proxy(pool, record, elapsed)
+local function load_proxy(pool, record, elapsed, known)
   local ttl = record.ttl and number(record, "ttl") - elapsed
   if ttl and ttl <= 0 then
     return nil
   end
-  local id, entry = place_proxy(pool, record)
+  local id, entry = place_proxy(pool, record, known)
   entry.ttl = ttl and max(ttl - 0.01, 0.05) or 0 -- the core rounds up
   local _, err = member.update(pool.handle, id, entry)
   if not err and C.gyre_pool_get(pool.handle, id, info) == 0 then
@@ -239,9 +247,9 @@ local function each(state, part, report, one)
 end
 
 local function apply(pool, state, report)
-  local elapsed, ids = elapsed_since(state), {}
+  local elapsed, ids, known = elapsed_since(state), {}, addresses(pool)
   each(state, "proxies", report, function(record, i)
-    ids[i] = load_proxy(pool, record, elapsed)
+    ids[i] = load_proxy(pool, record, elapsed, known)
     return ids[i]
   end)
   each(state, "sessions", report, function(record)

@@ -161,6 +161,17 @@ describe("pool:save and pool:load", function()
     assert.truthy(err.message:find("saved without credentials", 1, true))
   end)
 
+  it("without credentials go by who had the address before", function()
+    local pool = open { proxies = { "http://192.0.2.1:80", "http://anna:secret@192.0.2.1:80" } }
+    assert(pool:save(path, { credentials = false }))
+    local copy = open { proxies = { "http://anna:other@192.0.2.1:80" } }
+    assert.equal(2, assert(copy:load(path)).proxies)
+    assert.equal(2, #copy)
+    local two = open { proxies = { "http://anna:other@192.0.2.1:80", "http://ben:other@192.0.2.1:80" } }
+    local _, err = two:load(path)
+    assert.truthy(err.message:find("several proxies of the pool have this address", 1, true))
+  end)
+
   it("keep who is not in the file", function()
     local pool = open { proxies = { "http://192.0.2.1:80" } }
     assert(pool:save(path))
