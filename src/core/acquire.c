@@ -182,7 +182,7 @@ int gyre__acquire_plain(struct gyre_pool *pool, struct thread *thread, const str
     int result = gyre__each_view(pool, &pick, start_here, &start);
     gyre__pick_end(pool, &pick);
     if (likely(result == 0) || result == GYRE_ESYSTEM) return result;
-    if (result == GYRE_EFULL) return gyre__fail(GYRE_EFULL, "no lease is free: max_leases is %u", pool->max_leases);
+    if (result == GYRE_EFULL) return gyre__entry_none_free(pool);
     return gyre__pick_failed(pool, request, result);
 }
 
@@ -356,7 +356,8 @@ static int start_id(struct gyre_pool *pool, struct thread *thread, uint64_t id, 
     if (unlikely(slot == NO_BIT)) return gyre__fail(GYRE_ENOT_FOUND, "no proxy with id %llu", (unsigned long long)id);
     int result = lease_start(pool, thread, slot, stamp, commit, lease);
     if (likely(result == 0)) return 0;
-    const char *why = result == GYRE_EBUSY ? "is at its limit" : result == GYRE_EFULL ? "finds no free lease" : "is not eligible";
+    if (result == GYRE_EFULL) return gyre__entry_none_free(pool);
+    const char *why = result == GYRE_EBUSY ? "is at its limit" : "is not eligible";
     return gyre__fail(result, "proxy %llu %s", (unsigned long long)id, why);
 }
 

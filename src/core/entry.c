@@ -164,3 +164,10 @@ void gyre__entry_after_fork(struct gyre_pool *pool)
     pool->stock = NULL;
     pool->stock_from = pool->whole_chunks = 0;
 }
+
+/* Says so; returns GYRE_EFULL. */
+int gyre__entry_none_free(const struct gyre_pool *pool)
+{
+    return gyre__fail(GYRE_EFULL, "no lease is free: max_leases is %u, of which each process that leases holds %u at least",
+                      pool->max_leases, LEASE_CHUNK);
+}

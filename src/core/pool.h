@@ -462,6 +462,7 @@ void gyre__strategy_audit(struct gyre_pool *pool, struct gyre_check *report);
 
 /* entry.c. Free lease entries, dealt in chunks to processes and one by one to threads. */
 bool gyre__entry_refill(struct gyre_pool *pool, struct thread *thread);
+int gyre__entry_none_free(const struct gyre_pool *pool);
 void gyre__entry_spill(struct gyre_pool *pool, struct thread *thread);
 void gyre__entry_after_fork(struct gyre_pool *pool); /* in the child: the parent's are not its own */
 

@@ -182,8 +182,7 @@ static int lease_present(struct gyre_pool *pool, struct thread *thread, const st
         int result = lease_start(pool, thread, slot, stamp, &(struct commit){.state = request->state}, lease);
         if (likely(result == 0)) return 0;
         if (result == GYRE_EBUSY) return gyre__fail(GYRE_EBUSY, "the session's proxy is at its limit");
-        if (result == GYRE_EFULL)
-            return gyre__fail(GYRE_EFULL, "no lease is free: max_leases is %u", pool->max_leases);
+        if (result == GYRE_EFULL) return gyre__entry_none_free(pool);
         if (is_out(pool, slot) && !was_quiet(pool, slot)) return GYRE_ENO_PROXY;
     }
     return GYRE_ENO_PROXY;

@@ -87,7 +87,9 @@ static void test_full_of_leases(void **state)
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 64; i++) OK(gyre_acquire(pool, NULL, &leases[i]));
         EXPECT(GYRE_EFULL, gyre_acquire(pool, NULL, &extra));
+        assert_non_null(strstr(gyre_detail(), "no lease is free: max_leases is"));
         EXPECT(GYRE_EFULL, gyre_acquire_id(pool, ids[0], &extra));
+        assert_non_null(strstr(gyre_detail(), "no lease is free: max_leases is"));
         EXPECT_COUNT(stats_of(pool).active, 64, "what was refused is not counted");
         EXPECT_COUNT(stats_of(pool).started, (uint64_t)(64 * round + 64), "what was refused is not counted");
         for (int i = 0; i < 64; i++) OK(gyre_complete_ms(pool, &leases[i], GYRE_OK, 1.0));

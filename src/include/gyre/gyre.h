@@ -120,7 +120,8 @@ struct gyre_options {
     uint32_t max_proxies;     /* capacity, rounded up to a multiple of 64, at most 1048576 [65536] */
     uint32_t max_leases;      /* capacity for leases in flight, rounded up to a multiple of 64, at most 16777216 [65536]. Processes
                                * hold them by 64, as long as one of these is in flight; from 4096 on a thread keeps up to 128
-                               * for itself, fewer where there are many, until it ends and they are wanted */
+                               * for itself, fewer where there are many, until it ends and they are wanted. So no more than
+                               * max_leases / 64 handles, each process's own, can lease at the same time */
     uint32_t max_sessions;    /* so many fit for certain, up to a third more may; a new one that finds the 32
                                * places where it may be taken gets that of one that is over, or else of the least recently
                                * used of these; at most 4194304 [131072] */

@@ -12,7 +12,7 @@ local ipairs = ipairs
 local NUMBERS = {
   { "max_proxies", "Proxies that fit [65536, or twice what LIST holds if that is more than these]." },
   { "max_sessions", "Sessions that fit [131072]." },
-  { "max_leases", "Leases in flight that fit [65536]." },
+  { "max_leases", "Leases in flight that fit, 64 at least for each process [65536]." },
   { "max_bans", "Bans of a proxy by a host that fit [65536]." },
   { "window", "Length of the sliding window, seconds [3600]." },
   { "session_ttl", "Seconds after which an unused session is over [3600]." },
