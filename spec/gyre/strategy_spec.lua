@@ -115,8 +115,8 @@ describe("gyre.strategy", function()
     local made, err = strategy.load "no-such-thing"
     assert.is_nil(made)
     assert.equal("strategy", err.kind)
-    assert.matches("no strategy 'no%-such%-thing':\n\tno file .*strategies/no%-such%-thing%.lua", err.message)
-    local names = err.message:match "\n\tbuilt in are ([%w, -]+); a file of yours is named by its path, %./[%w-]+%.lua$"
+    assert.matches("^no strategy 'no%-such%-thing'; .*%.lua\n\tno file .*strategies/no%-such%-thing%.lua", err.message)
+    local names = err.message:match "; built in are ([%w, -]+); a file of yours is named by its path, %./[%w-]+%.lua\n"
     local known, there = {}, io.popen "cd strategies && ls *.lua"
     for name in names:gmatch "[%w-]+" do
       known[name] = true

@@ -121,8 +121,8 @@ local function by_name(name)
       return found
     end
   end
-  return fail("no strategy '%s':%s\n\tbuilt in are %s; a file of yours is named by its path, ./%s.lua", name,
-    table.concat(tried), BUILT_IN, name)
+  return fail("no strategy '%s'; built in are %s; a file of yours is named by its path, ./%s.lua%s", name, BUILT_IN,
+    name, table.concat(tried))
 end
 
 --- Finds and reads a strategy.
