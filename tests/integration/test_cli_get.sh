@@ -29,6 +29,17 @@ test_body_to_stdout() {
     same "bytes" "$(curl -s "$ORIGIN/nul" | cksum)" "$(cksum <"$OUT")"
 }
 
+# A name that is nearly one brings it to mind; a letter is as near to all the others.
+test_options_that_are_none() {
+    gyre get -x "$GOOD" --tmeout 3 "$ORIGIN/nothing"
+    exits 2
+    contains "$ERR" "unknown option '--tmeout'" "Did you mean '--timeout'?"
+    gyre get -x "$GOOD" -u anna:pw "$ORIGIN/nothing"
+    exits 2
+    contains "$ERR" "unknown option '-u'"
+    ! grep -q "Did you mean" "$ERR" || fail "it names all letters"
+}
+
 # What -x holds is no list: the message is about that proxy, and repeats nothing of it.
 test_proxy_that_is_none() {
     local proxy

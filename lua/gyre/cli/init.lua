@@ -65,6 +65,7 @@ function cli.parser(name, verb)
   parser:add_help(false) -- argparse's own ends the process
   parser:flag("-h --help", "This text.")
   function parser.error(current, message) -- `current` may be a command's
+    message = message:gsub("^(unknown option '%-.').*", "%1") -- every letter is as near to another as the next
     exit.usage(message .. "\n" .. current:get_usage())
   end
   local commands = verb.options(parser) or {}
