@@ -2,7 +2,7 @@
 -- looked at, not crawled.
 --   gyre run examples/jobs/links.lua proxies.txt https://docs.example/ broken.jsonl
 local gyre = require "gyre"
-local site = arg[2]:match "^%a+://[^/]+/"
+local site = assert(arg[2], "it takes a list of proxies and the URL of a site"):match "^%a+://[^/]+/"
 
 local function report(page, what)
   page:emit { url = page.url, on = page.referrer, what = what }

@@ -232,6 +232,21 @@ test_input_that_cannot_be_read() {
     [ ! -e "$DIR/pool" ] || fail "a pool was made"
 }
 
+# Standard input is read once: a second one would get nothing, and a job without work would be a success.
+test_stdin_twice() {
+    local words
+    echo 127.0.0.1:9 >"$DIR/list.txt"
+    for words in "map - --proxies -" "get --proxies - -d @- http://127.0.0.1:1/" "pool add $DIR/pool - -"; do
+        [ -e "$DIR/pool" ] || "$GYRE" pool create "$DIR/pool" --max-proxies 64 2>"$ERR" || fail "no pool"
+        # shellcheck disable=SC2086 # words
+        timeout 10 "$GYRE" $words <"$DIR/list.txt" >"$OUT" 2>"$ERR"
+        same "exit code of $words" 2 $?
+        contains "$ERR" "stdin (-) can be read by one only"
+    done
+    timeout 10 "$GYRE" check - --url http://127.0.0.1:1/ </dev/null >"$OUT" 2>"$ERR"
+    contains "$ERR" "stdin: the list is empty"
+}
+
 # A proxy where a list belongs is named without its credentials, and so is whatever else is given as the name of a file.
 test_proxies_that_are_no_files() {
     local verb with proxy=127.0.0.1:1

@@ -29,7 +29,9 @@ Reader.__index = Reader
 
 local input = {}
 
---- Opens a file; nil and why when it cannot be.
+local stdin_is_taken = false
+
+--- Opens a file; nil and why when it cannot be, or is stdin, which something else has read.
 ---@param path string
 ---@return gyre.cli.Reader?
 ---@return string? why
@@ -37,6 +39,10 @@ function input.open(path)
   local file, why = io.stdin, nil
   if path ~= "-" then
     file, why = io.open(path, "rb")
+  elseif stdin_is_taken then
+    return nil, "stdin (-) can be read by one only"
+  else
+    stdin_is_taken = true
   end
   if not file then
     return nil, mask.place(path) .. why:sub(#path + 1)
@@ -134,7 +140,13 @@ end
 ---@return gyre.list.Parsed
 function input.list(source, otherwise)
   if source == "-" then
-    return (exit.check(list.parse(input.text "-")))
+    local parsed, err = list.parse(input.text "-")
+    if not parsed then
+      err.message = "stdin: " .. err.message
+      exit.check(nil, err)
+    end
+    parsed.source = "stdin"
+    return parsed
   end
   local parsed, err = list.read(source)
   if not parsed and err.no_file then

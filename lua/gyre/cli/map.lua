@@ -84,11 +84,13 @@ end
 
 -- How many there are, where that can be known beforehand: the file is read twice then.
 local function count_urls(path)
-  local reader = open(path)
-  if path == "-" or not reader:can_seek() then
+  if path == "-" then
     return nil
   end
-  local count = 0
+  local reader, count = open(path), 0
+  if not reader:can_seek() then
+    return nil
+  end
   while not reader.ended do
     reader:fill()
     while next_url(reader, 0) do
