@@ -155,7 +155,7 @@ test_every_block_is_one_of_these() {
 test_every_path_exists() {
     local path
     for path in $(grep -oE '\]\([^)]*\)' "$PAGE" | tr -d '[]()'); do
-        [ -e "$ROOT/docs/$path" ] || fail "$path does not exist"
+        [ -e "$ROOT/docs/${path%%#*}" ] || fail "$path does not exist"
     done
 }
 
