@@ -12,7 +12,10 @@ export PKG_CONFIG_PATH="${pc%/gyre.pc}"
 # shellcheck disable=SC2046 # several words
 cc "$source" $(pkg-config --cflags --libs gyre) -Wl,-rpath,"$library" -o "$work/by-pkg-config"
 "$work/by-pkg-config" | grep -q 'started 3, succeeded 2, failed 1'
-readelf -d "$work/by-pkg-config" | grep -q 'libgyre\.so\.0'
+# Below 1.0 programs of another minor version must not load it, as find_package does not take it.
+version=$(pkg-config --modversion gyre)
+case $version in 0.*) interface=${version%.*} ;; *) interface=${version%%.*} ;; esac
+readelf -d "$work/by-pkg-config" | grep -q "\[libgyre\.so\.$interface\]"
 
 if [ -e "${pc%.pc}-host.pc" ]; then # built with a host
     # shellcheck disable=SC2046 # several words
