@@ -19,6 +19,7 @@ local files = {}
 
 -- statx(2), whose struct is the same on every machine: the mode is its 15th half word.
 local HERE, TYPE, MODE_AT = -100, 1, 14
+local INODE, INODE_AT, DEVICE_AT = 0x100, 16, 68 -- the inode has four half words, and so has the device
 local FORMAT, REGULAR, FOLDER = 0xf000, 0x8000, 0x4000
 local PATH_MAX = 4096 -- of Linux
 local about = ffi.new "uint16_t[128]"
@@ -33,6 +34,16 @@ function files.kind(path)
   end
   local format = bit.band(about[MODE_AT], FORMAT)
   return format == REGULAR and "file" or format == FOLDER and "folder" or "device"
+end
+
+--- Which file has this name, as a text that no other file has as long as it is there; nil when there is none.
+---@param path string
+---@return string?
+function files.identity(path)
+  if ffi.C.gyre_statx(HERE, path, 0, INODE, about) ~= 0 then
+    return nil
+  end
+  return ffi.string(about + INODE_AT, 8) .. ffi.string(about + DEVICE_AT, 8)
 end
 
 --- What an output is, or will be: what is not there will be a file. By its name too: /dev/stdout may lead to a file

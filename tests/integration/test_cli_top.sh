@@ -65,6 +65,17 @@ test_strategy_as_it_changes() {
     return 0
 }
 
+# What ends it is said after the screen has gone, or nobody could read it.
+test_last_words() {
+    "$GYRE" pool create "$DIR/short" --max-proxies 64 --max-sessions 64 2>"$ERR" || fail "no pool"
+    (sleep 1 && rm "$DIR/short") &
+    timeout 20 script -qefc "$GYRE top --pool $DIR/short -i 0.2; echo left with \$?" "$OUT" >/dev/null < <(sleep 5) ||
+        fail "it fails: $(tail -c 300 "$OUT")"
+    wait
+    grep -q "left with 2" "$OUT" || fail "it ends otherwise: $(tail -c 300 "$OUT")"
+    tr -d '\n' <"$OUT" | grep -q $'\033\\[?1049l.*has been removed' || fail "not after the screen: $(tail -c 300 "$OUT" | cat -v)"
+}
+
 # Rates are of the interval: about 500 requests/s, none of them by the one that is benched.
 test_rates() {
     gyre top --pool "$POOL" -n 1 -i 1

@@ -232,6 +232,27 @@ test_input_that_cannot_be_read() {
     [ ! -e "$DIR/pool" ] || fail "a pool was made"
 }
 
+# Whoever watches a pool ends when its file goes or is another one: it would watch what nobody uses any more.
+test_pool_that_is_replaced() {
+    local words pid how
+    for words in "top --plain -i 0.1" "tail --follow" "check --watch --url http://127.0.0.1:1/ --interval 0.5"; do
+        for how in removed replaced; do
+            rm -f "$DIR/pool"
+            "$GYRE" pool create "$DIR/pool" --max-proxies 64 --max-sessions 64 2>"$ERR" || fail "no pool"
+            # shellcheck disable=SC2086 # words
+            timeout 20 "$GYRE" $words --pool "$DIR/pool" >"$OUT" 2>"$ERR" &
+            pid=$!
+            sleep 0.5
+            kill -0 "$pid" || fail "$words has ended: $(cat "$ERR")"
+            rm "$DIR/pool"
+            [ "$how" = removed ] || "$GYRE" pool create "$DIR/pool" --max-proxies 64 --max-sessions 64 2>"$DIR/made"
+            wait "$pid"
+            same "exit code of $words, $how" 2 $?
+            contains "$ERR" "the pool $DIR/pool has been removed, or replaced by another one"
+        done
+    done
+}
+
 # Standard input is read once: a second one would get nothing, and a job without work would be a success.
 test_stdin_twice() {
     local words

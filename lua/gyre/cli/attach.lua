@@ -39,6 +39,20 @@ function attach.open(path, to_pick)
   return (exit.check(pool, err))
 end
 
+--- The same for a verb that goes on. The second result is to be called now and then: it ends the verb when the file has
+--- been removed or replaced, since nobody else would use the one that is still open here.
+---@param path string
+---@return gyre.Pool pool
+---@return fun() check
+function attach.open_to_watch(path)
+  local identity = files.identity(path)
+  return attach.open(path), function()
+    if files.identity(path) ~= identity then
+      exit.usage(("the pool %s has been removed, or replaced by another one"):format(mask.place(path)))
+    end
+  end
+end
+
 --- The strategy of the segment, as this program has loaded it; or what the segment says of it, where others have
 --- changed it since or it cannot be loaded.
 ---@param pool gyre.Pool

@@ -64,8 +64,9 @@ local function show_last(pool, next_decision, walk, args)
   end
 end
 
-local function follow(pool, next_decision, walk, as_json)
+local function follow(pool, check, next_decision, walk, as_json)
   while not gyre.stopping() do
+    check()
     local any = false
     for decision in next_decision, walk do
       any = true
@@ -80,7 +81,7 @@ end
 
 -- Ctrl-C is how it is meant to end: exit code 0.
 function tail.run(args)
-  local pool = attach.open(args.pool)
+  local pool, check = attach.open_to_watch(args.pool)
   local before = pool:log_share()
   if args.sample then
     exit.check(pool:log(args.sample))
@@ -97,7 +98,7 @@ function tail.run(args)
   if (args.sample or before) == 0 then
     output.say "gyre tail: the log of this pool is off: nothing will come before somebody switches it on"
   end
-  local ran, why = pcall(follow, pool, next_decision, walk, args.json)
+  local ran, why = pcall(follow, pool, check, next_decision, walk, args.json)
   if args.sample then
     pool:log(before)
   end

@@ -7,7 +7,7 @@ local output = require "gyre.cli.output"
 local sample = require "gyre.cli.top.sample"
 local view = require "gyre.cli.top.view"
 
-local ipairs, max, min, os = ipairs, math.max, math.min, os
+local error, ipairs, max, min, os, tostring, xpcall = error, ipairs, math.max, math.min, os, tostring, xpcall
 
 local top = { about = "a pool as it lives: requests/s, latency, health, sessions" }
 
@@ -37,6 +37,7 @@ end
 
 local function look(self)
   local pool = self.pool
+  self.check()
   local rows, sums = sample.compare(pool, self.before)
   self.before = sample.take(pool)
   local strategy = attach.strategy(pool)
@@ -149,7 +150,7 @@ local function wait(self, ends)
   end
 end
 
-local function run_screen(self, args)
+local function live(self, args)
   local left = args.count or math.huge
   self.colours = (os.getenv "NO_COLOR" or "") == ""
   look(self) -- at once, with no rates yet: a screen that stays empty looks broken
@@ -160,13 +161,24 @@ local function run_screen(self, args)
     draw(self)
     left = left - 1
   end
+end
+
+-- Whatever it has to say at its end is said on the terminal as it was: the text of a screen goes with it.
+local function run_screen(self, args)
+  local ran, why = xpcall(live, function(raised)
+    return exit.of(raised) and raised or debug.traceback(tostring(raised), 2)
+  end, self, args)
   self.screen.leave()
+  if not ran then
+    error(why, 0)
+  end
 end
 
 function top.run(args)
-  local pool = attach.open(args.pool)
-  local self = { pool = pool, path = args.pool, before = sample.take(pool), interval = args.interval or 1,
-    sort = chosen_sort(args.sort), reverse = false, first = 1, screen = require "gyre.screen" }
+  local pool, check = attach.open_to_watch(args.pool)
+  local self = { pool = pool, check = check, path = args.pool, before = sample.take(pool),
+    interval = args.interval or 1, sort = chosen_sort(args.sort), reverse = false, first = 1,
+    screen = require "gyre.screen" }
   if args.plain or not self.screen.enter() then
     run_plain(self, args)
   else

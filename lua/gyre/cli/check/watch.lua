@@ -101,8 +101,9 @@ end
 ---@param fault_of fun(response: gyre.Response): string?
 ---@return integer code
 function watch.run(args, fault_of)
+  local pool, check = attach.open_to_watch(args.pool)
   local self = {
-    pool = attach.open(args.pool), url = args.url, interval = args.interval, concurrency = args.concurrency,
+    pool = pool, url = args.url, interval = args.interval, concurrency = args.concurrency,
     wanted = args.all and ALL or BENCHED, options = probe.options(fault_of, args.timeout, { follow = false }),
     due = {}, running = {}, in_flight = 0, probed = 0, good = 0, refresh = args.refresh,
   }
@@ -113,6 +114,7 @@ function watch.run(args, fault_of)
     refresher = net.spawn(false, keep_refreshing, self)
   end
   repeat
+    check()
     look(self)
   until not net.sleep(min(LOOK, self.interval / 5))
   if refresher then
