@@ -290,17 +290,25 @@ end
 --- Adds everything a list holds to a pool.
 ---@param handle ffi.cdata* `struct gyre_pool *`
 ---@param parsed gyre.list.Parsed
+---@param make_room? fun(ids: table<number, integer>, at: integer): boolean is called when the pool is full, once: with
+--- the ids so far, and the place of the entry that found no room; whether there may be some now
 ---@return gyre.list.Report? report
 ---@return gyre.Error? err when no entry is usable, or the pool cannot take them
-function list.load(handle, parsed)
+function list.load(handle, parsed, make_room)
   member = member or require "gyre.member"
   local report = { loaded = 0, known = 0, duplicates = 0, lines = {}, ignored = parsed.ignored, unit = parsed.unit }
   for i, bad in ipairs(parsed.lines) do
     report.lines[i] = bad
   end
   local first = {} -- id -> line of its first entry
-  for _, found in ipairs(parsed.entries) do
+  for i, found in ipairs(parsed.entries) do
     local err = add(handle, found, report, first)
+    if err and err.kind == "full" and make_room then
+      if make_room(first, i) then
+        err = add(handle, found, report, first)
+      end
+      make_room = nil
+    end
     if err then
       return nil, err
     end

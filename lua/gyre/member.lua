@@ -67,6 +67,16 @@ function member.add(handle, found)
   return nil, status.error(code, code == C.GYRE_EEXISTS and { id = tonumber(id_out[0]) } or nil)
 end
 
+--- The proxy of an entry; nil when it is not in the pool.
+---@param handle ffi.cdata* `struct gyre_pool *`
+---@param found gyre.list.Entry
+---@return number? id
+function member.find(handle, found)
+  if not has_nul(found) and C.gyre_pool_find(handle, found.url, id_out) == 0 then
+    return tonumber(id_out[0])
+  end
+end
+
 --- Changes what an entry says beside its URL.
 ---@param handle ffi.cdata* `struct gyre_pool *`
 ---@param id number

@@ -1,8 +1,9 @@
 -- Making a pool hold what a list holds, while others use it.
 local base = require "gyre.pool.base"
 local list = require "gyre.list"
+local member = require "gyre.member"
 
-local error, type = error, type
+local error, pairs, type = error, pairs, type
 
 local Pool = {}
 
@@ -21,9 +22,25 @@ local function remove_others(self, ids, former)
   return removed
 end
 
+-- Who is named by a list: those that it has loaded, and those of the entries from `at` on who are there already.
+local function named_by(handle, parsed, ids, at)
+  local named = {}
+  for id in pairs(ids) do
+    named[id] = true
+  end
+  for i = at, #parsed.entries do
+    local id = member.find(handle, parsed.entries[i])
+    if id then
+      named[id] = true
+    end
+  end
+  return named
+end
+
 --- Makes the pool hold what a list holds: adds what is new, updates what it says of the others, and removes what it
 --- does not name, or of that only what is in `former`. A proxy whose line did not change keeps its counters, health,
---- sessions and leases. A list that cannot be read, or holds no usable proxy, changes nothing.
+--- sessions and leases. A list that cannot be read, or holds no usable proxy, changes nothing. Others are removed when
+--- all of the list is there, or before where the pool has no room for both.
 ---@param source string|table path or list, as gyre.open's `proxies`; or what gyre.list.parse() returned
 ---@param former? table<number, any> ids of report.ids of an earlier call: whoever else is in the pool stays
 ---@return gyre.list.Report? report with `removed`
@@ -42,12 +59,15 @@ function Pool.reload(self, source, former)
   if self.handle == nil then
     return base.closed(self)
   end
-  local report
-  report, err = list.load(self.handle, parsed)
+  local report, removed = nil, 0
+  report, err = list.load(self.handle, parsed, function(ids, at)
+    removed = remove_others(self, named_by(self.handle, parsed, ids, at), former)
+    return removed > 0
+  end)
   if not report then
     return nil, err
   end
-  report.removed = remove_others(self, report.ids, former)
+  report.removed = removed + remove_others(self, report.ids, former)
   if report.removed > 0 then
     report.message = ("%s, removed %d"):format(report.message, report.removed)
   end

@@ -28,6 +28,30 @@ describe("pool:reload", function()
     assert.truthy(report.ids[kept.id])
   end)
 
+  it("removes first where there is no room for both", function()
+    local first, second = {}, { "http://198.51.100.1:1" }
+    for i = 1, 64 do
+      first[i] = ("http://198.51.100.%d:1"):format(i)
+      second[#second + 1] = i > 1 and ("http://203.0.113.%d:1"):format(i) or nil
+    end
+    table.insert(second, 40, "http://198.51.100.64:1") -- who is there already, and comes after the room has run out
+    table.remove(second)
+    assert(pool:reload(first))
+    local kept, held = pool:find "http://198.51.100.64:1", assert(pool:acquire())
+    kept = kept.id
+    held:ok(1)
+    local report = assert(pool:reload(second))
+    assert.same({ 62, 2, 62 }, { report.loaded, report.known, report.removed })
+    assert.equal(kept, pool:find("http://198.51.100.64:1").id)
+    assert.equal(64, #pool)
+    table.insert(second, "http://203.0.113.99:1")
+    local _, err = pool:reload(second)
+    assert.equal("full", err.kind)
+    assert.equal(64, #pool)
+    local held_by_others = assert(pool:reload({ "http://203.0.113.98:1" }, {}) == nil)
+    assert.is_true(held_by_others)
+  end)
+
   it("with the ids of a former list leaves what others added", function()
     local former = assert(pool:reload { "http://192.0.2.1:1", "http://192.0.2.2:1" })
     pool:add "http://192.0.2.9:1"
