@@ -66,7 +66,8 @@ end
 
 --- Where proxies come from; `direct`: the verb can go without.
 function common.pool(parser, direct)
-  parser:option("--proxies", "A list of proxies: a file, or - for stdin; its forms are in docs/lists.md."):argname "FILE"
+  parser:option("--proxies", "A list of proxies: a file, or - for stdin; its forms are in docs/lists.md.")
+    :argname "FILE"
   parser:option("--pool", "A pool in shared memory, which others use too."):argname "PATH"
   parser:option("-x --proxy", "This proxy only." .. (direct and ' "" goes out without one, as --direct does.' or ""))
     :argname "URL"

@@ -59,7 +59,7 @@ function Pool.reload(self, source, former)
   if self.handle == nil then
     return base.closed(self)
   end
-  local report, removed = nil, 0
+  local removed, report = 0
   report, err = list.load(self.handle, parsed, function(ids, at)
     removed = remove_others(self, named_by(self.handle, parsed, ids, at), former)
     return removed > 0
