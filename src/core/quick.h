@@ -10,6 +10,7 @@
 #include "score.h"
 
 #define QUICK static inline __attribute__((always_inline)) uint32_t
+
 /* Is the slot eligible, and in the view? */
 static inline bool quick_has(const struct gyre_pool *pool, const struct view *view, uint32_t slot)
 {
