@@ -92,11 +92,11 @@ static inline __attribute__((always_inline)) enum simple lease_start_simple(stru
     store_release(&entry->word, lease_word(serial, slot, 0, LEASE_STARTING));
     if (commit->mask) {
         uint64_t use = commit->use;
-        do {
-            if (likely((use & commit->mask) == commit->value)) continue;
+        while (unlikely(!compare_swap(&hot->use, &use, use + USE_START))) {
+            if ((use & commit->mask) == commit->value) continue;
             store_release(&entry->word, lease_word(serial + 1, 0, 0, LEASE_FREE));
             return SIMPLE_NOT;
-        } while (!compare_swap(&hot->use, &use, use + USE_START));
+        }
     } else {
         fetch_add(&hot->use, USE_START);
     }
