@@ -66,7 +66,7 @@ local function failure(proxy, kind, where, message, ms, sent, connect_code, verd
     id = proxy and proxy.id,
     ms = ms,
     sent = sent,
-    status = connect_code ~= 0 and connect_code or nil,
+    status = connect_code >= 300 and connect_code or nil, -- a CONNECT that was refused
   })
 end
 

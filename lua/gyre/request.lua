@@ -4,7 +4,7 @@ local judge = require "gyre.judge"
 local net = require "gyre.net"
 
 local error, pairs, setmetatable, tostring, type = error, pairs, setmetatable, tostring, type
-local find, lower, match, sub = string.find, string.lower, string.match, string.sub
+local find, lower, match, sub, upper = string.find, string.lower, string.match, string.sub, string.upper
 
 local DEFAULT_TRIES = 3
 local MAX_REDIRECTS = 10
@@ -58,11 +58,13 @@ local WHOLE = { tries = true, max_body = true }
 local POSITIVE = { timeout = true, connect_timeout = true, tries = true }
 -- Passed on as they are to net.terms().
 local NATIVE = {
-  "method", "body", "timeout", "connect_timeout", "max_body", "verify", "verify_proxy", "cacert", "cookies", "isolate",
+  "body", "timeout", "connect_timeout", "max_body", "verify", "verify_proxy", "cacert", "cookies", "isolate",
   "http2", "local_dns", "session",
 }
--- Asking twice is harmless (RFC 9110, 9.2.2), so that another proxy may try after the target saw the request.
-local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true, TRACE = true }
+-- Known methods, in capitals too when said in small letters. Asking twice is harmless (RFC 9110, 9.2.2), so that another proxy may try after the target saw the request.
+local IDEMPOTENT = {
+  GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true, TRACE = true, POST = false, PATCH = false,
+}
 
 local request = {}
 
@@ -100,7 +102,7 @@ local function header_line(name, value, level)
   if type(value) ~= "string" and type(value) ~= "number" then
     error(("header '%s' must be a string, not a %s"):format(name, type(value)), level + 1)
   end
-  value = tostring(value)
+  value = tostring(value):match "^[ \t]*(.-)[ \t]*$"
   if value:find "[\r\n%z]" then
     error(("header '%s' holds a line end or a NUL"):format(name), level + 1)
   end
@@ -131,11 +133,18 @@ local function copy_list(list)
   return copy
 end
 
-local function terms_of(options, level)
+local function method_of(options)
+  local method = options.method or "GET"
+  local capitals = upper(method)
+  return IDEMPOTENT[capitals] ~= nil and capitals or method
+end
+
+local function terms_of(options, method, level)
   local said = { max_redirects = options.follow == false and 0 or MAX_REDIRECTS }
   for i = 1, #NATIVE do
     said[NATIVE[i]] = options[NATIVE[i]]
   end
+  said.method, said.once = method ~= "GET" and method or nil, not IDEMPOTENT[method]
   if said.cookies == nil then
     said.cookies = options.session ~= nil
   end
@@ -260,8 +269,8 @@ function request.prepare(options, level)
     return last_prepared
   end
   local fields = fields_of(options, level + 1)
-  local method = options.method or "GET"
-  local terms, mixed = terms_of(options, level + 1)
+  local method = method_of(options)
+  local terms, mixed = terms_of(options, method, level + 1)
   local prepared = {
     method = method,
     idempotent = IDEMPOTENT[method] or false,

@@ -81,7 +81,7 @@ static int classify_socks(const struct gyre__evidence *evidence, struct gyre__fa
 /* TLS to an https proxy comes before its answer to CONNECT, TLS to the target after. */
 static int classify_tls(const struct gyre__evidence *evidence, struct gyre__failure *failure)
 {
-    if (evidence->secure_proxy && evidence->connect_code == 0) return blame_proxy(failure, "tls");
+    if (evidence->secure_proxy && evidence->connect_code == 0 && !evidence->tls_begun) return blame_proxy(failure, "tls");
     return blame_target(failure, "tls");
 }
 
@@ -108,8 +108,8 @@ static int classify_code(const struct gyre__evidence *evidence, struct gyre__fai
     case CURLE_OUT_OF_MEMORY:
     case CURLE_FAILED_INIT: return blame_us(failure, "system");
     case CURLE_UNSUPPORTED_PROTOCOL: /* a redirect to ftp:, or an answer that is not HTTP */
-        if (evidence->redirects > 0 && evidence->status / 100 == 3) return blame_target(failure, "redirect");
-        return evidence->connected ? blame_peer(evidence, failure, "protocol") : blame_us(failure, "invalid");
+        if (evidence->redirects > 0 && !evidence->ready) return blame_target(failure, "redirect");
+        return evidence->connected || evidence->ready ? blame_peer(evidence, failure, "protocol") : blame_us(failure, "invalid");
     default: return blame_peer(evidence, failure, "protocol");
     }
 }
@@ -121,6 +121,7 @@ int gyre__classify(const struct gyre__evidence *evidence, struct gyre__failure *
     case GYRE__LIMIT_HEADERS: /* before the request is sent only a proxy has anything to say */
         if (evidence->proxied && !evidence->ready) return blame_proxy(failure, "too_large");
         return blame_peer(evidence, failure, "too_large");
+    case GYRE__LIMIT_ONCE: return blame_peer(evidence, failure, "protocol");
     case GYRE__LIMIT_CANCELLED: return blame_us(failure, "aborted");
     case GYRE__LIMIT_NONE: break;
     }

@@ -10,7 +10,13 @@
 #include <gyre/gyre.h>
 
 /* Limits of ours that end a transfer with a libcurl code that would mislead. */
-enum gyre__limit { GYRE__LIMIT_NONE, GYRE__LIMIT_BODY, GYRE__LIMIT_HEADERS, GYRE__LIMIT_CANCELLED };
+enum gyre__limit {
+    GYRE__LIMIT_NONE,
+    GYRE__LIMIT_BODY,
+    GYRE__LIMIT_HEADERS,
+    GYRE__LIMIT_ONCE, /* libcurl would have sent again what must not be sent twice */
+    GYRE__LIMIT_CANCELLED,
+};
 
 /* How a transfer went, as far as it matters here. */
 struct gyre__evidence {
@@ -24,8 +30,8 @@ struct gyre__evidence {
     int proxied;              /* through a proxy at all */
     int tunnelled;            /* SOCKS, or CONNECT for https: what follows comes from the target */
     int connected;            /* the TCP connection stood */
-    int tls_begun;            /* to the target, inside of SOCKS: that handshake had ended */
-    int ready;                /* the tunnel and TLS stood: the request could be sent */
+    int tls_begun;            /* to the target: the tunnel stood */
+    int ready;                /* the tunnel and TLS stood: the request could be sent; after redirects, the last one */
     int secure_proxy;         /* TLS to the proxy itself */
 };
 

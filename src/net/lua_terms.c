@@ -9,6 +9,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* The readers below take a plain table, whose fields raise nothing. */
 static char *text_field(lua_State *L, int index, const char *name, size_t *size)
@@ -40,23 +41,33 @@ static int flag_field(lua_State *L, int index, const char *name, int otherwise)
     return value;
 }
 
+/* What a redirect that asks for a GET takes along no more (RFC 9110, 15.4). */
+static int is_of_body(const char *line)
+{
+    return strncasecmp(line, "Content-", 8) == 0 || strncasecmp(line, "Transfer-Encoding:", 18) == 0;
+}
+
+static void add_header(struct curl_slist **list, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(*list, line);
+    if (longer) *list = longer;
+}
+
 /* options.headers: a list of "Name: value". For each header that libcurl would send by itself it walks over the list: so there
  * is nothing in it that the request does not need. */
-static struct curl_slist *headers_field(lua_State *L, int index, int has_body)
+static void headers_field(lua_State *L, int index, struct gyre__terms *terms)
 {
-    struct curl_slist *list = has_body ? curl_slist_append(NULL, "Expect:") : NULL; /* or a second's wait before a large one */
-
+    if (terms->body) add_header(&terms->headers, "Expect:"); /* or a second's wait before a large one */
     lua_getfield(L, index, "headers"); /* stack: ... headers */
     int count = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0;
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, -1, i); /* stack: ... headers line */
         const char *line = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-        struct curl_slist *longer = line ? curl_slist_append(list, line) : NULL;
-        if (longer) list = longer;
+        if (line) add_header(&terms->headers, line);
+        if (line && terms->body && !is_of_body(line)) add_header(&terms->bare_headers, line);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
-    return list;
 }
 
 static void read(lua_State *L, int index, struct gyre__terms *terms)
@@ -65,7 +76,7 @@ static void read(lua_State *L, int index, struct gyre__terms *terms)
     terms->body = text_field(L, index, "body", &terms->body_size);
     terms->cacert = text_field(L, index, "cacert", NULL);
     terms->session = text_field(L, index, "session", NULL);
-    terms->headers = headers_field(L, index, terms->body != NULL);
+    headers_field(L, index, terms);
     terms->timeout = number_field(L, index, "timeout", terms->timeout);
     terms->connect_timeout = number_field(L, index, "connect_timeout", terms->connect_timeout);
     terms->max_body = (uint64_t)number_field(L, index, "max_body", (double)terms->max_body);
@@ -76,6 +87,7 @@ static void read(lua_State *L, int index, struct gyre__terms *terms)
     terms->cookies = flag_field(L, index, "cookies", terms->cookies);
     terms->http2 = flag_field(L, index, "http2", terms->http2);
     terms->local_dns = flag_field(L, index, "local_dns", terms->local_dns);
+    terms->once = flag_field(L, index, "once", terms->once);
 }
 
 /* stack: ... -> ... terms */

@@ -137,10 +137,11 @@ static const char *set_identity(struct gyre__transfer *transfer, const struct gy
     return set_share(transfer, fetch);
 }
 
+/* RFC 9110, 5.6.2. */
 static int is_token(const char *text)
 {
-    size_t length = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_");
-    return length > 0 && length < 32 && text[length] == '\0';
+    size_t length = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~");
+    return length > 0 && text[length] == '\0';
 }
 
 static const char *set_method(struct gyre__transfer *transfer, const struct gyre__terms *terms)
@@ -162,8 +163,31 @@ static const char *set_method(struct gyre__transfer *transfer, const struct gyre
         if (!terms->body) curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, "");
     } else {
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+        /* Of a 301 and a 302 it would send the same method to the next place, without the body. */
+        curl_easy_setopt(easy, CURLOPT_POSTREDIR, (long)(CURL_REDIR_POST_301 | CURL_REDIR_POST_302));
     }
+    if (terms->once) curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, gyre__transfer_on_request);
     return NULL;
+}
+
+/* RFC 9110, 15.4: a 303 asks for a GET, whatever it answers but HEAD; a 301 and a 302 by custom when they answer a POST. */
+static int asks_for_get(long status, const char *method)
+{
+    if (strcmp(method, "HEAD") == 0) return 0;
+    return status == 303 || ((status == 301 || status == 302) && strcmp(method, "POST") == 0);
+}
+
+/* libcurl drops the body by itself, but neither a method that it does not know nor headers that were about the body. */
+void gyre__transfer_setup_next(struct gyre__transfer *transfer, long status)
+{
+    CURL *easy = transfer->call.easy;
+    const struct gyre__terms *terms = transfer->terms;
+
+    if (!terms->method || transfer->terms_changed || !asks_for_get(status, terms->method)) return;
+    transfer->terms_changed = 1;
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, NULL);
+    if (terms->body) curl_easy_setopt(easy, CURLOPT_HTTPHEADER, terms->bare_headers);
 }
 
 static int is_http_url(const char *url)
@@ -211,8 +235,10 @@ static void set_limits(CURL *easy, const struct gyre__terms *terms)
 static const char *set_terms(struct gyre__transfer *transfer, struct gyre__terms *terms)
 {
     if (transfer->reset_needed) gyre__transfer_setup_once(transfer);
+    gyre__terms_keep(terms);
     gyre__terms_release(transfer->terms);
-    gyre__terms_keep(transfer->terms = terms);
+    transfer->terms = terms;
+    transfer->terms_changed = 0;
     curl_easy_setopt(transfer->call.easy, CURLOPT_HTTPHEADER, terms->headers);
     set_tls(transfer, terms);
     set_limits(transfer->call.easy, terms);
@@ -224,7 +250,7 @@ static CURLcode on_tls(CURL *easy, void *context, void *owner)
 {
     struct gyre__transfer *transfer = owner;
     (void)easy, (void)context;
-    transfer->tls_begun = 1;
+    transfer->tls_begun++;
     return CURLE_OK;
 }
 
@@ -254,6 +280,7 @@ void gyre__transfer_setup_once(struct gyre__transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, transfer);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, gyre__transfer_on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, gyre__transfer_on_body);
@@ -263,9 +290,10 @@ void gyre__transfer_setup_once(struct gyre__transfer *transfer)
 const char *gyre__transfer_setup(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
 {
     CURL *easy = transfer->call.easy;
-    const char *why = transfer->terms == fetch->terms ? NULL : set_terms(transfer, fetch->terms);
+    int is_set = transfer->terms == fetch->terms && !transfer->terms_changed;
+    const char *why = is_set ? NULL : set_terms(transfer, fetch->terms);
     if (why) {
-        transfer->reset_needed = 1;
+        transfer->reset_needed = transfer->terms_changed = 1;
         return why;
     }
     if (!is_http_url(fetch->url)) return "the URL must begin with http:// or https:// and hold no spaces";

@@ -14,7 +14,11 @@ const char *gyre__transfer_setup(struct gyre__transfer *transfer, const struct g
 /* Leaves nothing of the last request in the handle but its terms: no credentials of a proxy wait in the free list. */
 void gyre__transfer_forget(struct gyre__transfer *transfer);
 
-/* CURLOPT_HEADERFUNCTION and CURLOPT_WRITEFUNCTION, in transfer.c. */
+/* Before a redirect is followed: the next request is a GET when its status asks for one. */
+void gyre__transfer_setup_next(struct gyre__transfer *transfer, long status);
+
+/* CURLOPT_PREREQFUNCTION, _HEADERFUNCTION and _WRITEFUNCTION, in transfer.c. */
+int gyre__transfer_on_request(void *owner, char *to, char *from, int to_port, int from_port);
 size_t gyre__transfer_on_header(char *data, size_t unit, size_t count, void *owner);
 size_t gyre__transfer_on_body(char *data, size_t unit, size_t count, void *owner);
 

@@ -29,12 +29,18 @@ void gyre__terms_keep(struct gyre__terms *terms)
     terms->references++;
 }
 
+static void free_headers(struct curl_slist *headers)
+{
+    for (struct curl_slist *header = headers; header; header = header->next)
+        explicit_bzero(header->data, strlen(header->data)); /* may be of credentials */
+    curl_slist_free_all(headers);
+}
+
 void gyre__terms_release(struct gyre__terms *terms)
 {
     if (!terms || --terms->references > 0) return;
-    for (struct curl_slist *header = terms->headers; header; header = header->next)
-        explicit_bzero(header->data, strlen(header->data)); /* may be of credentials */
-    curl_slist_free_all(terms->headers);
+    free_headers(terms->headers);
+    free_headers(terms->bare_headers);
     if (terms->body) explicit_bzero(terms->body, terms->body_size);
     free(terms->body);
     free(terms->method);

@@ -16,6 +16,7 @@ struct gyre__terms {
     char *body;                    /* NULL: none */
     size_t body_size;
     struct curl_slist *headers;    /* "Name: value" */
+    struct curl_slist *bare_headers; /* those of them that say nothing of the body, when there is one */
     char *cacert;                  /* file; NULL: the system's */
     char *session;                 /* whose requests they are, beside the proxy; NULL: nobody's in particular */
     double timeout, connect_timeout; /* seconds, > 0 */
@@ -26,6 +27,7 @@ struct gyre__terms {
     int cookies;                   /* keep and send them, by identity */
     int http2;                     /* offer HTTP/2 over TLS */
     int local_dns;                 /* look names up here for socks4 and socks5, not there */
+    int once;                      /* the target must not see it twice: the method is not idempotent */
 };
 
 /* One reference, everything else as for a plain GET. NULL: no memory. */

@@ -32,33 +32,18 @@ static int append(char **buffer, size_t *size, size_t *room, const char *data, s
     return 0;
 }
 
-size_t gyre__transfer_on_header(char *data, size_t unit, size_t count, void *owner)
+/* Where a connection that was used before ends without an answer, libcurl sends the request again by another. */
+int gyre__transfer_on_request(void *owner, char *to, char *from, int to_port, int from_port)
 {
     struct gyre__transfer *transfer = owner;
-    size_t length = unit * count;
+    (void)to, (void)from, (void)to_port, (void)from_port;
 
-    if (length >= 5 && memcmp(data, "HTTP/", 5) == 0) /* of the next response: after a redirect or a 1xx */
-        transfer->head_size = transfer->body_size = 0, transfer->head_whole = 0;
-    else if (length <= 2)
-        transfer->head_whole = 1; /* the empty line; trailers may come yet */
-    transfer->head_seen += length;
-    if (transfer->head_seen > MAX_HEADERS) {
-        transfer->limit = GYRE__LIMIT_HEADERS;
-        return 0;
+    if (transfer->asked) {
+        transfer->limit = GYRE__LIMIT_ONCE;
+        return CURL_PREREQFUNC_ABORT;
     }
-    return append(&transfer->head, &transfer->head_size, &transfer->head_room, data, length) < 0 ? 0 : length;
-}
-
-size_t gyre__transfer_on_body(char *data, size_t unit, size_t count, void *owner)
-{
-    struct gyre__transfer *transfer = owner;
-    size_t length = unit * count;
-
-    if (length > transfer->terms->max_body - transfer->body_size) {
-        transfer->limit = GYRE__LIMIT_BODY;
-        return 0;
-    }
-    return append(&transfer->body, &transfer->body_size, &transfer->body_room, data, length) < 0 ? 0 : length;
+    transfer->asked = 1;
+    return CURL_PREREQFUNC_OK;
 }
 
 static long long number(CURL *easy, CURLINFO info)
@@ -73,6 +58,52 @@ static long small_number(CURL *easy, CURLINFO info)
     long value = 0;
     curl_easy_getinfo(easy, info, &value);
     return value;
+}
+
+/* After a redirect the phases begin anew, with another connection perhaps. */
+static void end_head(struct gyre__transfer *transfer)
+{
+    CURL *easy = transfer->call.easy;
+
+    transfer->head_whole = 1;
+    if (transfer->terms->max_redirects == 0) return;
+    long status = small_number(easy, CURLINFO_RESPONSE_CODE);
+    if (status / 100 != 3) return;
+    transfer->next_hop = small_number(easy, CURLINFO_REDIRECT_COUNT) + 1;
+    transfer->ready_before = number(easy, CURLINFO_PRETRANSFER_TIME_T);
+    transfer->tls_begun = 0;
+    gyre__transfer_setup_next(transfer, status);
+}
+
+size_t gyre__transfer_on_header(char *data, size_t unit, size_t count, void *owner)
+{
+    struct gyre__transfer *transfer = owner;
+    size_t length = unit * count;
+
+    if (length >= 5 && memcmp(data, "HTTP/", 5) == 0) { /* of the next response: after a redirect or a 1xx */
+        transfer->head_size = transfer->body_size = 0;
+        transfer->head_whole = transfer->asked = 0;
+    }
+    transfer->head_seen += length;
+    if (transfer->head_seen > MAX_HEADERS) {
+        transfer->limit = GYRE__LIMIT_HEADERS;
+        return 0;
+    }
+    if (transfer->head_whole) return length; /* a trailer, which is none of the headers (RFC 9110, 6.5.1) */
+    if (length <= 2) end_head(transfer);
+    return append(&transfer->head, &transfer->head_size, &transfer->head_room, data, length) < 0 ? 0 : length;
+}
+
+size_t gyre__transfer_on_body(char *data, size_t unit, size_t count, void *owner)
+{
+    struct gyre__transfer *transfer = owner;
+    size_t length = unit * count;
+
+    if (length > transfer->terms->max_body - transfer->body_size) {
+        transfer->limit = GYRE__LIMIT_BODY;
+        return 0;
+    }
+    return append(&transfer->body, &transfer->body_size, &transfer->body_room, data, length) < 0 ? 0 : length;
 }
 
 static int is_https(const char *url)
@@ -95,6 +126,7 @@ static const char *message(const struct gyre__transfer *transfer, CURLcode code)
     switch (transfer->limit) {
     case GYRE__LIMIT_BODY: return "the body is larger than max_body";
     case GYRE__LIMIT_HEADERS: return "the response headers are larger than 256 KiB";
+    case GYRE__LIMIT_ONCE: return "the connection ended without an answer";
     case GYRE__LIMIT_CANCELLED: return "cancelled";
     case GYRE__LIMIT_NONE: break;
     }
@@ -113,21 +145,25 @@ static void conclude_failure(struct gyre__transfer *transfer, CURLcode code, lon
     /* The headers of an answer to CONNECT do not pass on_header(); libcurl's own limit on them is a bit above ours. */
     if (code != CURLE_OK && transfer->limit == GYRE__LIMIT_NONE && header_size > MAX_HEADERS)
         transfer->limit = GYRE__LIMIT_HEADERS;
+    long long ready = number(easy, CURLINFO_PRETRANSFER_TIME_T);
+    long redirects = small_number(easy, CURLINFO_REDIRECT_COUNT);
+    int moved = transfer->next_hop > 0 && redirects >= transfer->next_hop;
     result->connect_code = small_number(easy, CURLINFO_HTTP_CONNECTCODE);
-    result->sent = number(easy, CURLINFO_PRETRANSFER_TIME_T) > 0;
+    result->sent = ready > 0;
+    if (result->connect_code / 100 == 2 && moved) result->connect_code = 0; /* it may be of a tunnel before */
     struct gyre__evidence evidence = {
         .code = code,
         .proxy_code = (CURLproxycode)small_number(easy, CURLINFO_PROXY_ERROR),
         .connect_code = result->connect_code,
         .status = result->status,
-        .redirects = small_number(easy, CURLINFO_REDIRECT_COUNT),
+        .redirects = redirects,
         .limit = transfer->limit,
         .socket_errno = transfer->call.socket_errno,
         .proxied = transfer->proxied,
         .tunnelled = transfer->socks || (transfer->proxied && is_https(result->url)),
         .connected = number(easy, CURLINFO_CONNECT_TIME_T) > 0,
-        .tls_begun = transfer->socks && transfer->tls_begun,
-        .ready = result->sent,
+        .tls_begun = transfer->tls_begun > transfer->secure_proxy,
+        .ready = ready > (moved ? transfer->ready_before : 0),
         .secure_proxy = transfer->secure_proxy,
     };
     result->failed = gyre__classify(&evidence, &result->failure);
@@ -172,9 +208,10 @@ static void reset(struct gyre__transfer *transfer)
     gyre__identity_put(&transfer->http->identities, transfer->identity);
     transfer->identity = NULL;
     transfer->head_size = transfer->body_size = transfer->head_seen = 0;
-    transfer->head_whole = 0;
+    transfer->head_whole = transfer->asked = 0;
     transfer->limit = GYRE__LIMIT_NONE;
     transfer->tls_begun = 0;
+    transfer->next_hop = 0;
     transfer->call.socket_errno = 0;
     transfer->error[0] = '\0';
     memset(&transfer->result, 0, sizeof transfer->result);

@@ -60,9 +60,13 @@ struct gyre__transfer {
     char *head, *body;
     size_t head_size, head_room, body_size, body_room, head_seen;
     int head_whole; /* the last response's head has ended */
+    int asked;      /* the request has been sent, and no response has begun */
     enum gyre__limit limit;
     int proxied, socks, secure_proxy;
-    int tls_begun;    /* the first TLS handshake of a connection made for it has begun */
+    int tls_begun;    /* TLS handshakes of a connection made for the last request, redirects included: so many have begun */
+    long next_hop;    /* the redirect that the last 3xx would be, from 1 on; 0: there was none */
+    long long ready_before; /* CURLINFO_PRETRANSFER_TIME_T then, which adds up */
+    int terms_changed; /* the handle is set up by something else than the terms: after a redirect, or a fault of theirs */
     int reset_needed; /* the terms have rare options, which are easier forgotten all at once */
     struct gyre__result result;
     char error[CURL_ERROR_SIZE];

@@ -9,7 +9,7 @@ start() {
     PORTS=(dead=1)
     add_fixture origin
     add_fixture good
-    for fault in full hang close half reset cut garbage endless; do add_fixture "$fault" --fault "$fault"; done
+    for fault in full hang noconnect close half reset cut garbage endless; do add_fixture "$fault" --fault "$fault"; done
     for fault in 403 407 502 503 504; do add_fixture "s$fault" --fault "$fault"; done
     export FIXTURE_AUTH=anna:secret
     add_fixture auth

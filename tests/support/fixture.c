@@ -7,7 +7,7 @@
  *   gyre-fixture [--log FILE] [--from ADDRESS] [--fault KIND]
  *
  * KIND, what it does instead of proxying: close, half (closes its half of the connection), cut (closes in mid-headers), garbage,
- * hang, reset, endless (headers without end), full (connections are not even accepted), or a status code. FIXTURE_AUTH=user:password in the environment (never on the command line) asks for credentials.
+ * hang, noconnect (hangs when asked to CONNECT), reset, endless (headers without end), full (connections are not even accepted), or a status code. FIXTURE_AUTH=user:password in the environment (never on the command line) asks for credentials.
  * The log has one line a request: METHOD TARGET, and before that milliseconds when FIXTURE_TIMES is set.
  */
 #include "fixture.h"
@@ -118,6 +118,7 @@ static int misbehave(struct conn *conn)
 {
     char line[64];
     if (!*fault) return 0;
+    if (strcmp(fault, "noconnect") == 0) return conn->tunnel;
     if (strcmp(fault, "close") == 0) {
         fixture_close(conn);
     } else if (strcmp(fault, "reset") == 0) {
@@ -261,16 +262,25 @@ static void rewrite_head(struct conn *conn, const char *method, const char *path
     conn->length = used + rest;
 }
 
+/* Of the request that begins the input: with its body, unless that has more than fits. */
+static size_t request_length(const struct conn *conn, size_t head_length)
+{
+    const char *header = strcasestr(conn->input, "\r\nContent-Length:");
+    size_t body = header && header < conn->input + head_length ? strtoul(header + 17, NULL, 10) : 0;
+    return head_length + body < INPUT_SIZE ? head_length + body : head_length;
+}
+
 static int on_http(struct conn *conn)
 {
     char method[16], target[4096], authority[256] = "";
     char *end = strstr(conn->input, "\r\n\r\n");
     if (!end) return 0;
     if (sscanf(conn->input, "%15s %4095s", method, target) != 2) return fixture_close(conn), 0;
+    size_t head_length = (size_t)(end - conn->input) + 4, length = request_length(conn, head_length);
+    if (target[0] == '/' && conn->length < length) return 0;
     write_log(method, target);
-    size_t head_length = (size_t)(end - conn->input) + 4;
     conn->tunnel = strcmp(method, "CONNECT") == 0;
-    if (target[0] == '/') return fixture_answer(conn, method, target, head_length);
+    if (target[0] == '/') return fixture_answer(conn, method, target, length);
     if (misbehave(conn)) return 0;
     if (!is_authorised(conn->input)) {
         send_text(conn, "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\n"

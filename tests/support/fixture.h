@@ -29,7 +29,7 @@ void fixture_respond(struct conn *conn, int status, const char *extra, const cha
 /* Answers what fixture_crawl.c knows; 0: it does not know the path. */
 int fixture_answer_crawl(struct conn *conn, const char *path);
 
-/* Answers as an origin. Returns 1 when the next request on the connection may follow. */
-int fixture_answer(struct conn *conn, const char *method, const char *path, size_t head_length);
+/* Answers as an origin; the length is that of head and body. Returns 1 when the next request on the connection may follow. */
+int fixture_answer(struct conn *conn, const char *method, const char *path, size_t request_length);
 
 #endif

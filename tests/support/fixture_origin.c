@@ -3,14 +3,15 @@
  *
  *   /bytes/N      N bytes                       /drip/N     N bytes, one every 100 ms
  *   /status/N     status N                      /slow/N     an answer after N ms
- *   /echo         the request's head            /hang       nothing
+ *   /echo         the request                   /hang       nothing
  *   /redirect/URL a 302 to URL                  /reset      RST instead of an answer
+ *   /redirect/STATUS/URL  that status           /die        FIN instead of an answer
  *   /eof          ends in mid-body              /endless    headers without end
  *   /rst          RST in mid-body               /headdrip   a header, one byte every 100 ms
  *   /short        more than Content-Length      /badlength  a Content-Length that is none
  *   /loop         a 302 to itself               /badgzip    gzip that is none
  *   /retry/TEXT   a 429 with Retry-After: TEXT, %20 for a space
- *   /bomb         gzip that unpacks without end
+ *   /bomb         gzip that unpacks without end /trailer    a Content-Type before the body and one behind it
  *   /nul          a body with NUL and high bytes; anything else: a small page
  */
 #include "fixture.h"
@@ -27,6 +28,7 @@ void fixture_respond(struct conn *conn, int status, const char *extra, const cha
     char head[INPUT_SIZE];
     int close = strcasestr(conn->input, "\r\nConnection: close") != NULL; /* what the proxy side asks for */
     int used = snprintf(head, sizeof head, format, status, close ? "Connection: close\r\n" : "", extra, length);
+    if (strncmp(conn->input, "HEAD ", 5) == 0) length = 0;
     fixture_send(conn, head, (size_t)used, 0);
     fixture_send(conn, body, length, close);
 }
@@ -131,6 +133,8 @@ static int answer_badly(struct conn *conn, const char *path)
         uv_timer_start(&conn->timer, on_drip, 100, 100);
     } else if (is(path, "/reset", &rest)) {
         fixture_reset(conn);
+    } else if (is(path, "/die", &rest)) {
+        fixture_close(conn);
     } else if (is(path, "/endless", &rest)) {
         fixture_endless(conn);
     } else if (is(path, "/bomb", &rest)) {
@@ -149,6 +153,8 @@ static const struct {
     {"/short", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nten bytes\n"},
     {"/badlength", "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nten bytes\n"},
     {"/badgzip", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10\r\n\r\nten bytes\n"},
+    {"/trailer", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nTrailer: X-Late\r\n\r\n"
+                 "4\r\nbody\r\n0\r\nX-Late: 1\r\nContent-Type: text/html\r\n\r\n"},
     {"/koi8", "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=koi8-r\r\nConnection: close\r\n\r\n"
               "<title>\xed\xc9\xd2</title><a href=/shop/\xd1>x</a>\n"},
     {"/based", "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
@@ -169,7 +175,7 @@ static const char *retry_after(const char *text, char *out, size_t size)
     return out;
 }
 
-int fixture_answer(struct conn *conn, const char *method, const char *path, size_t head_length)
+int fixture_answer(struct conn *conn, const char *method, const char *path, size_t request_length)
 {
     static const char page[] = "<html><head><title>fixture</title></head><body>hello</body></html>\n";
     char extra[INPUT_SIZE];
@@ -188,16 +194,17 @@ int fixture_answer(struct conn *conn, const char *method, const char *path, size
     } else if (is(path, "/retry/", &rest)) {
         fixture_respond(conn, 429, retry_after(rest, extra, sizeof extra), "", 0);
     } else if (is(path, "/redirect/", &rest)) {
-        snprintf(extra, sizeof extra, "Location: %s\r\n", rest);
-        fixture_respond(conn, 302, extra, "", 0);
+        int status = atoi(rest);
+        snprintf(extra, sizeof extra, "Location: %s\r\n", status ? rest + 4 : rest);
+        fixture_respond(conn, status ? status : 302, extra, "", 0);
     } else if (is(path, "/echo", &rest)) {
-        fixture_respond(conn, 200, "", conn->input, head_length);
+        fixture_respond(conn, 200, "", conn->input, request_length);
     } else if (is(path, "/nul", &rest)) {
         fixture_respond(conn, 200, "", "a\0b\xff", 4);
     } else {
         fixture_respond(conn, 200, "", page, sizeof page - 1);
     }
-    conn->length -= head_length;
-    memmove(conn->input, conn->input + head_length, conn->length + 1);
+    conn->length -= request_length;
+    memmove(conn->input, conn->input + request_length, conn->length + 1);
     return 1;
 }

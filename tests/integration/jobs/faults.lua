@@ -24,6 +24,8 @@ local ROWS = {
   { "TCP hangs, SOCKS4", "socks4a full", "http /", "timeout proxy proxy_bad" },
   { "hangs", "http hang", "http /", "timeout proxy proxy_bad" },
   { "hangs before CONNECT is answered", "http hang", "https /", "timeout proxy proxy_bad" },
+  { "hangs before CONNECT is answered, after a redirect", "http noconnect", "http /redirect/https://a.test/",
+    "timeout proxy proxy_bad" },
   { "hangs in the SOCKS handshake", "socks5h hang", "http /", "timeout proxy proxy_bad" },
   { "hangs in the SOCKS4 handshake", "socks4a hang", "http /", "timeout proxy proxy_bad" },
   { "hangs in TLS to the proxy", "https good", "http /", "timeout proxy proxy_bad" },
@@ -96,6 +98,8 @@ end
 local function outcome(response, err)
   if response then
     return response.status .. " " .. response.verdict
+  elseif err.status and err.status < 300 then
+    return "a failure has the status of a success"
   end
   return ("%s %s %s"):format(err.kind, err.where, err.verdict)
 end

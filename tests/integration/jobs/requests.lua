@@ -1,0 +1,103 @@
+-- requests.lua STEP ORIGIN PROXY...: what pool:get sends, and what it makes of the answer, one step of test_requests.sh.
+local gyre = require "gyre"
+
+local origin = arg[2]
+local pool = assert(gyre.open { proxies = { unpack(arg, 3) }, max_proxies = 64 })
+
+local function same(what, want, got)
+  if want ~= got then
+    error(("%s: want %s, got %s"):format(what, tostring(want), tostring(got)), 0)
+  end
+end
+
+-- Method and body of the request that the origin echoes, and its head.
+local function echoed(response)
+  local head, body = response.body:match "^(.-)\r\n\r\n(.*)$"
+  return head:match "^%S+" .. " " .. body, head:lower() .. "\r\n"
+end
+
+local steps = {}
+
+-- What follows a redirect: RFC 9110, 15.4.
+local FOLLOWING = {
+  GET = { "GET ", "GET ", "GET ", "GET ", "GET " },
+  POST = { "GET ", "GET ", "GET ", "POST body", "POST body" },
+  PUT = { "PUT body", "PUT body", "GET ", "PUT body", "PUT body" },
+  PATCH = { "PATCH body", "PATCH body", "GET ", "PATCH body", "PATCH body" },
+  DELETE = { "DELETE ", "DELETE ", "GET ", "DELETE ", "DELETE " },
+  PROPFIND = { "PROPFIND body", "PROPFIND body", "GET ", "PROPFIND body", "PROPFIND body" },
+}
+
+-- Each twice: what a redirect changes is not left behind for the next request.
+function steps.redirects()
+  for method, wants in pairs(FOLLOWING) do
+    local body = wants[4]:match "body"
+    local headers = { ["Content-Type"] = "text/mine", ["Content-Language"] = "de", ["X-Mine"] = "yes" }
+    local options = { method = method, body = body, headers = headers }
+    for i, status in ipairs { 301, 302, 303, 307, 308 } do
+      for turn = 1, 2 do
+        local what = ("%s %d, turn %d"):format(method, status, turn)
+        local sent, head = echoed(assert(pool:get(("%s/redirect/%d/%s/echo"):format(origin, status, origin), options)))
+        same(what, wants[i], sent)
+        local kept = body ~= nil and not sent:find "^GET" or body == nil
+        same(what .. ": Content-Type", kept, head:find("content-type: text/mine\r\n", 1, true) ~= nil)
+        same(what .. ": Content-Language", kept, head:find("content-language: de\r\n", 1, true) ~= nil)
+        same(what .. ": X-Mine", true, head:find("x-mine: yes\r\n", 1, true) ~= nil)
+      end
+    end
+  end
+  local head = assert(pool:get(("%s/redirect/303/%s/echo"):format(origin, origin), { method = "HEAD" }))
+  same("HEAD 303", "200 ", head.status .. " " .. head.body)
+  local kept = assert(pool:get(("%s/redirect/303/%s/echo"):format(origin, origin), { method = "PUT", follow = false }))
+  same("not followed", 303, kept.status)
+end
+
+-- A connection that ends without an answer: libcurl by itself would ask again when it had been used before. The log of the
+-- origin says what was sent.
+function steps.once()
+  for _, options in ipairs { { method = "POST", body = "order" }, { method = "POST" }, { method = "PATCH", body = "x" } } do
+    same("before", 200, assert(pool:get(origin .. "/echo", options)).status)
+    local response, err = pool:get(origin .. "/die?" .. options.method, options)
+    same("response", nil, response)
+    same("sent", true, err.sent)
+    same("attempts", 1, err.attempts)
+    same("kind, where, verdict", "protocol target target_bad", ("%s %s %s"):format(err.kind, err.where, err.verdict))
+    same("message", nil, err.message:match "callback")
+  end
+  assert(pool:get(origin .. "/redirect/303/" .. origin .. "/echo", { method = "POST", body = "x" }))
+end
+
+function steps.methods()
+  for said, want in pairs { get = "GET ", post = "POST ", Delete = "DELETE ", patch = "PATCH ", Mine = "Mine ",
+    ["M-SEARCH"] = "M-SEARCH ", ["X1!~"] = "X1!~ " } do
+    same(said, want, (echoed(assert(pool:get(origin .. "/echo", { method = said })))))
+  end
+  same("head", "", assert(pool:get(origin .. "/bytes/10", { method = "head", timeout = 10 })).body)
+  local options = { method = "BAD METHOD" }
+  for turn = 1, 3 do -- not even by a handle that has seen it
+    local response, err = pool:get(origin .. "/bad-method", options)
+    same("response " .. turn, nil, response)
+    same("kind", "invalid", err.kind)
+  end
+end
+
+function steps.headers()
+  local _, head = echoed(assert(pool:get(origin .. "/echo", {
+    headers = { ["X-Blank"] = "  ", ["X-Empty"] = "", ["X-Padded"] = "\t a b ", ["X-Two"] = { "1", 2 }, Accept = false },
+  })))
+  for line in ("x-blank:|x-empty:|x-padded: a b|x-two: 1|x-two: 2"):gmatch "[^|]+" do
+    same(line, true, head:find("\r\n" .. line .. "\r\n", 1, true) ~= nil)
+  end
+  same("accept", nil, head:match "\r\naccept:")
+end
+
+-- RFC 9110, 6.5.1: what comes behind the body is not taken for headers.
+function steps.trailers()
+  local response = assert(pool:get(origin .. "/trailer"))
+  same("body", "body", response.body)
+  same("type", "text/plain", response.headers["content-type"])
+  same("late", nil, response.headers["x-late"])
+  same("head", "\r\n\r\n", response.head:sub(-4))
+end
+
+steps[arg[1]]()

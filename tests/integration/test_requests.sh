@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# What a request sends, how often, and what is made of the answer: against an origin that says what it got, through SOCKS, so
+# that connections to the origin live on, and through a proxy of HTTP. The requests are made by jobs/requests.lua.
+# shellcheck source=tests/integration/harness.sh
+. "$(dirname "$0")/harness.sh"
+
+start() {
+    peers_fixture origin || exit 1
+    ORIGIN=http://127.0.0.1:$peer_port
+    peers_fixture proxy || exit 1
+    SOCKS=socks5h://127.0.0.1:$peer_port
+    HTTP=http://127.0.0.1:$peer_port
+}
+
+step() {
+    gyre run "$ROOT/tests/integration/jobs/requests.lua" "$1" "$ORIGIN" "$2"
+    exits 0
+}
+
+requests() { grep -c "$1" "$PEERS_DIR/origin/access.log"; }
+
+test_methods_of_redirects() { step redirects "$SOCKS" && step redirects "$HTTP"; }
+test_methods() {
+    step methods "$SOCKS"
+    same "requests with a bad method" 0 "$(requests bad-method)"
+}
+test_headers() { step headers "$SOCKS" && step headers "$HTTP"; }
+test_trailers_are_no_headers() { step trailers "$SOCKS"; }
+
+# What is not idempotent reaches the target once, whatever libcurl would do.
+test_sent_once() {
+    step once "$SOCKS"
+    same "POST" 2 "$(requests '^POST /die')"
+    same "PATCH" 1 "$(requests '^PATCH /die')"
+}
+
+harness_begin
+start
+harness_run "$@"
