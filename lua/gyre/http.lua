@@ -20,7 +20,7 @@ local is_stopping = ffi.cast("const int *", net.is_stopping) -- read without lea
 -- At a limit one looks again after this long, seconds.
 local BUSY_WAIT = 0.02
 -- Fields of a request that gyre.fetch knows; the others need a pool.
-local FETCH_FIELDS = { exclude = true, host = true, session = true }
+local FETCH_FIELDS = { host = true, session = true }
 
 local http = {
   map = map.new,
@@ -209,8 +209,8 @@ end)
 
 --- One request without a pool.
 ---@param url string
----@param options table as pool:get's, without tries and the fields of a request; and proxy, written as in a list,
---- or "direct": going out without a proxy has to be said
+---@param options table as pool:get's, without tries, wait and the fields of a request; and proxy, written as in a
+--- list, or "direct": going out without a proxy has to be said
 ---@return gyre.Response? response
 ---@return gyre.Error? err
 function http.fetch(url, options)
@@ -223,6 +223,9 @@ function http.fetch(url, options)
     own[name] = value
   end
   own.proxy = nil
+  if own.tries ~= nil or own.wait ~= nil then
+    error(("option '%s' needs a pool"):format(own.tries ~= nil and "tries" or "wait"), 2)
+  end
   local plan = request.plan(request.prepare(own, 2), url, 2)
   local chosen, why
   if proxy ~= "direct" then

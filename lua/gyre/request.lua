@@ -76,6 +76,9 @@ local function check(name, value, level)
   if type(value) ~= wanted then
     error(("option '%s' must be a %s, not a %s"):format(name, wanted, type(value)), level + 1)
   end
+  if wanted == "string" and name ~= "body" and find(value, "%z") then
+    error(("option '%s' holds a NUL"):format(name), level + 1)
+  end
   if wanted == "number" and not (value >= 0 and value < 2 ^ 53 and (value > 0 or not POSITIVE[name])) then
     error(("option '%s' must be a positive number"):format(name), level + 1)
   elseif WHOLE[name] and value % 1 ~= 0 then

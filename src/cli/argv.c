@@ -10,18 +10,20 @@
 
 #include "verbs.h"
 
-/* user:password@host, with or without a scheme: what stands before the last "@". */
-static void hide_before_at(char *text)
+static void hide(char *from, size_t length)
 {
-    char *scheme = strstr(text, "://"), *from = scheme ? scheme + 3 : text, *at = strrchr(from, '@');
-    if (at) memset(from, '*', (size_t)(at - from));
+    memset(from, '*', length);
 }
 
-/* host:port:user:password: what stands behind the port. */
-static void hide_behind_port(char *text)
+/* user:password@host, with or without a scheme: what stands before the last "@". host:port:user:password: what stands behind
+ * the port. A text may look like both, where an "@" is in the password. */
+static void hide_proxy(char *text)
 {
+    char *scheme = strstr(text, "://"), *from = scheme ? scheme + 3 : text, *at = strrchr(from, '@');
     char *host = strchr(text, ':'), *end = host ? host + 1 + strspn(host + 1, "0123456789") : NULL;
-    if (end && end > host + 1 && *end == ':') memset(end + 1, '*', strlen(end + 1));
+
+    if (end && end > host + 1 && *end == ':') hide(end + 1, strlen(end + 1));
+    if (at) hide(from, (size_t)(at - from));
 }
 
 static int is_number(const char *text)
@@ -50,8 +52,16 @@ static void hide_header(char *text)
     static const char *const names[] = {"authorization:", "cookie:"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *name = strcasestr(text, names[i]);
-        if (name) memset(name + strlen(names[i]), '*', strlen(name + strlen(names[i])));
+        if (name) hide(name + strlen(names[i]), strlen(name + strlen(names[i])));
     }
+}
+
+/* The cookies of gyre get: -b TEXT, -bTEXT, --cookie TEXT, --cookie=TEXT. `before` is the argument before it. */
+static void hide_cookie(char *text, const char *before)
+{
+    if (strcmp(before, "-b") == 0 || strcmp(before, "--cookie") == 0) hide(text, strlen(text));
+    else if (strncmp(text, "--cookie=", 9) == 0) hide(text + 9, strlen(text + 9));
+    else if (strncmp(text, "-b", 2) == 0) hide(text + 2, strlen(text + 2));
 }
 
 char **gyre__cli_take_arguments(int argc, char **argv)
@@ -59,10 +69,10 @@ char **gyre__cli_take_arguments(int argc, char **argv)
     char **copy = calloc((size_t)argc + 1, sizeof *copy);
     for (int i = 0; copy && i < argc; i++) {
         if (!(copy[i] = strdup(argv[i]))) return NULL;
-        hide_before_at(argv[i]);
+        hide_proxy(argv[i]);
         hide_swapped(argv[i]);
-        hide_behind_port(argv[i]);
         hide_header(argv[i]);
+        if (i > 0) hide_cookie(argv[i], copy[i - 1]);
     }
     return copy;
 }

@@ -152,7 +152,8 @@ static int net_request(lua_State *L)
 {
     struct gyre__task *task = gyre__task_current(net_of(L), L, "a request");
     struct gyre__net *net = net_of(L);
-    const char *url = luaL_checkstring(L, 1);
+    size_t length;
+    const char *url = luaL_checklstring(L, 1, &length);
     const char *proxy = luaL_optstring(L, 2, NULL);
     struct gyre__fetch fetch = {.url = url, .proxy = proxy, .terms = gyre__terms_check(L, 3)};
 
@@ -160,7 +161,7 @@ static int net_request(lua_State *L)
     if (!(task->own = gyre__transfer_new(&net->http))) return luaL_error(L, "not enough memory");
     task->own->owner = task;
     task->own->done = on_done;
-    const char *why = gyre__transfer_start(task->own, &fetch);
+    const char *why = strlen(url) < length ? "the URL holds a NUL" : gyre__transfer_start(task->own, &fetch);
     if (why) {
         gyre__transfer_delete(task->own);
         task->own = NULL;

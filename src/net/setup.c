@@ -190,12 +190,14 @@ void gyre__transfer_setup_next(struct gyre__transfer *transfer, long status)
     if (terms->body) curl_easy_setopt(easy, CURLOPT_HTTPHEADER, terms->bare_headers);
 }
 
-static int is_http_url(const char *url)
+/* What is wrong with a URL; NULL: nothing that can be seen. Of a URL without a host libcurl takes what comes next. */
+static const char *check_url(const char *url)
 {
-    if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0) return 0;
-    for (; *url; url++)
-        if ((unsigned char)*url <= ' ' || *url == 0x7f) return 0;
-    return 1;
+    if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0)
+        return "the URL must begin with http:// or https://";
+    for (const char *at = url; *at; at++)
+        if ((unsigned char)*at <= ' ' || *at == 0x7f) return "the URL holds a space or a control character";
+    return strchr("/?#", *(strstr(url, "://") + 3)) ? "the URL has no host" : NULL;
 }
 
 static void set_tls(struct gyre__transfer *transfer, const struct gyre__terms *terms)
@@ -296,7 +298,7 @@ const char *gyre__transfer_setup(struct gyre__transfer *transfer, const struct g
         transfer->reset_needed = transfer->terms_changed = 1;
         return why;
     }
-    if (!is_http_url(fetch->url)) return "the URL must begin with http:// or https:// and hold no spaces";
+    if ((why = check_url(fetch->url))) return why;
     char *ascii = gyre__idn_url(fetch->url);
     curl_easy_setopt(easy, CURLOPT_URL, ascii ? ascii : fetch->url);
     free(ascii);

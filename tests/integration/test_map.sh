@@ -49,6 +49,10 @@ test_misuse_is_told_at_the_caller() {
     misuse 'pool:map({ "http://x/" }, 5)' "options are a table, not a number"
     misuse 'pool:map({ "http://x/" }, { tris = 1 })' "unknown option 'tris'"
     misuse 'gyre.fetch("http://x/", { proxy = "direct", country = "de" })' "unknown option 'country'"
+    misuse 'gyre.fetch("http://x/", { proxy = "direct", tries = 2 })' "option 'tries' needs a pool"
+    misuse 'gyre.fetch("http://x/", { proxy = "direct", wait = 2 })' "option 'wait' needs a pool"
+    misuse 'gyre.fetch("http://x/", { proxy = "direct", exclude = { 1 } })' "unknown option 'exclude'"
+    misuse 'pool:get("http://x/", { method = "GET\0" })' "option 'method' holds a NUL"
     misuse 'gyre.session("a", { pool = "proxies.txt" })' "gyre.session: pool must be one that gyre.open has returned, not a string"
     misuse 'gyre.session("a", { pool = pool, timeot = 5 })' "unknown option 'timeot'"
 }

@@ -24,6 +24,11 @@ test_methods() {
     step methods "$SOCKS"
     same "requests with a bad method" 0 "$(requests bad-method)"
 }
+test_urls() {
+    step urls "$SOCKS"
+    same "requests of a bad URL" 0 "$(requests 'bad.url')"
+    same "what the proxy was asked for" 0 "$(grep -c "bad" "$PEERS_DIR/proxy/access.log")"
+}
 test_headers() { step headers "$SOCKS" && step headers "$HTTP"; }
 test_trailers_are_no_headers() { step trailers "$SOCKS"; }
 

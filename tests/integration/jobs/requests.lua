@@ -81,6 +81,17 @@ function steps.methods()
   end
 end
 
+-- None of these is sent, in whatever part it would be understood otherwise.
+function steps.urls()
+  for _, url in ipairs { origin .. "/bad-url\0", origin .. "\0.example/bad-url", origin .. "/bad url",
+    "http:///" .. origin:match "//(.*)" .. "/bad-url", "http://?bad-url", "http://#", "http://", "http:" .. origin, "" } do
+    local response, err = pool:get(url)
+    same(url, nil, response)
+    same(url, "invalid local", err.kind .. " " .. err.where)
+  end
+  same("in flight", 0, pool:stats().active)
+end
+
 function steps.headers()
   local _, head = echoed(assert(pool:get(origin .. "/echo", {
     headers = { ["X-Blank"] = "  ", ["X-Empty"] = "", ["X-Padded"] = "\t a b ", ["X-Two"] = { "1", 2 }, Accept = false },
