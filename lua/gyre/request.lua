@@ -95,6 +95,13 @@ function request.is_token(text)
   return find(text, "^[%w!#$%%&'*+.^_`|~-]+$") ~= nil
 end
 
+--- Whether a text may be a session's id. The pool refuses the others, for each request anew.
+---@param text string
+---@return boolean
+function request.is_session_id(text)
+  return find(text, "^[%w._:@-]+$") ~= nil and #text <= 128
+end
+
 local function header_line(name, value, level)
   if type(name) ~= "string" or not request.is_token(name) then
     error(("'%s' is no name of a header"):format(tostring(name)), level + 1)

@@ -35,7 +35,7 @@ end
 ---@param options { pool: gyre.Pool } and what pool:get() takes, for all of its requests
 ---@return gyre.Session.Client
 function session.new(id, options)
-  if type(id) ~= "string" or not id:find "^[%w._:@-]+$" or #id > 128 then
+  if type(id) ~= "string" or not request.is_session_id(id) then
     error("a session's id is 1 to 128 bytes of [A-Za-z0-9._:@-]", 2)
   end
   if type(options) ~= "table" or options.pool == nil then

@@ -83,7 +83,7 @@ test_going_out_has_to_be_said() {
 
 # What can never be asked for is a usage error, and nothing is: neither it nor what stands before it.
 test_what_cannot_be_asked_for() {
-    local before from letter url
+    local before from id letter url
     before=$(wc -l <"$PEERS_DIR/origin/access.log")
     for url in ftp://x/ http:// "http://x/a b" http://:80/; do
         get "$ORIGIN/nothing" "$url"
@@ -106,6 +106,11 @@ test_what_cannot_be_asked_for() {
     get -H "X(: 1" "$ORIGIN/nothing"
     exits 2
     contains "$ERR" "gyre get: 'X(' is no name of a header"
+    for id in "" ä "a b" "$(printf '%0129d' 0)"; do
+        get --session "$id" "$ORIGIN/nothing"
+        exits 2
+        contains "$ERR" "option '--session'"
+    done
     gyre get --proxies "$PEERS_DIR/good.txt" -x "$GOOD" "$ORIGIN/nothing"
     exits 2
     contains "$ERR" "exclude each other"
@@ -141,6 +146,8 @@ test_data_makes_a_post() {
     sent "Content-Length: 2"
     get --data-binary "@$DIR/data" -H "Content-Type: text/plain" -X PUT "$ORIGIN/echo"
     sent "PUT /echo" "Content-Length: 4" "Content-Type: text/plain"
+    get -d a=1 --data-binary b=2 -d "@$DIR/data" "$ORIGIN/echo" # as they come
+    sent "a=1&b=2&xy"
     get -d "@$DIR/not-there" "$ORIGIN/echo"
     exits 2
     contains "$ERR" not-there
@@ -167,6 +174,9 @@ test_files() {
     get -o one "$ORIGIN/bytes/1" -O "$ORIGIN/bytes/22?x=1" "$ORIGIN/bytes/333"
     exits 0
     same "sizes" "1 22 333" "$(wc -c <one) $(wc -c <./22) $(wc -c <"$OUT")"
+    get -s -O "$ORIGIN/-" -O "$ORIGIN/bytes/4444"
+    same "a file named -" "" "$(cat "$OUT")"
+    [ -s ./- ] || fail "no file"
     get -O "$ORIGIN/"
     exits 2
     contains "$ERR" "'-O'"
@@ -223,6 +233,12 @@ test_write_out() {
     same "line" "500 text/html 1 $GOOD 100%"$'\ttarget_bad' "$(cat "$OUT")"
     get -o /dev/null -w '%{time_total}' "$ORIGIN/slow/200"
     awk '{ exit !($1 >= 0.2 && $1 < 10) }' "$OUT" || fail "time_total is $(cat "$OUT")"
+    printf '%%{http_code}\n' >"$DIR/format"
+    get -o /dev/null -w "@$DIR/format" "$ORIGIN/status/404"
+    same "a format in a file" 404 "$(cat "$OUT")"
+    get -o /dev/null -w "@$DIR/not-there" "$ORIGIN/"
+    exits 2
+    contains "$ERR" "--write-out: $DIR/not-there"
     get -o /dev/null -w '%{nonsense}' "$ORIGIN/"
     contains "$ERR" nonsense
 }

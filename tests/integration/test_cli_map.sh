@@ -137,6 +137,15 @@ test_stdin_of_other_kinds() {
     same "of a terminal" 1 "$(wc -l <"$DIR/out.jsonl")"
 }
 
+# The URL of a record is that of its line, with or without a scheme; a byte order mark is none of it.
+test_lines_as_they_come() {
+    local bare=${ORIGIN#http://}
+    printf '\357\273\277%s\r\n\n # none\n  %s \r\nno url\n' "$bare/bytes/1" "$ORIGIN/bytes/2" >"$DIR/urls.txt"
+    map "$DIR/urls.txt" -s --ordered
+    exits 1
+    same "records" "1 $bare/bytes/1 1|4 $ORIGIN/bytes/2 2|5 no url nil|" "$(jsonl "$OUT" line url size | tr '\t\n' ' |')"
+}
+
 # A body that is no UTF-8 makes no record that is none.
 test_body_of_other_bytes() {
     echo "$ORIGIN/nul" >"$DIR/urls.txt"

@@ -81,8 +81,8 @@ end
 function common.request(parser)
   parser:option("--session", "The same proxy for the same id."):argname "ID"
   parser:option("--country", "ISO code; several by comma, in order of preference."):argname "CODE"
-  parser:option("--region", "Only proxies of this region.")
-  parser:option("--tags", "Only proxies that have all of these, comma separated.")
+  parser:option("--region", "Only proxies of this region."):argname "REGION"
+  parser:option("--tags", "Only proxies that have all of these, comma separated."):argname "TAGS"
   parser:option("--state", "Only proxies in this state: a closed one is nobody's probe, a half_open one always is.")
     :choices { "closed", "half_open" }
   number(parser, "--tries", "Proxies to try [3].", 1, true)
@@ -159,6 +159,9 @@ function common.get_options(args)
     headers["User-Agent"] = args.user_agent ~= "" and args.user_agent or false
   end
   common.check_headers(headers)
+  if args.session and not request.is_session_id(args.session) then
+    exit.usage "option '--session': an id is 1 to 128 bytes of [A-Za-z0-9._:@-]"
+  end
   local options = {
     session = args.session,
     country = args.country,

@@ -27,14 +27,22 @@ local function add_remote_name(args)
   add_output(args, nil, false)
 end
 
+-- What is sent, in the order of the command line.
+local function add_data(is_binary)
+  return function(args, _, text)
+    args.parts = args.parts or {}
+    table.insert(args.parts, { text = text, is_binary = is_binary })
+  end
+end
+
 function get.options(parser)
   parser:argument("url", "Without a scheme it is http://."):args "+"
   common.pool(parser, true)
   common.request(parser)
   parser:option("-X --request", "The method."):argname "METHOD"
   parser:option("-d --data", "Sends this by POST; @FILE: what it holds, without line ends; @-: stdin.")
-    :argname("DATA"):count "*"
-  parser:option("--data-binary", "Likewise, as it is."):argname("DATA"):count "*"
+    :argname("DATA"):action(add_data(false)):count "*"
+  parser:option("--data-binary", "Likewise, as it is."):argname("DATA"):action(add_data(true)):count "*"
   parser:flag("-I --head", "The headers only, by HEAD.")
   parser:flag("-i --include", "The headers before the body.")
   parser:option("-o --output", "Into this file."):argname("FILE"):action(add_output):count "*"
@@ -43,30 +51,29 @@ function get.options(parser)
   parser:flag("-s --silent", "No words about failures.")
   parser:flag("-S --show-error", "With -s: words about failures all the same.")
   parser:flag("-v --verbose", "Which proxy made which try, and what it brought, on stderr.")
-  parser:option("-w --write-out", "Print this afterwards; see docs/cli.md for its variables."):argname "FORMAT"
+  parser:option("-w --write-out", "Print this afterwards; @FILE: what it holds; see docs/cli.md for its variables.")
+    :argname "FORMAT"
   common.add_number(parser, "-m --max-time", "Seconds for a URL, all tries together.", 0.001)
   parser:option("-e --referer", "Sends a Referer header."):argname "URL"
   parser:option("-b --cookie", "Sends these cookies: a=1; b=2."):argname "DATA"
   common.add_number(parser, "--max-filesize", "Bytes of a body at most [1 GiB].", 1, true)
 end
 
-local function read_data(text, binary)
+-- A text, or @FILE.
+local function text_of(text, option)
   if text:sub(1, 1) ~= "@" then
     return text
   end
-  local data = input.text(text:sub(2), "--data")
-  return binary and data or (data:gsub("[\r\n%z]", ""))
+  return input.text(text:sub(2), option), true
 end
 
 local function body_of(args)
-  local parts = {}
-  for _, text in ipairs(args.data) do
-    parts[#parts + 1] = read_data(text, false)
+  local texts = {}
+  for i, part in ipairs(args.parts or {}) do
+    local text, is_file = text_of(part.text, "--data")
+    texts[i] = is_file and not part.is_binary and text:gsub("[\r\n%z]", "") or text
   end
-  for _, text in ipairs(args.data_binary) do
-    parts[#parts + 1] = read_data(text, true)
-  end
-  return parts[1] and table.concat(parts, "&") or nil
+  return texts[1] and table.concat(texts, "&") or nil
 end
 
 local function say_head(head)
@@ -151,9 +158,9 @@ local function file_name(url)
   local path = url:gsub("[?#].*", ""):match "^%a[%w+.-]*://[^/]+/(.*)$"
   local name = path and path:match "([^/]+)$"
   if not name then
-    exit.usage(("option '-O': %s ends in no name of a file"):format(url))
+    exit.usage(("option '-O': %s ends in no name of a file"):format(mask.url(url)))
   end
-  return name
+  return name == "-" and "./-" or name
 end
 
 local function write_file(path, ...)
@@ -234,6 +241,7 @@ function get.run(args)
   local urls, paths = targets_of(args)
   local pool, strategy = attach.chosen(args, true)
   local failed, by_proxy = 0, 0
+  args.write_out = args.write_out and text_of(args.write_out, "--write-out")
   local options = fields_for(pool, strategy, options_of(args))
   for i, url in ipairs(urls) do
     if gyre.stopping() then

@@ -37,17 +37,20 @@ function map.options(parser)
   common.add_number(parser, "--max-filesize", "Bytes of a body at most [32 MiB].", 1, true)
 end
 
--- The number of each item's line; not in the item, whose fields are options of its request.
-local line_of = setmetatable({}, { __mode = "k" })
+-- Of each item the number of its line, and the URL as it stands there; not in the item, whose fields are options of its
+-- request.
+local source_of = setmetatable({}, { __mode = "k" })
+
+local BOM = "^\239\187\191"
 
 -- The next URL of what has been read so far, and the number of its line.
 local function next_url(reader, number)
   local text = reader:ready_line()
   while text do
     number = number + 1
-    local url = text:match "^%s*(.-)%s*$"
+    local url = (number == 1 and text:gsub(BOM, "") or text):match "^%s*(.-)%s*$"
     if url ~= "" and url:sub(1, 1) ~= "#" then
-      return common.full_url(url), number
+      return url, number
     end
     text = reader:ready_line()
   end
@@ -61,8 +64,8 @@ local function items_of(reader, more)
     local url
     url, number = next_url(reader, number)
     if url then
-      local item = { url = url }
-      line_of[item] = number
+      local item = { url = common.full_url(url) }
+      source_of[item] = { line = number, url = url }
       return item
     elseif reader.why then
       exit.usage(reader.why)
@@ -119,7 +122,8 @@ local function save_body(folder, line, body)
 end
 
 local function record_of(args, item, response, err)
-  local record = { line = line_of[item], url = item.url }
+  local source = source_of[item]
+  local record = { line = source.line, url = source.url }
   if response then
     record.status, record.ms, record.attempts = response.status, response.ms, response.attempts
     record.verdict, record.size = response.verdict, #response.body
@@ -127,7 +131,7 @@ local function record_of(args, item, response, err)
     record.proxy = response.proxy and tostring(response.proxy)
     record.final_url = response.url ~= item.url and response.url or nil
     record.body = args.body and response.body or nil
-    record.file = args.bodies and save_body(args.bodies, line_of[item], response.body) or nil
+    record.file = args.bodies and save_body(args.bodies, source.line, response.body) or nil
   else
     record.error, record.message, record.where = err.kind, tostring(err), err.where
     record.status, record.attempts, record.verdict = err.status, err.attempts, err.verdict
