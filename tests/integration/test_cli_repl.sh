@@ -48,6 +48,13 @@ test_errors() {
     exits 2
     contains "$ERR" "on purpose" "unexpected symbol"
     same "output" after "$(cat "$OUT")"
+    repl 'function f() error "deep" end' 'f()'
+    contains "$ERR" "repl:1: deep" "stack traceback"
+    ! grep -q cli/ "$ERR" || fail "frames of the program: $(cat "$ERR")"
+    repl 'setmetatable({}, { __tostring = function() error "unseen" end })' '= "after"' '=1, 2' # a value that cannot be shown
+    exits 2
+    contains "$ERR" unseen
+    same "output" $'after\n1\t2' "$(cat "$OUT")"
 }
 
 test_code_of_the_command_line() {

@@ -39,29 +39,23 @@ local function shown(value)
   return "{ " .. table.concat(parts, ", ") .. " }"
 end
 
-local function print_results(ran, ...)
-  local count = select("#", ...)
-  if not ran then
-    output.say(tostring((...)))
-    return false
+-- A line of what a chunk returned; nil when that is nothing.
+local function line_of(...)
+  local count, texts = select("#", ...), { ... }
+  for i = 1, count do
+    texts[i] = shown(texts[i])
   end
-  if count > 0 then
-    local texts = { ... }
-    for i = 1, count do
-      texts[i] = shown(texts[i])
-    end
-    output.write(table.concat(texts, "\t"), "\n")
-  end
-  output.flush()
-  return true
+  return count > 0 and table.concat(texts, "\t") .. "\n" or nil
 end
 
+-- Without the frames below the chunk, which are this program's.
 local function traceback(raised)
-  return debug.traceback(tostring(raised), 2)
+  return (debug.traceback(tostring(raised), 2):gsub("\n[^\n]*gyre/cli/repl%.lua:.*", ""))
 end
 
--- A chunk; or nil, why, and whether more lines may complete it. An expression is its value.
+-- A chunk; or nil, why, and whether more lines may complete it. An expression is its value, after a "=" as well.
 local function compile(text)
+  text = text:gsub("^%s*=", "")
   local chunk = loadstring("return " .. text, "=repl")
   if chunk then
     return chunk
@@ -77,7 +71,16 @@ local function evaluate(text)
     output.say(why)
     return false
   end
-  return print_results(xpcall(chunk, traceback))
+  local ran, result = xpcall(function()
+    return (line_of(chunk())) -- values that raise when they are to be shown are an error of the line, too
+  end, traceback)
+  if not ran then
+    output.say(result)
+    return false
+  end
+  output.write(result or "")
+  output.flush()
+  return true
 end
 
 -- Reads lines until they are a chunk. nil at the end.

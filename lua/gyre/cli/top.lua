@@ -85,7 +85,7 @@ local function draw(self)
   self.first = max(1, min(self.first, #self.rows - room + 1))
   local shown = shown_rows(self, self.first, room)
   local size = { columns = columns, rows = rows, colours = self.colours }
-  output.write(view.frame(head, view.table(shown), shown, FOOT, size))
+  output.write(view.frame(head, view.table(shown, columns), shown, FOOT, size))
   output.flush()
 end
 

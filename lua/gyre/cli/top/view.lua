@@ -17,7 +17,7 @@ view.SORTS = {
 }
 
 local HEAD = { "ID", "STATE", "REQ/S", "SHARE", "ACTIVE", "EMA MS", "SUCCESS", "STARTED", "FAILED", "PROXY" }
-local LEFT = { [2] = true, [10] = true }
+local LEFT = { STATE = true, PROXY = true }
 
 --- Sorts rows by one of SORTS.
 ---@param rows table[]
@@ -62,15 +62,56 @@ function view.head(found)
   }
 end
 
---- The table.
+-- What goes first where there is no room for all: the proxy's name comes last in a line, and is what one looks for.
+local SPARE = { "STARTED", "SHARE", "ID", "FAILED", "EMA MS" }
+
+local function without(row, spared)
+  local kept = {}
+  for i, cell in ipairs(row) do
+    kept[#kept + 1] = not spared[HEAD[i]] and cell or nil
+  end
+  return kept
+end
+
+local function lines_without(rows, spared)
+  local all, left = {}, {}
+  for i, row in ipairs(rows) do
+    all[i] = without(row, spared)
+  end
+  local head = without(HEAD, spared)
+  for i, name in ipairs(head) do
+    left[i] = LEFT[name]
+  end
+  return tables.lines(head, all, left)
+end
+
+local function fits(lines, columns)
+  for _, line in ipairs(lines) do
+    if #line > columns then
+      return false
+    end
+  end
+  return true
+end
+
+--- The table, with fewer columns where not all of them fit.
 ---@param rows table[] completed
+---@param columns? integer of the screen [any number]
 ---@return string[] lines the first is the head
-function view.table(rows)
-  local all = {}
+function view.table(rows, columns)
+  local all, spared = {}, {}
   for i, row in ipairs(rows) do
     all[i] = cells(row)
   end
-  return tables.lines(HEAD, all, LEFT)
+  local lines = lines_without(all, spared)
+  for _, name in ipairs(columns and SPARE or {}) do
+    if fits(lines, columns) then
+      break
+    end
+    spared[name] = true
+    lines = lines_without(all, spared)
+  end
+  return lines
 end
 
 local COLOURS = { open = "31", half_open = "33", draining = "36", disabled = "90", removed = "90" }
