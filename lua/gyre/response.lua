@@ -17,6 +17,7 @@ local rawset, setmetatable = rawset, setmetatable
 
 local function parse_head(head)
   local headers = {}
+  head = head:gsub("\r?\n[ \t]+", " ") -- a value that goes on in the next line (RFC 9112, 5.2)
   for line in head:gmatch "[^\r\n]+" do
     local name, value = line:match "^([^%s:]+):[ \t]*(.-)[ \t]*$"
     if name then

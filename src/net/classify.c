@@ -105,8 +105,10 @@ static int classify_code(const struct gyre__evidence *evidence, struct gyre__fai
     case CURLE_TOO_MANY_REDIRECTS: return blame_target(failure, "redirect");
     case CURLE_FILESIZE_EXCEEDED: return blame_target(failure, "too_large");
     case CURLE_BAD_CONTENT_ENCODING: return blame_target(failure, "protocol");
-    case CURLE_OUT_OF_MEMORY:
-    case CURLE_FAILED_INIT: return blame_us(failure, "system");
+    case CURLE_FAILED_INIT: /* of the handle, or of sending by a connection that has ended meanwhile */
+        if (evidence->ready) return blame_peer(evidence, failure, "protocol");
+        return blame_us(failure, "system");
+    case CURLE_OUT_OF_MEMORY: return blame_us(failure, "system");
     case CURLE_UNSUPPORTED_PROTOCOL: /* a redirect to ftp:, or an answer that is not HTTP */
         if (evidence->redirects > 0 && !evidence->ready) return blame_target(failure, "redirect");
         return evidence->connected || evidence->ready ? blame_peer(evidence, failure, "protocol") : blame_us(failure, "invalid");

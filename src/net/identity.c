@@ -201,6 +201,11 @@ unsigned gyre__identity_shard(const struct gyre__identity *identity, unsigned la
     return (identity->shard + lane * LANE_STEP) % GYRE__SHARDS;
 }
 
+void gyre__identity_renew(struct gyre__identities *table, struct gyre__identity *identity, uint32_t scope)
+{
+    if (scope && scope == identity->scope) identity->scope = new_scope(table);
+}
+
 void gyre__identity_meet(struct gyre__identity *identity)
 {
     if (!identity->apart) identity->shard = (unsigned)(hash_of(0, identity->endpoint) >> 32) % GYRE__SHARDS;

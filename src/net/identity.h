@@ -80,6 +80,12 @@ void gyre__identity_leave(struct gyre__identity *identity, unsigned lane);
 /* The CURLM of a lane, below GYRE__SHARDS. */
 unsigned gyre__identity_shard(const struct gyre__identity *identity, unsigned lane);
 
+/*
+ * A transfer that began with this scope met a connection that libcurl keeps and that carries nothing any more: from now on
+ * the identity uses others. Nothing happens when it does already, or when it is not kept apart.
+ */
+void gyre__identity_renew(struct gyre__identities *identities, struct gyre__identity *identity, uint32_t scope);
+
 /* Whose identity is not kept apart goes where all do that have its endpoint, or they could not share. */
 void gyre__identity_meet(struct gyre__identity *identity);
 

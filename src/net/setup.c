@@ -127,7 +127,7 @@ static const char *set_identity(struct gyre__transfer *transfer, const struct gy
     transfer->call.shard = gyre__identity_shard(identity, transfer->lane);
     curl_easy_setopt(easy, CURLOPT_PROXY, identity->endpoint);
     if (identity->credentials) curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, identity->credentials);
-    curl_easy_setopt(easy, CURLOPT_ADDRESS_SCOPE, (long)identity->scope);
+    curl_easy_setopt(easy, CURLOPT_ADDRESS_SCOPE, (long)(transfer->scope = identity->scope));
     int scoped = terms->isolate && (has_scope(fetch->url) || has_scope(identity->endpoint));
     if (scoped != transfer->scoped) {
         transfer->scoped = scoped;
@@ -166,7 +166,6 @@ static const char *set_method(struct gyre__transfer *transfer, const struct gyre
         /* Of a 301 and a 302 it would send the same method to the next place, without the body. */
         curl_easy_setopt(easy, CURLOPT_POSTREDIR, (long)(CURL_REDIR_POST_301 | CURL_REDIR_POST_302));
     }
-    if (terms->once) curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, gyre__transfer_on_request);
     return NULL;
 }
 
@@ -186,7 +185,6 @@ void gyre__transfer_setup_next(struct gyre__transfer *transfer, long status)
     if (!terms->method || transfer->terms_changed || !asks_for_get(status, terms->method)) return;
     transfer->terms_changed = 1;
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
-    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, NULL);
     if (terms->body) curl_easy_setopt(easy, CURLOPT_HTTPHEADER, terms->bare_headers);
 }
 
@@ -282,6 +280,7 @@ void gyre__transfer_setup_once(struct gyre__transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, transfer);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, gyre__transfer_on_request);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, gyre__transfer_on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);

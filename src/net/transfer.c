@@ -12,6 +12,7 @@
 
 enum {
     FIRST_BUFFER = 512,      /* bytes; a usual head fits, and 10,000 of them in flight are 5 MiB */
+    RESTARTS = 2,            /* of a transfer that was given connections that had ended */
     KEPT_BUFFER = 64 << 10,  /* bytes of a buffer that a free transfer keeps */
     KEPT_TRANSFERS = 1024,   /* transfers kept for use again, about 6 KiB each without buffers */
     MAX_HEADERS = 256 << 10, /* bytes of response headers in all, redirects included */
@@ -32,13 +33,14 @@ static int append(char **buffer, size_t *size, size_t *room, const char *data, s
     return 0;
 }
 
-/* Where a connection that was used before ends without an answer, libcurl sends the request again by another. */
+/* A connection is there. Where one that was used before ends without an answer, libcurl sends the request again by another:
+ * what must not be sent twice ends here. After a redirect to a GET it may. */
 int gyre__transfer_on_request(void *owner, char *to, char *from, int to_port, int from_port)
 {
     struct gyre__transfer *transfer = owner;
     (void)to, (void)from, (void)to_port, (void)from_port;
 
-    if (transfer->asked) {
+    if (transfer->asked && transfer->terms->once && !transfer->terms_changed) {
         transfer->limit = GYRE__LIMIT_ONCE;
         return CURL_PREREQFUNC_ABORT;
     }
@@ -136,6 +138,15 @@ static const char *message(const struct gyre__transfer *transfer, CURLcode code)
     return transfer->error[0] ? transfer->error : curl_easy_strerror(code);
 }
 
+/*
+ * "No filter connected": libcurl 7.88 gives out connections of HTTP/2 that have ended, and keeps them for as long as others
+ * wait there for their answers.
+ */
+static int met_dead_connection(const struct gyre__transfer *transfer, CURLcode code)
+{
+    return code == CURLE_FAILED_INIT && transfer->asked;
+}
+
 /* What went wrong, whose fault it was, and the words for it. */
 static void conclude_failure(struct gyre__transfer *transfer, CURLcode code, long header_size)
 {
@@ -163,7 +174,7 @@ static void conclude_failure(struct gyre__transfer *transfer, CURLcode code, lon
         .tunnelled = transfer->socks || (transfer->proxied && is_https(result->url)),
         .connected = number(easy, CURLINFO_CONNECT_TIME_T) > 0,
         .tls_begun = transfer->tls_begun > transfer->secure_proxy,
-        .ready = ready > (moved ? transfer->ready_before : 0),
+        .ready = transfer->asked || ready > (moved ? transfer->ready_before : 0),
         .secure_proxy = transfer->secure_proxy,
     };
     result->failed = gyre__classify(&evidence, &result->failure);
@@ -187,9 +198,25 @@ static void conclude(struct gyre__transfer *transfer, CURLcode code)
     if (code != CURLE_OK || result->status == 407) conclude_failure(transfer, code, header_size);
 }
 
+/* Whoever came next would be given the same one: the identity leaves it. What was not sent begins anew. */
+static int avoid_dead_connection(struct gyre__transfer *transfer, CURLcode code)
+{
+    CURL *easy = transfer->call.easy;
+
+    if (!met_dead_connection(transfer, code)) return 0;
+    gyre__identity_renew(&transfer->http->identities, transfer->identity, transfer->scope);
+    if (transfer->restarts >= RESTARTS || number(easy, CURLINFO_PRETRANSFER_TIME_T) > 0) return 0;
+    transfer->restarts++;
+    transfer->asked = 0;
+    transfer->scope = transfer->identity->scope;
+    curl_easy_setopt(easy, CURLOPT_ADDRESS_SCOPE, (long)transfer->scope);
+    return gyre__multi_add(&transfer->http->multi, &transfer->call) == 0;
+}
+
 static void on_done(struct gyre__call *call, CURLcode code)
 {
     struct gyre__transfer *transfer = (struct gyre__transfer *)(void *)call;
+    if (avoid_dead_connection(transfer, code)) return;
     transfer->http->in_flight--;
     conclude(transfer, code);
     transfer->done(transfer);
@@ -209,6 +236,7 @@ static void reset(struct gyre__transfer *transfer)
     transfer->identity = NULL;
     transfer->head_size = transfer->body_size = transfer->head_seen = 0;
     transfer->head_whole = transfer->asked = 0;
+    transfer->restarts = 0;
     transfer->limit = GYRE__LIMIT_NONE;
     transfer->tls_begun = 0;
     transfer->next_hop = 0;

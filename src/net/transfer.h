@@ -49,6 +49,7 @@ struct gyre__transfer {
     struct gyre__http *http;
     struct gyre__identity *identity; /* while it is under way */
     unsigned lane;                   /* of the identity; GYRE__LANES: none */
+    uint32_t scope;                  /* of the identity when it began */
     struct gyre__transfer *next; /* in the free list */
     void (*done)(struct gyre__transfer *transfer);
     void *owner;
@@ -59,8 +60,9 @@ struct gyre__transfer {
     int scoped;
     char *head, *body;
     size_t head_size, head_room, body_size, body_room, head_seen;
+    unsigned restarts;
     int head_whole; /* the last response's head has ended */
-    int asked;      /* the request has been sent, and no response has begun */
+    int asked;      /* libcurl has begun to send the request, and no response has begun */
     enum gyre__limit limit;
     int proxied, socks, secure_proxy;
     int tls_begun;    /* TLS handshakes of a connection made for the last request, redirects included: so many have begun */

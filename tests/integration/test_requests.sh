@@ -39,6 +39,40 @@ test_sent_once() {
     same "PATCH" 1 "$(requests '^PATCH /die')"
 }
 
+start_short_lived() {
+    local dir=$PEERS_DIR/short
+    peers_pick_port || return 1
+    ORIGIN=https://127.0.0.1:$peer_port
+    mkdir -p "$dir/tmp"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -keyout "$dir/key.pem" -out "$dir/cert.pem" \
+        2>/dev/null || return 1
+    cat >"$dir/nginx.conf" <<END
+daemon off;
+pid $dir/nginx.pid;
+error_log $dir/error.log;
+worker_processes 1;
+events { worker_connections 1024; }
+http {
+    access_log off;
+    client_body_temp_path $dir/tmp; proxy_temp_path $dir/tmp; fastcgi_temp_path $dir/tmp;
+    uwsgi_temp_path $dir/tmp; scgi_temp_path $dir/tmp;
+    http2_max_concurrent_streams 5;
+    keepalive_requests 10;
+    server {
+        listen 127.0.0.1:$peer_port ssl http2;
+        ssl_certificate $dir/cert.pem; ssl_certificate_key $dir/key.pem;
+        location / { return 200 "hello"; }
+    }
+}
+END
+    peers_launch short "$peer_port" -- nginx -p "$dir" -c nginx.conf -e "$dir/error.log"
+}
+
+test_http2_that_ends() {
+    peers_attempt short start_short_lived || fail "no origin"
+    step goaway "$HTTP"
+}
+
 harness_begin
 start
 harness_run "$@"

@@ -111,6 +111,9 @@ static const struct row rows[] = {
      "too_large", "target", GYRE_TARGET_BAD},
     {"cancelled", {.code = CURLE_ABORTED_BY_CALLBACK, PLAIN, STOOD, .limit = GYRE__LIMIT_CANCELLED}, "aborted",
      "local", GYRE_ABORTED},
+    {"connection ended before it was used again", {.code = CURLE_FAILED_INIT, TUNNEL, .ready = 1}, "protocol", "target",
+     GYRE_TARGET_BAD},
+    {"handle cannot be made", {.code = CURLE_FAILED_INIT, TUNNEL}, "system", "local", GYRE_ABORTED},
     {"no memory", {.code = CURLE_OUT_OF_MEMORY, PLAIN}, "system", "local", GYRE_ABORTED},
 };
 

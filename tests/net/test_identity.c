@@ -99,6 +99,28 @@ static void test_many(void **state)
     gyre__identities_clear(&table);
 }
 
+/* Others than the connections it has: once, however many transfers met the same one; and only its own. */
+static void test_renew(void **state)
+{
+    struct gyre__identities table;
+
+    (void)state;
+    gyre__identities_init(&table, 1000);
+    struct gyre__identity *own = get(&table, "http://h:1", "cart", 1), *mixed = get(&table, "http://h:1", "cart", 0);
+    uint32_t first = own->scope, other = touch(&table, "http://h:2", "cart", 1)->scope;
+    gyre__identity_renew(&table, own, first);
+    uint32_t second = own->scope;
+    assert_int_not_equal(second, first);
+    assert_int_not_equal(second, other);
+    gyre__identity_renew(&table, own, first);
+    assert_int_equal(own->scope, second);
+    gyre__identity_renew(&table, mixed, mixed->scope);
+    assert_int_equal(mixed->scope, 0);
+    gyre__identity_put(&table, own);
+    gyre__identity_put(&table, mixed);
+    gyre__identities_clear(&table);
+}
+
 /* A session that is forgotten is a stranger when it comes back, on every proxy; whoever uses it meanwhile may finish. */
 static void test_forget(void **state)
 {
@@ -160,6 +182,7 @@ int main(void)
         cmocka_unit_test(test_told_apart),
         cmocka_unit_test(test_together),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_renew),
         cmocka_unit_test(test_forget),
         cmocka_unit_test(test_lanes),
     };

@@ -111,4 +111,21 @@ function steps.trailers()
   same("head", "\r\n\r\n", response.head:sub(-4))
 end
 
+-- An origin that ends a connection of HTTP/2 after ten requests. libcurl goes on to give such connections out; whoever is given
+-- one shall not fail by it, least of all by something that is said to be wrong here.
+function steps.goaway()
+  local urls, good = {}, 0
+  for i = 1, 400 do urls[i] = origin .. "/" .. i end
+  for _, method in ipairs { "GET", "PUT", "POST" } do
+    local options = { method = method, body = "body", concurrency = 40, tries = 1, verify = false }
+    for _, response, err in pool:map(urls, options) do
+      same(tostring(err), "target", response and "target" or err.where)
+      good = good + (response and response.http == "2" and 1 or 0)
+    end
+  end
+  if good < 1000 then
+    error(good .. " of 1200 were answered", 0)
+  end
+end
+
 steps[arg[1]]()
