@@ -123,6 +123,7 @@ int gyre__classify(const struct gyre__evidence *evidence, struct gyre__failure *
     case GYRE__LIMIT_HEADERS: /* before the request is sent only a proxy has anything to say */
         if (evidence->proxied && !evidence->ready) return blame_proxy(failure, "too_large");
         return blame_peer(evidence, failure, "too_large");
+    case GYRE__LIMIT_MEMORY: return blame_us(failure, "system");
     case GYRE__LIMIT_ONCE: return blame_peer(evidence, failure, "protocol");
     case GYRE__LIMIT_CANCELLED: return blame_us(failure, "aborted");
     case GYRE__LIMIT_NONE: break;

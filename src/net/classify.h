@@ -14,6 +14,7 @@ enum gyre__limit {
     GYRE__LIMIT_NONE,
     GYRE__LIMIT_BODY,
     GYRE__LIMIT_HEADERS,
+    GYRE__LIMIT_MEMORY,
     GYRE__LIMIT_ONCE, /* libcurl would have sent again what must not be sent twice */
     GYRE__LIMIT_CANCELLED,
 };

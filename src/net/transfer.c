@@ -18,19 +18,24 @@ enum {
     MAX_HEADERS = 256 << 10, /* bytes of response headers in all, redirects included */
 };
 
-static int append(char **buffer, size_t *size, size_t *room, const char *data, size_t length)
+/* Returns what libcurl is told: `length`, or less. */
+static size_t append(struct gyre__transfer *transfer, char **buffer, size_t *size, size_t *room, const char *data,
+                     size_t length)
 {
     if (*size + length > *room) {
         size_t wanted = *room ? *room : FIRST_BUFFER;
         while (wanted < *size + length) wanted *= 2;
         char *bigger = realloc(*buffer, wanted);
-        if (!bigger) return -1;
+        if (!bigger) {
+            transfer->limit = GYRE__LIMIT_MEMORY;
+            return 0;
+        }
         *buffer = bigger;
         *room = wanted;
     }
     memcpy(*buffer + *size, data, length);
     *size += length;
-    return 0;
+    return length;
 }
 
 /* A connection is there. Where one that was used before ends without an answer, libcurl sends the request again by another:
@@ -93,7 +98,7 @@ size_t gyre__transfer_on_header(char *data, size_t unit, size_t count, void *own
     }
     if (transfer->head_whole) return length; /* a trailer, which is none of the headers (RFC 9110, 6.5.1) */
     if (length <= 2) end_head(transfer);
-    return append(&transfer->head, &transfer->head_size, &transfer->head_room, data, length) < 0 ? 0 : length;
+    return append(transfer, &transfer->head, &transfer->head_size, &transfer->head_room, data, length);
 }
 
 size_t gyre__transfer_on_body(char *data, size_t unit, size_t count, void *owner)
@@ -105,7 +110,7 @@ size_t gyre__transfer_on_body(char *data, size_t unit, size_t count, void *owner
         transfer->limit = GYRE__LIMIT_BODY;
         return 0;
     }
-    return append(&transfer->body, &transfer->body_size, &transfer->body_room, data, length) < 0 ? 0 : length;
+    return append(transfer, &transfer->body, &transfer->body_size, &transfer->body_room, data, length);
 }
 
 static int is_https(const char *url)
@@ -128,6 +133,7 @@ static const char *message(const struct gyre__transfer *transfer, CURLcode code)
     switch (transfer->limit) {
     case GYRE__LIMIT_BODY: return "the body is larger than max_body";
     case GYRE__LIMIT_HEADERS: return "the response headers are larger than 256 KiB";
+    case GYRE__LIMIT_MEMORY: return "not enough memory";
     case GYRE__LIMIT_ONCE: return "the connection ended without an answer";
     case GYRE__LIMIT_CANCELLED: return "cancelled";
     case GYRE__LIMIT_NONE: break;

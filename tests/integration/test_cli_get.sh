@@ -228,6 +228,23 @@ test_time() {
     exits 0
 }
 
+# The limit of -m holds after a Ctrl-C, too.
+test_time_after_an_interrupt() {
+    gyre_begin get -x "$GOOD" -m 1 "$ORIGIN/hang?interrupted"
+    wait_for 10 grep -q "interrupted$" "$PEERS_DIR/good/access.log"
+    kill -INT "$pid"
+    gyre_end 8
+    exits 4
+    contains "$ERR" timeout
+}
+
+# Where memory ends it is nobody else's fault: kind system, exit code 1.
+test_no_memory() {
+    (ulimit -v 300000 && exec timeout 20 "$GYRE" get -x "$GOOD" "$ORIGIN/bytes/500000000" >/dev/null 2>"$ERR")
+    same "exit code" 1 $?
+    contains "$ERR" "system (http" "not enough memory"
+}
+
 test_write_out() {
     get -o /dev/null -w '%{http_code} %{content_type} %{attempts} %{proxy} 100%%\t%{verdict}\n' "$ORIGIN/status/500"
     same "line" "500 text/html 1 $GOOD 100%"$'\ttarget_bad' "$(cat "$OUT")"

@@ -114,6 +114,8 @@ static const struct row rows[] = {
     {"connection ended before it was used again", {.code = CURLE_FAILED_INIT, TUNNEL, .ready = 1}, "protocol", "target",
      GYRE_TARGET_BAD},
     {"handle cannot be made", {.code = CURLE_FAILED_INIT, TUNNEL}, "system", "local", GYRE_ABORTED},
+    {"no memory for the body", {.code = CURLE_WRITE_ERROR, PLAIN, STOOD, .limit = GYRE__LIMIT_MEMORY}, "system", "local",
+     GYRE_ABORTED},
     {"no memory", {.code = CURLE_OUT_OF_MEMORY, PLAIN}, "system", "local", GYRE_ABORTED},
 };
 

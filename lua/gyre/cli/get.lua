@@ -16,6 +16,8 @@ local io, ipairs, tostring = io, ipairs, tostring
 local get = { about = "fetch URLs through a proxy, with curl's letters" }
 
 local LARGEST = 2 ^ 30 -- a response is held in memory
+local TIMEOUT = 30 -- of pool:get
+local GRACE = 1 -- seconds for which the limit of one try is longer than that of all
 
 -- Appends to one list, in the order of the command line: the n-th -o or -O is for the n-th URL.
 local function add_output(args, _, value)
@@ -117,6 +119,9 @@ local function options_of(args)
   options.headers.Cookie = options.headers.Cookie or args.cookie
   common.check_headers(options.headers)
   options.max_body = args.max_filesize or LARGEST
+  if args.max_time and args.max_time < (args.timeout or TIMEOUT) then
+    options.timeout = args.max_time + GRACE
+  end
   options.judge = args.verbose and narrator or nil
   return options
 end
@@ -134,7 +139,8 @@ local function blame(url, pool, err)
   return tunnelled and err.sent and "target" or "proxy"
 end
 
--- All tries of a URL together get `seconds`.
+-- All tries of a URL together get `seconds`. After a Ctrl-C nothing more is waited for here, and options_of() has limited the
+-- try that is under way.
 local function within(seconds, url, pool, request)
   if not seconds then
     return request()
