@@ -4,6 +4,7 @@ local judge = require "gyre.judge"
 local net = require "gyre.net"
 
 local error, pairs, setmetatable, tostring, type = error, pairs, setmetatable, tostring, type
+local concat = table.concat
 local find, lower, match, sub, upper = string.find, string.lower, string.match, string.sub, string.upper
 
 local DEFAULT_TRIES = 3
@@ -119,10 +120,23 @@ local function header_line(name, value, level)
   return value == "" and name .. ";" or name .. ": " .. value
 end
 
-local function header_lines(headers, level)
-  local lines = {}
+-- Cookies of the script's own, where others are kept: these come in one header (RFC 6265, 5.4), which libcurl makes.
+local function cookie_of(name, value, level)
+  local texts = type(value) == "table" and value or { value }
+  for i = 1, #texts do
+    header_line(name, texts[i], level + 1)
+  end
+  local text = texts[1] and concat(texts, "; ") or ""
+  return find(text, "%S") and text or nil
+end
+
+-- Returns the lines, and what the Cookie header says, when that is to be apart.
+local function header_lines(headers, is_cookie_apart, level)
+  local lines, cookie = {}, nil
   for name, value in pairs(headers) do
-    if type(value) == "table" then
+    if is_cookie_apart and value and type(name) == "string" and lower(name) == "cookie" then
+      cookie = cookie_of(name, value, level + 1)
+    elseif type(value) == "table" then
       for i = 1, #value do
         lines[#lines + 1] = header_line(name, value[i], level + 1)
       end
@@ -130,7 +144,7 @@ local function header_lines(headers, level)
       lines[#lines + 1] = header_line(name, value, level + 1)
     end
   end
-  return lines
+  return lines, cookie
 end
 
 local function copy_list(list)
@@ -163,7 +177,7 @@ local function terms_of(options, method, level)
     said.isolate = false
   end
   if options.headers then
-    said.headers = header_lines(options.headers, level + 1)
+    said.headers, said.cookie = header_lines(options.headers, said.cookies, level + 1)
   end
   return net.terms(said), said.isolate == false
 end

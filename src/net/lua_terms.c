@@ -74,6 +74,7 @@ static void read(lua_State *L, int index, struct gyre__terms *terms)
 {
     terms->method = text_field(L, index, "method", NULL);
     terms->body = text_field(L, index, "body", &terms->body_size);
+    terms->cookie = text_field(L, index, "cookie", NULL);
     terms->cacert = text_field(L, index, "cacert", NULL);
     terms->session = text_field(L, index, "session", NULL);
     headers_field(L, index, terms);

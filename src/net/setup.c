@@ -8,6 +8,7 @@
  */
 #include "setup.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,6 +170,34 @@ static const char *set_method(struct gyre__transfer *transfer, const struct gyre
     return NULL;
 }
 
+/* Scheme, host and port of a URL, as a number (FNV-1a). */
+static uint64_t origin_of(const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    const char *end = host + strcspn(host, "/?#"), *at = memrchr(host, '@', (size_t)(end - host));
+    uint64_t h = UINT64_C(14695981039346656037);
+
+    for (const char *c = url; c < end; c++)
+        if (!at || c < host || c > at) h = (h ^ (unsigned char)tolower((unsigned char)*c)) * UINT64_C(1099511628211);
+    return h;
+}
+
+/* libcurl takes what CURLOPT_COOKIE says along to wherever a redirect leads. */
+void gyre__transfer_setup_cookie(struct gyre__transfer *transfer)
+{
+    CURL *easy = transfer->call.easy;
+    const char *url = NULL;
+
+    if (!transfer->terms->cookie) return;
+    curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
+    uint64_t origin = url ? origin_of(url) : 0;
+    if (!transfer->origin) transfer->origin = origin;
+    if (transfer->origin == origin) return;
+    transfer->terms_changed = 1;
+    curl_easy_setopt(easy, CURLOPT_COOKIE, NULL);
+}
+
 /* RFC 9110, 15.4: a 303 asks for a GET, whatever it answers but HEAD; a 301 and a 302 by custom when they answer a POST. */
 static int asks_for_get(long status, const char *method)
 {
@@ -182,8 +211,8 @@ void gyre__transfer_setup_next(struct gyre__transfer *transfer, long status)
     CURL *easy = transfer->call.easy;
     const struct gyre__terms *terms = transfer->terms;
 
-    if (!terms->method || transfer->terms_changed || !asks_for_get(status, terms->method)) return;
-    transfer->terms_changed = 1;
+    if (!terms->method || transfer->is_get_now || !asks_for_get(status, terms->method)) return;
+    transfer->terms_changed = transfer->is_get_now = 1;
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
     if (terms->body) curl_easy_setopt(easy, CURLOPT_HTTPHEADER, terms->bare_headers);
 }
@@ -240,6 +269,10 @@ static const char *set_terms(struct gyre__transfer *transfer, struct gyre__terms
     transfer->terms = terms;
     transfer->terms_changed = 0;
     curl_easy_setopt(transfer->call.easy, CURLOPT_HTTPHEADER, terms->headers);
+    if (terms->cookie) {
+        transfer->reset_needed = 1;
+        curl_easy_setopt(transfer->call.easy, CURLOPT_COOKIE, terms->cookie);
+    }
     set_tls(transfer, terms);
     set_limits(transfer->call.easy, terms);
     return set_method(transfer, terms);

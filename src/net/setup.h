@@ -17,6 +17,9 @@ void gyre__transfer_forget(struct gyre__transfer *transfer);
 /* Before a redirect is followed: the next request is a GET when its status asks for one. */
 void gyre__transfer_setup_next(struct gyre__transfer *transfer, long status);
 
+/* Before each request of a transfer: cookies of the script's own are for the first one's origin. */
+void gyre__transfer_setup_cookie(struct gyre__transfer *transfer);
+
 /* CURLOPT_PREREQFUNCTION, _HEADERFUNCTION and _WRITEFUNCTION, in transfer.c. */
 int gyre__transfer_on_request(void *owner, char *to, char *from, int to_port, int from_port);
 size_t gyre__transfer_on_header(char *data, size_t unit, size_t count, void *owner);

@@ -43,6 +43,8 @@ void gyre__terms_release(struct gyre__terms *terms)
     free_headers(terms->bare_headers);
     if (terms->body) explicit_bzero(terms->body, terms->body_size);
     free(terms->body);
+    if (terms->cookie) explicit_bzero(terms->cookie, strlen(terms->cookie));
+    free(terms->cookie);
     free(terms->method);
     free(terms->cacert);
     free(terms->session);

@@ -17,6 +17,7 @@ struct gyre__terms {
     size_t body_size;
     struct curl_slist *headers;    /* "Name: value" */
     struct curl_slist *bare_headers; /* those of them that say nothing of the body, when there is one */
+    char *cookie;                  /* beside those that are kept, in one header; for the first origin only. NULL: none */
     char *cacert;                  /* file; NULL: the system's */
     char *session;                 /* whose requests they are, beside the proxy; NULL: nobody's in particular */
     double timeout, connect_timeout; /* seconds, > 0 */

@@ -45,7 +45,8 @@ int gyre__transfer_on_request(void *owner, char *to, char *from, int to_port, in
     struct gyre__transfer *transfer = owner;
     (void)to, (void)from, (void)to_port, (void)from_port;
 
-    if (transfer->asked && transfer->terms->once && !transfer->terms_changed) {
+    gyre__transfer_setup_cookie(transfer);
+    if (transfer->asked && transfer->terms->once && !transfer->is_get_now) {
         transfer->limit = GYRE__LIMIT_ONCE;
         return CURL_PREREQFUNC_ABORT;
     }
@@ -243,6 +244,8 @@ static void reset(struct gyre__transfer *transfer)
     transfer->head_size = transfer->body_size = transfer->head_seen = 0;
     transfer->head_whole = transfer->asked = 0;
     transfer->restarts = 0;
+    transfer->origin = 0;
+    transfer->is_get_now = 0;
     transfer->limit = GYRE__LIMIT_NONE;
     transfer->tls_begun = 0;
     transfer->next_hop = 0;

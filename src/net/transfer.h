@@ -61,6 +61,8 @@ struct gyre__transfer {
     char *head, *body;
     size_t head_size, head_room, body_size, body_room, head_seen;
     unsigned restarts;
+    uint64_t origin; /* of the first request, where that matters; 0: not yet known */
+    int is_get_now;  /* a redirect has asked for it */
     int head_whole; /* the last response's head has ended */
     int asked;      /* libcurl has begun to send the request, and no response has begun */
     enum gyre__limit limit;

@@ -30,6 +30,7 @@ test_urls() {
     same "what the proxy was asked for" 0 "$(grep -c "bad" "$PEERS_DIR/proxy/access.log")"
 }
 test_headers() { step headers "$SOCKS" && step headers "$HTTP"; }
+test_cookies() { step cookies "$SOCKS" && step cookies "$HTTP"; }
 test_trailers_are_no_headers() { step trailers "$SOCKS"; }
 
 # What is not idempotent reaches the target once, whatever libcurl would do.

@@ -12,6 +12,7 @@
  *   /loop         a 302 to itself               /badgzip    gzip that is none
  *   /retry/TEXT   a 429 with Retry-After: TEXT, %20 for a space
  *   /bomb         gzip that unpacks without end /trailer    a Content-Type before the body and one behind it
+ *   /cookie/TEXT  that Set-Cookie
  *   /nul          a body with NUL and high bytes; anything else: a small page
  */
 #include "fixture.h"
@@ -197,6 +198,9 @@ int fixture_answer(struct conn *conn, const char *method, const char *path, size
         int status = atoi(rest);
         snprintf(extra, sizeof extra, "Location: %s\r\n", status ? rest + 4 : rest);
         fixture_respond(conn, status ? status : 302, extra, "", 0);
+    } else if (is(path, "/cookie/", &rest)) {
+        snprintf(extra, sizeof extra, "Set-Cookie: %s; Path=/\r\n", rest);
+        fixture_respond(conn, 200, extra, "", 0);
     } else if (is(path, "/echo", &rest)) {
         fixture_respond(conn, 200, "", conn->input, request_length);
     } else if (is(path, "/nul", &rest)) {

@@ -102,6 +102,30 @@ function steps.headers()
   same("accept", nil, head:match "\r\naccept:")
 end
 
+-- Kept cookies and those of a header, in one line; the latter not for another origin, and not for the next request.
+function steps.cookies()
+  local options = { cookies = true, headers = { Cookie = "own=1" } }
+  local other = origin:gsub("127%.0%.0%.1", "other.test")
+  local function cookies(path, said)
+    local lines = {}
+    local _, head = echoed(assert(pool:get(origin .. path, said)))
+    for line in head:gmatch "\r\n(cookie:[^\r]*)" do
+      lines[#lines + 1] = line
+    end
+    return table.concat(lines, "|")
+  end
+  same("alone", "cookie: own=1", cookies("/echo", options))
+  assert(pool:get(origin .. "/cookie/kept=2", { cookies = true }))
+  same("both", "cookie: kept=2; own=1", cookies("/echo", options))
+  same("list", "cookie: kept=2; a=1; b=2", cookies("/echo", { cookies = true, headers = { cookie = { "a=1", "b=2" } } }))
+  same("kept", "cookie: kept=2", cookies("/echo", { cookies = true }))
+  same("own", "cookie: own=1", cookies("/echo", { cookies = false, headers = options.headers }))
+  same("same origin", "cookie: kept=2; own=1", cookies("/redirect/" .. origin .. "/echo", options))
+  same("other origin", "", cookies("/redirect/" .. other .. "/echo", options))
+  same("after that", "cookie: kept=2; own=1", cookies("/echo", options))
+  same("other origin, kept off", "", cookies("/redirect/" .. other .. "/echo", { headers = options.headers }))
+end
+
 -- RFC 9110, 6.5.1: what comes behind the body is not taken for headers.
 function steps.trailers()
   local response = assert(pool:get(origin .. "/trailer"))
