@@ -324,6 +324,17 @@ function criteria.fill(self, request)
   return fault
 end
 
+local trial = criteria.new()
+
+--- What is wrong with what a request's fields hold, before anybody acquires by it.
+---@param request table
+---@return string? fault a misuse, to be raised
+function criteria.fault(request)
+  local fault = criteria.fill(trial, request)
+  criteria.clear(trial)
+  return fault
+end
+
 --- Leaves one proxy more out.
 ---@param self gyre.Criteria
 ---@param id number

@@ -3,7 +3,7 @@ local criteria = require "gyre.criteria"
 local judge = require "gyre.judge"
 local net = require "gyre.net"
 
-local error, pairs, setmetatable, tostring, type = error, pairs, setmetatable, tostring, type
+local error, next, pairs, setmetatable, tostring, type = error, next, pairs, setmetatable, tostring, type
 local concat = table.concat
 local find, lower, match, sub, upper = string.find, string.lower, string.match, string.sub, string.upper
 
@@ -277,6 +277,10 @@ local function fields_of(options, level)
     else
       fields[name] = value
     end
+  end
+  local fault = next(fields) ~= nil and criteria.fault(fields)
+  if fault then
+    error(fault, level + 1)
   end
   return fields
 end

@@ -46,6 +46,9 @@ misuse() {
 test_misuse_is_told_at_the_caller() {
     misuse 'pool:get("http://x/", { tris = 1 })' "unknown option 'tris'"
     misuse 'pool:get("http://x/", { tries = 0.5 })' "option 'tries' must be a whole number"
+    misuse 'pool:get("http://x/", { exclude = 5 })' "exclude must be a list of ids"
+    misuse 'pool:map({ "http://x/" }, { country = 5 })' "country must be text or a list of texts"
+    misuse 'gyre.session("a", { pool = pool, tags = 5 })' "tags must be text or a list of texts"
     misuse 'pool:map({ "http://x/" }, 5)' "options are a table, not a number"
     misuse 'pool:map({ "http://x/" }, { tris = 1 })' "unknown option 'tris'"
     misuse 'gyre.fetch("http://x/", { proxy = "direct", country = "de" })' "unknown option 'country'"
