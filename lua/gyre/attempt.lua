@@ -12,7 +12,7 @@ local send, result = net.request, net.result
 local decide = judge.decide
 
 local VERDICTS = { "ok", "banned", "throttled", "proxy_bad", "target_bad", "aborted" } -- enum gyre_verdict
--- Another proxy may do better.
+-- Another proxy may do better; where the request may have been carried out all the same, only when that is harmless.
 local RETRY = { banned = true, proxy_bad = true }
 -- The target would send the same again.
 local SAME_AGAIN = { too_large = true, redirect = true }
@@ -205,7 +205,7 @@ function attempt.through(lease, pool, plan, number)
   end
   got.verdict, got.attempts = verdict, number
   if RETRY[verdict] then
-    return nil, rejected(got, verdict), not blame
+    return nil, rejected(got, verdict), not blame and (plan.idempotent or verdict == "banned")
   end
   return got
 end

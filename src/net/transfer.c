@@ -154,6 +154,12 @@ static int met_dead_connection(const struct gyre__transfer *transfer, CURLcode c
     return code == CURLE_FAILED_INIT && transfer->asked;
 }
 
+/* Without a tunnel a 407 is the proxy's own: it has passed nothing on. */
+static int is_refused_by_proxy(const struct gyre__transfer *transfer)
+{
+    return transfer->result.status == 407 && transfer->proxied && !transfer->socks && !is_https(transfer->result.url);
+}
+
 /* What went wrong, whose fault it was, and the words for it. */
 static void conclude_failure(struct gyre__transfer *transfer, CURLcode code, long header_size)
 {
@@ -167,7 +173,7 @@ static void conclude_failure(struct gyre__transfer *transfer, CURLcode code, lon
     long redirects = small_number(easy, CURLINFO_REDIRECT_COUNT);
     int moved = transfer->next_hop > 0 && redirects >= transfer->next_hop;
     result->connect_code = small_number(easy, CURLINFO_HTTP_CONNECTCODE);
-    result->sent = ready > 0;
+    result->sent = ready > 0 && (redirects > 0 || !is_refused_by_proxy(transfer));
     if (result->connect_code / 100 == 2 && moved) result->connect_code = 0; /* it may be of a tunnel before */
     struct gyre__evidence evidence = {
         .code = code,

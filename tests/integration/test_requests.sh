@@ -13,7 +13,7 @@ start() {
 }
 
 step() {
-    gyre run "$ROOT/tests/integration/jobs/requests.lua" "$1" "$ORIGIN" "$2"
+    gyre run "$ROOT/tests/integration/jobs/requests.lua" "$1" "$ORIGIN" "${@:2}"
     exits 0
 }
 
@@ -72,6 +72,12 @@ END
 test_http2_that_ends() {
     peers_attempt short start_short_lived || fail "no origin"
     step goaway "$HTTP"
+}
+
+test_refused_by_a_proxy() {
+    FIXTURE_AUTH=anna:secret peers_fixture auth || fail "no proxy"
+    step refused "$HTTP" "http://127.0.0.1:$peer_port"
+    same "requests" 4 "$(requests refused)"
 }
 
 harness_begin

@@ -67,6 +67,17 @@ function steps.once()
   assert(pool:get(origin .. "/redirect/303/" .. origin .. "/echo", { method = "POST", body = "x" }))
 end
 
+-- A proxy that wants other credentials has passed nothing on: another one may try, whatever the method.
+function steps.refused()
+  for _ = 1, 4 do
+    local response = assert(pool:get(origin .. "/echo?refused", { method = "POST", body = "x", tries = 2 }))
+    same("sent", "POST x", (echoed(response)))
+  end
+  local started = 0
+  for proxy in pool:each() do started = started + proxy.started end
+  assert(started > 4, "the proxy that refuses was never asked")
+end
+
 function steps.methods()
   for said, want in pairs { get = "GET ", post = "POST ", Delete = "DELETE ", patch = "PATCH ", Mine = "Mine ",
     ["M-SEARCH"] = "M-SEARCH ", ["X1!~"] = "X1!~ " } do

@@ -158,6 +158,14 @@ function steps.retry()
   local pool = open { strategy = "random" }
   local _, err = pool:get(url("a.test", "reset/post"), { method = "POST", body = "x" })
   same("attempts of a POST", 1, err.attempts)
+  -- An answer of whoever it was says that it may have been there; unless it says that it was refused.
+  for verdict, attempts in pairs { proxy_bad = 1, banned = 2 } do
+    local judge = { [404] = verdict }
+    _, err = open():get(url("a.test", "status/404"), { method = "POST", body = "x", judge = judge, tries = 2 })
+    same("attempts of a POST that is " .. verdict, attempts, err.attempts)
+    _, err = open():get(url("a.test", "status/404"), { method = "PUT", body = "x", judge = judge, tries = 2 })
+    same("attempts of a PUT that is " .. verdict, 2, err.attempts)
+  end
   _, err = pool:get(url("a.test", "reset/get"))
   same("attempts of a GET", 3, err.attempts)
 end
