@@ -62,7 +62,8 @@ local NATIVE = {
   "body", "timeout", "connect_timeout", "max_body", "verify", "verify_proxy", "cacert", "cookies", "isolate",
   "http2", "local_dns", "session",
 }
--- Known methods, in capitals too when said in small letters. Asking twice is harmless (RFC 9110, 9.2.2), so that another proxy may try after the target saw the request.
+-- Known methods, in capitals also when said in small letters. Asking twice is harmless where that is true (RFC 9110,
+-- 9.2.2), so that another proxy may try after the target saw the request.
 local IDEMPOTENT = {
   GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true, TRACE = true, POST = false, PATCH = false,
 }

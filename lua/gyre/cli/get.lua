@@ -139,8 +139,8 @@ local function blame(url, pool, err)
   return tunnelled and err.sent and "target" or "proxy"
 end
 
--- All tries of a URL together get `seconds`. After a Ctrl-C nothing more is waited for here, and options_of() has limited the
--- try that is under way.
+-- All tries of a URL together get `seconds`. After a Ctrl-C nothing more is waited for here: options_of() has limited
+-- the try that is under way.
 local function within(seconds, url, pool, request)
   if not seconds then
     return request()

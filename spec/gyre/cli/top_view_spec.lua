@@ -1,8 +1,8 @@
 local view = require "gyre.cli.top.view"
 
 local function row(name)
-  return { id = 1048577, state = "closed", rate = 12.34, share = 0.5, active = 3, ema = 104.2, success = 1, started = 123456,
-    failed = 0, name = name }
+  return { id = 1048577, state = "closed", rate = 12.34, share = 0.5, active = 3, ema = 104.2, success = 1,
+    started = 123456, failed = 0, name = name }
 end
 
 describe("gyre.cli.top.view", function()

@@ -1,4 +1,4 @@
--- requests.lua STEP ORIGIN PROXY...: what pool:get sends, and what it makes of the answer, one step of test_requests.sh.
+-- requests.lua STEP ORIGIN PROXY...: what pool:get sends, and what it makes of the answer: a step of test_requests.sh.
 local gyre = require "gyre"
 
 local origin = arg[2]
@@ -52,10 +52,11 @@ function steps.redirects()
   same("not followed", 303, kept.status)
 end
 
--- A connection that ends without an answer: libcurl by itself would ask again when it had been used before. The log of the
--- origin says what was sent.
+-- A connection that ends without an answer: libcurl by itself would ask again when it had been used before. The log of
+-- the origin says what was sent.
 function steps.once()
-  for _, options in ipairs { { method = "POST", body = "order" }, { method = "POST" }, { method = "PATCH", body = "x" } } do
+  local order = { method = "POST", body = "order" }
+  for _, options in ipairs { order, { method = "POST" }, { method = "PATCH", body = "x" } } do
     same("before", 200, assert(pool:get(origin .. "/echo", options)).status)
     local response, err = pool:get(origin .. "/die?" .. options.method, options)
     same("response", nil, response)
@@ -95,7 +96,8 @@ end
 -- None of these is sent, in whatever part it would be understood otherwise.
 function steps.urls()
   for _, url in ipairs { origin .. "/bad-url\0", origin .. "\0.example/bad-url", origin .. "/bad url",
-    "http:///" .. origin:match "//(.*)" .. "/bad-url", "http://?bad-url", "http://#", "http://", "http:" .. origin, "" } do
+    "http:///" .. origin:match "//(.*)" .. "/bad-url", "http://?bad-url", "http://#", "http://", "http:" .. origin,
+    "" } do
     local response, err = pool:get(url)
     same(url, nil, response)
     same(url, "invalid local", err.kind .. " " .. err.where)
@@ -104,9 +106,9 @@ function steps.urls()
 end
 
 function steps.headers()
-  local _, head = echoed(assert(pool:get(origin .. "/echo", {
-    headers = { ["X-Blank"] = "  ", ["X-Empty"] = "", ["X-Padded"] = "\t a b ", ["X-Two"] = { "1", 2 }, Accept = false },
-  })))
+  local given = { ["X-Blank"] = "  ", ["X-Empty"] = "", ["X-Padded"] = "\t a b ", ["X-Two"] = { "1", 2 } }
+  given.Accept = false
+  local _, head = echoed(assert(pool:get(origin .. "/echo", { headers = given })))
   for line in ("x-blank:|x-empty:|x-padded: a b|x-two: 1|x-two: 2"):gmatch "[^|]+" do
     same(line, true, head:find("\r\n" .. line .. "\r\n", 1, true) ~= nil)
   end
@@ -128,7 +130,8 @@ function steps.cookies()
   same("alone", "cookie: own=1", cookies("/echo", options))
   assert(pool:get(origin .. "/cookie/kept=2", { cookies = true }))
   same("both", "cookie: kept=2; own=1", cookies("/echo", options))
-  same("list", "cookie: kept=2; a=1; b=2", cookies("/echo", { cookies = true, headers = { cookie = { "a=1", "b=2" } } }))
+  local list = { cookies = true, headers = { cookie = { "a=1", "b=2" } } }
+  same("list", "cookie: kept=2; a=1; b=2", cookies("/echo", list))
   same("kept", "cookie: kept=2", cookies("/echo", { cookies = true }))
   same("own", "cookie: own=1", cookies("/echo", { cookies = false, headers = options.headers }))
   same("same origin", "cookie: kept=2; own=1", cookies("/redirect/" .. origin .. "/echo", options))
@@ -146,8 +149,8 @@ function steps.trailers()
   same("head", "\r\n\r\n", response.head:sub(-4))
 end
 
--- An origin that ends a connection of HTTP/2 after ten requests. libcurl goes on to give such connections out; whoever is given
--- one shall not fail by it, least of all by something that is said to be wrong here.
+-- An origin that ends a connection of HTTP/2 after ten requests. libcurl goes on to give such connections out; whoever
+-- is given one shall not fail by it, least of all by something that is said to be wrong here.
 function steps.goaway()
   local urls, good = {}, 0
   for i = 1, 400 do urls[i] = origin .. "/" .. i end
