@@ -1,10 +1,10 @@
 -- The options of requests: read once, into what the native side, the pool and the retry loop need; then a plan each.
 local criteria = require "gyre.criteria"
+local headers = require "gyre.headers"
 local judge = require "gyre.judge"
 local net = require "gyre.net"
 
 local error, next, pairs, setmetatable, tostring, type = error, next, pairs, setmetatable, tostring, type
-local concat = table.concat
 local find, lower, match, sub, upper = string.find, string.lower, string.match, string.sub, string.upper
 
 local DEFAULT_TRIES = 3
@@ -90,62 +90,11 @@ local function check(name, value, level)
   end
 end
 
---- Whether a text is a token (RFC 9110, 5.6.2): a method, or the name of a header.
----@param text string
----@return boolean
-function request.is_token(text)
-  return find(text, "^[%w!#$%%&'*+.^_`|~-]+$") ~= nil
-end
-
 --- Whether a text may be a session's id. The pool refuses the others, for each request anew.
 ---@param text string
 ---@return boolean
 function request.is_session_id(text)
   return find(text, "^[%w._:@-]+$") ~= nil and #text <= 128
-end
-
-local function header_line(name, value, level)
-  if type(name) ~= "string" or not request.is_token(name) then
-    error(("'%s' is no name of a header"):format(tostring(name)), level + 1)
-  end
-  if value == false then
-    return name .. ":"
-  end
-  if type(value) ~= "string" and type(value) ~= "number" then
-    error(("header '%s' must be a string, not a %s"):format(name, type(value)), level + 1)
-  end
-  value = tostring(value):match "^[ \t]*(.-)[ \t]*$"
-  if value:find "[\r\n%z]" then
-    error(("header '%s' holds a line end or a NUL"):format(name), level + 1)
-  end
-  return value == "" and name .. ";" or name .. ": " .. value
-end
-
--- Cookies of the script's own, where others are kept: these come in one header (RFC 6265, 5.4), which libcurl makes.
-local function cookie_of(name, value, level)
-  local texts = type(value) == "table" and value or { value }
-  for i = 1, #texts do
-    header_line(name, texts[i], level + 1)
-  end
-  local text = texts[1] and concat(texts, "; ") or ""
-  return find(text, "%S") and text or nil
-end
-
--- Returns the lines, and what the Cookie header says, when that is to be apart.
-local function header_lines(headers, is_cookie_apart, level)
-  local lines, cookie = {}, nil
-  for name, value in pairs(headers) do
-    if is_cookie_apart and value and type(name) == "string" and lower(name) == "cookie" then
-      cookie = cookie_of(name, value, level + 1)
-    elseif type(value) == "table" then
-      for i = 1, #value do
-        lines[#lines + 1] = header_line(name, value[i], level + 1)
-      end
-    else
-      lines[#lines + 1] = header_line(name, value, level + 1)
-    end
-  end
-  return lines, cookie
 end
 
 local function copy_list(list)
@@ -178,7 +127,7 @@ local function terms_of(options, method, level)
     said.isolate = false
   end
   if options.headers then
-    said.headers, said.cookie = header_lines(options.headers, said.cookies, level + 1)
+    said.headers, said.cookie = headers.lines(options.headers, said.cookies, level + 1)
   end
   return net.terms(said), said.isolate == false
 end

@@ -7,6 +7,7 @@ local cli_options = require "gyre.cli.options"
 local output = require "gyre.cli.output"
 local request = require "gyre.request"
 local strategy_text = require "gyre.strategy.text"
+local is_token = require("gyre.headers").is_token
 
 local ipairs, math, pairs, type = ipairs, math, pairs, type
 
@@ -139,7 +140,7 @@ end
 ---@param headers table<string, any>
 function common.check_headers(headers)
   for name, given in pairs(headers) do
-    if not request.is_token(name) then
+    if not is_token(name) then
       exit.usage(("'%s' is no name of a header"):format(name))
     end
     for _, value in ipairs(type(given) == "table" and given or { given }) do

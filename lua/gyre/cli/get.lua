@@ -9,7 +9,7 @@ local net = require "gyre.net"
 local output = require "gyre.cli.output"
 local write_out = require "gyre.cli.write_out"
 local stream = require "gyre.stream"
-local is_token = require("gyre.request").is_token
+local is_token = require("gyre.headers").is_token
 
 local io, ipairs, tostring = io, ipairs, tostring
 

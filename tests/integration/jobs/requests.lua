@@ -113,6 +113,14 @@ function steps.headers()
     same(line, true, head:find("\r\n" .. line .. "\r\n", 1, true) ~= nil)
   end
   same("accept", nil, head:match "\r\naccept:")
+  -- The length of a body is what it is, whatever the headers of another request were.
+  for _, method in ipairs { "POST", "PUT", "GET" } do
+    local body = method ~= "GET" and "body" or nil
+    local copied = { ["content-LENGTH"] = 99 }
+    local sent, told = echoed(assert(pool:get(origin .. "/echo", { method = method, body = body, headers = copied })))
+    same("sent", method .. " " .. (body or ""), sent)
+    same("length", body and "4" or nil, told:match "content%-length: (%d+)")
+  end
 end
 
 -- Kept cookies and those of a header, in one line; the latter not for another origin, and not for the next request.
