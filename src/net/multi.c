@@ -367,6 +367,9 @@ int gyre__multi_init(struct gyre__multi *multi, uv_loop_t *loop, unsigned max_ru
     multi->queue_tail = &multi->queue;
     if (!(multi->dns = curl_share_init())) return -ENOMEM;
     curl_share_setopt(multi->dns, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS); /* one thread: no lock functions */
+    /* Of a handle that gets another share later; which has their use turned off, so that nobody shares any. Without, the handle
+     * makes a table of its own, which libcurl 7.88 loses when the other share comes. */
+    curl_share_setopt(multi->dns, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     return 0;
 }
 

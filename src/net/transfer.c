@@ -50,6 +50,8 @@ int gyre__transfer_on_request(void *owner, char *to, char *from, int to_port, in
         transfer->limit = GYRE__LIMIT_ONCE;
         return CURL_PREREQFUNC_ABORT;
     }
+    /* It counts how often it has done so, gives up after five, and forgets the count by nothing but a reset of the handle. */
+    if (transfer->asked) transfer->reset_needed = transfer->terms_changed = 1;
     transfer->asked = 1;
     return CURL_PREREQFUNC_OK;
 }

@@ -74,6 +74,9 @@ test_http2_that_ends() {
     step goaway "$HTTP"
 }
 
+test_connections_that_end() { step closing "$SOCKS"; }
+test_memory_stays() { step memory "$SOCKS"; }
+
 test_refused_by_a_proxy() {
     FIXTURE_AUTH=anna:secret peers_fixture auth || fail "no proxy"
     step refused "$HTTP" "http://127.0.0.1:$peer_port"
