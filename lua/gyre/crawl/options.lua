@@ -372,10 +372,11 @@ end
 function options.check_request(settings, level)
   local unknown = request.unknown(settings.page_request)
   local fault = unknown ~= nil and ("there is no option '%s'"):format(tostring(unknown))
-    or criteria.fill(criteria.new(), request.prepare(settings.page_request, level + 1).fields)
+    or criteria.fault(settings.page_request)
   if fault then
     error(("gyre.crawl: option 'request': %s"):format(fault), level + 1)
   end
+  request.prepare(settings.page_request, level + 1)
 end
 
 --- The error of a crawl that cannot begin.
