@@ -48,7 +48,7 @@ describe("gyre.summary", function()
     end
     assert.equal(1 + 40 + 1, #lines)
     assert.is_truthy(lines[2]:find "^http://192.0.2.7:1000 +[45] ")
-    assert.is_truthy(lines[42]:find "^and 960 more proxies: 1[12] requests, 1[12] failed$")
+    assert.is_truthy(lines[42]:find "^and 960 more proxies: 1[01] requests, 1[01] failed$")
     pool:close()
   end)
 end)
