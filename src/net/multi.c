@@ -40,6 +40,7 @@ enum {
 };
 
 static void admit(struct gyre__multi *multi);
+static void take_out(struct gyre__multi *multi, struct gyre__call *call);
 static int watch(struct gyre__multi *multi, struct gyre__poll *poll);
 
 /* Hands finished transfers to their owners. Outside of any libcurl callback. */
@@ -55,7 +56,7 @@ static void drain(struct gyre__shard *shard)
         char *private = NULL;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
         struct gyre__call *call = (struct gyre__call *)(void *)private;
-        gyre__multi_remove(multi, call);
+        take_out(multi, call);
         call->done(call, code);
     }
     admit(multi);
@@ -300,7 +301,7 @@ static void admit(struct gyre__multi *multi)
 {
     while (multi->queue && has_room(multi)) {
         struct gyre__call *call = multi->queue;
-        gyre__multi_remove(multi, call);
+        take_out(multi, call);
         if (start(multi, call) < 0) call->done(call, CURLE_OUT_OF_MEMORY);
     }
 }
@@ -325,7 +326,7 @@ static void unqueue(struct gyre__multi *multi, struct gyre__call *call)
     if (!*link) multi->queue_tail = link;
 }
 
-void gyre__multi_remove(struct gyre__multi *multi, struct gyre__call *call)
+static void take_out(struct gyre__multi *multi, struct gyre__call *call)
 {
     if (call->state == GYRE__CALL_QUEUED) {
         unqueue(multi, call);
@@ -336,6 +337,17 @@ void gyre__multi_remove(struct gyre__multi *multi, struct gyre__call *call)
         multi->running--;
     }
     call->state = GYRE__CALL_IDLE;
+}
+
+void gyre__multi_remove(struct gyre__multi *multi, struct gyre__call *call)
+{
+    take_out(multi, call);
+    admit(multi); /* no transfer may be left whose end would do it */
+}
+
+void gyre__multi_stop(struct gyre__multi *multi)
+{
+    multi->max_running = 0;
 }
 
 void gyre__multi_adopt(struct gyre__multi *multi, struct gyre__call *call)

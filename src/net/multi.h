@@ -56,7 +56,10 @@ void gyre__multi_adopt(struct gyre__multi *multi, struct gyre__call *call);
  * or a negative errno (no memory). */
 int gyre__multi_add(struct gyre__multi *multi, struct gyre__call *call);
 
-/* Takes the call out before it is done. */
+/* Takes the call out before it is done; one that waits may start in its place. Not inside a callback of libcurl's. */
 void gyre__multi_remove(struct gyre__multi *multi, struct gyre__call *call);
+
+/* From now on nothing starts that waits or is added. */
+void gyre__multi_stop(struct gyre__multi *multi);
 
 #endif

@@ -238,6 +238,7 @@ void gyre__tasks_wake_sleepers(struct gyre__net *net)
 
 void gyre__tasks_drop(struct gyre__net *net)
 {
+    gyre__multi_stop(&net->http.multi); /* or one task's end would start what the next one's cancels */
     while (net->tasks.all) end(net->tasks.all);
     net->tasks.ready = NULL;
     net->tasks.ready_tail = &net->tasks.ready;

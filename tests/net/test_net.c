@@ -140,23 +140,52 @@ static void test_transfers(void **state)
           0, "40 ");
 }
 
-/* A request to somebody who never answers is dropped with its task; the sanitizers say whether anything is left behind. */
-static void test_dropped_under_way(void **state)
+/* Somebody who never answers. Returns the descriptor. */
+static int listen_in_silence(int *port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* A request to somebody who never answers is dropped with its task; the sanitizers say whether anything is left behind. */
+static void test_dropped_under_way(void **state)
+{
+    int port, fd = listen_in_silence(&port);
     char code[256];
 
     (void)state;
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(listen(fd, 8), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
     snprintf(code, sizeof code,
              "net.spawn(true, function() say 'in' net.request('http://x/', 'http://127.0.0.1:%d', {}) say 'never' end) net.sleep(0.05) "
              "say 'gone'",
-             ntohs(address.sin_port));
+             port);
     check(code, 0, "in gone ");
+    close(fd);
+}
+
+/* Requests that are cancelled under way make room for those that wait for a place, however they end. */
+static void test_cancelled_make_room(void **state)
+{
+    int port, fd = listen_in_silence(&port);
+    char code[1024];
+
+    (void)state;
+    snprintf(code, sizeof code,
+             "local list, left = {}, 5 for i = 1, 10 do list[i] = net.spawn(false, function() "
+             "net.request('http://x/', 'http://127.0.0.1:%d', {}) net.result() end) end net.sleep(0.02) "
+             "for i = 1, 5 do net.spawn(i > 1, function() "
+             "net.request('http://127.0.0.1:1/', 'http://127.0.0.1:1', { timeout = 1 }) "
+             "say(select(2, net.result())) left = left - 1 end) end net.sleep(0.02) "
+             "for i = 1, 10 do net.cancel(list[i]) end for i = 1, 200 do if left == 0 then break end net.sleep(0.01) end "
+             "say(left) if left > 0 then error 'they wait for ever' end",
+             port);
+    check(code, 0, "connect connect connect connect connect 0 ");
     close(fd);
 }
 
@@ -224,7 +253,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),      cmocka_unit_test(test_park_and_wake), cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_background), cmocka_unit_test(test_errors),        cmocka_unit_test(test_transfers),
-        cmocka_unit_test(test_dropped_under_way), cmocka_unit_test(test_result), cmocka_unit_test(test_interrupts),
+        cmocka_unit_test(test_dropped_under_way), cmocka_unit_test(test_cancelled_make_room),
+        cmocka_unit_test(test_result),     cmocka_unit_test(test_interrupts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
