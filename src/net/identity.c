@@ -213,12 +213,15 @@ void gyre__identity_meet(struct gyre__identity *identity)
 
 CURLSH *gyre__identity_share(struct gyre__identity *identity, int cookies)
 {
-    CURLSH **share = cookies ? &identity->shares->all : &identity->shares->tls;
-    if (*share) return *share;
-    if (!(*share = curl_share_init())) return NULL;
-    curl_share_setopt(*share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-    if (cookies) curl_share_setopt(*share, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE);
-    return *share;
+    CURLSH **place = cookies ? &identity->shares->all : &identity->shares->tls, *share = *place;
+    if (share || !(share = curl_share_init())) return share;
+    /* What is not shared the easy handle keeps, and takes along to the next identity. */
+    if (curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) != CURLSHE_OK ||
+        (cookies && curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE) != CURLSHE_OK)) {
+        curl_share_cleanup(share);
+        return NULL;
+    }
+    return *place = share;
 }
 
 void gyre__identities_forget(struct gyre__identities *table, const char *session)

@@ -11,18 +11,26 @@
 #include <string.h>
 #include <strings.h>
 
-/* The readers below take a plain table, whose fields raise nothing. */
-static char *text_field(lua_State *L, int index, const char *name, size_t *size)
+/* Without memory for a part of them the request would be another one, somebody else's maybe. */
+static void need(lua_State *L, int have)
 {
-    char *copy = NULL;
+    if (!have) luaL_error(L, "not enough memory");
+}
+
+/* The readers below take a plain table, whose fields raise nothing. What they make is in the terms at once: those
+ * are collected when something raises. */
+static void text_field(lua_State *L, int index, const char *name, char **copy, size_t *size)
+{
     size_t length = 0;
 
     lua_getfield(L, index, name); /* stack: ... text */
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &length) : NULL;
-    if (text && (copy = malloc(length + 1))) memcpy(copy, text, length + 1);
-    if (size) *size = copy ? length : 0;
+    if (text) {
+        need(L, (*copy = malloc(length + 1)) != NULL);
+        memcpy(*copy, text, length + 1);
+        if (size) *size = length;
+    }
     lua_pop(L, 1);
-    return copy;
 }
 
 static double number_field(lua_State *L, int index, const char *name, double otherwise)
@@ -47,24 +55,25 @@ static int is_of_body(const char *line)
     return strncasecmp(line, "Content-", 8) == 0 || strncasecmp(line, "Transfer-Encoding:", 18) == 0;
 }
 
-static void add_header(struct curl_slist **list, const char *line)
+static void add_header(lua_State *L, struct curl_slist **list, const char *line)
 {
     struct curl_slist *longer = curl_slist_append(*list, line);
-    if (longer) *list = longer;
+    need(L, longer != NULL);
+    *list = longer;
 }
 
 /* options.headers: a list of "Name: value". For each header that libcurl would send by itself it walks over the list: so there
  * is nothing in it that the request does not need. */
 static void headers_field(lua_State *L, int index, struct gyre__terms *terms)
 {
-    if (terms->body) add_header(&terms->headers, "Expect:"); /* or a second's wait before a large one */
+    if (terms->body) add_header(L, &terms->headers, "Expect:"); /* or a second's wait before a large one */
     lua_getfield(L, index, "headers"); /* stack: ... headers */
     int count = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0;
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, -1, i); /* stack: ... headers line */
         const char *line = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-        if (line) add_header(&terms->headers, line);
-        if (line && terms->body && !is_of_body(line)) add_header(&terms->bare_headers, line);
+        if (line) add_header(L, &terms->headers, line);
+        if (line && terms->body && !is_of_body(line)) add_header(L, &terms->bare_headers, line);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -72,11 +81,11 @@ static void headers_field(lua_State *L, int index, struct gyre__terms *terms)
 
 static void read(lua_State *L, int index, struct gyre__terms *terms)
 {
-    terms->method = text_field(L, index, "method", NULL);
-    terms->body = text_field(L, index, "body", &terms->body_size);
-    terms->cookie = text_field(L, index, "cookie", NULL);
-    terms->cacert = text_field(L, index, "cacert", NULL);
-    terms->session = text_field(L, index, "session", NULL);
+    text_field(L, index, "method", &terms->method, NULL);
+    text_field(L, index, "body", &terms->body, &terms->body_size);
+    text_field(L, index, "cookie", &terms->cookie, NULL);
+    text_field(L, index, "cacert", &terms->cacert, NULL);
+    text_field(L, index, "session", &terms->session, NULL);
     headers_field(L, index, terms);
     terms->timeout = number_field(L, index, "timeout", terms->timeout);
     terms->connect_timeout = number_field(L, index, "connect_timeout", terms->connect_timeout);
@@ -99,7 +108,7 @@ static struct gyre__terms *push(lua_State *L, int options)
     *holder = NULL;
     luaL_getmetatable(L, "gyre.terms");
     lua_setmetatable(L, -2);
-    if (!(*holder = gyre__terms_new())) luaL_error(L, "not enough memory");
+    need(L, (*holder = gyre__terms_new()) != NULL);
     read(L, options, *holder);
     return *holder;
 }

@@ -15,10 +15,21 @@
 
 #include "idn.h"
 
+/*
+ * Options that must not stay unset: without memory for one libcurl would go by its default, around the proxy or as somebody
+ * else. So nothing is fetched by a handle that lacks one; gyre__transfer_setup() looks once, at the end.
+ */
+#define SET(transfer, option, value) keep_first(transfer, curl_easy_setopt((transfer)->call.easy, option, value))
+
 enum {
     BUSY = 1000,          /* transfers in flight above which each gets a small buffer */
     BUSY_BUFFER = 4096,   /* 16.9 KiB instead of 19.9 per transfer in flight, at no cost in CPU */
 };
+
+static void keep_first(struct gyre__transfer *transfer, CURLcode code)
+{
+    if (transfer->unset == CURLE_OK) transfer->unset = code;
+}
 
 /* socks4 and socks5 would have names looked up here, which tells whoever runs the resolver where the requests go. */
 static const char *scheme_name(uint32_t scheme, int local_dns)
@@ -94,7 +105,6 @@ static const char *describe_proxy(CURL *easy, struct gyre__identity *identity)
 /* Which TLS sessions and cookies it may use. */
 static const char *set_share(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
 {
-    CURL *easy = transfer->call.easy;
     struct gyre__identity *identity = transfer->identity;
     int cookies = fetch->terms->cookies, tls = identity->secure || strncasecmp(fetch->url, "https:", 6) == 0;
     CURLSH *common = transfer->http->multi.dns, *share = common;
@@ -102,17 +112,16 @@ static const char *set_share(struct gyre__transfer *transfer, const struct gyre_
     if ((tls || cookies) && !(share = gyre__identity_share(identity, cookies))) return "not enough memory";
     if (share == transfer->share) return NULL;
     transfer->share = share;
-    curl_easy_setopt(easy, CURLOPT_SHARE, share);
-    if (cookies) curl_easy_setopt(easy, CURLOPT_COOKIEFILE, ""); /* the engine on, no file */
+    SET(transfer, CURLOPT_SHARE, share);
+    if (cookies) SET(transfer, CURLOPT_COOKIEFILE, ""); /* the engine on, no file */
     /* Without the identity's own share (http:, and a redirect to https: may follow) the handle would keep them. */
-    curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, share == common ? 0L : 1L);
+    SET(transfer, CURLOPT_SSL_SESSIONID_CACHE, share == common ? 0L : 1L);
     return NULL;
 }
 
 /* Who the request is: by which proxy, and which connections, TLS sessions and cookies it may use. */
 static const char *set_identity(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
 {
-    CURL *easy = transfer->call.easy;
     const struct gyre__terms *terms = fetch->terms;
     if (fetch->proxy && !*fetch->proxy) return "the proxy's URL is empty"; /* which is not to go without one */
     struct gyre__identity *identity = gyre__identity_get(&transfer->http->identities, fetch->proxy ? fetch->proxy : "",
@@ -120,20 +129,20 @@ static const char *set_identity(struct gyre__transfer *transfer, const struct gy
     const char *why = identity ? NULL : "not enough memory";
 
     transfer->identity = identity;
-    if (why || (!identity->endpoint && (why = describe_proxy(easy, identity)))) return why;
+    if (why || (!identity->endpoint && (why = describe_proxy(transfer->call.easy, identity)))) return why;
     transfer->proxied = fetch->proxy != NULL;
     transfer->socks = identity->socks;
     transfer->secure_proxy = identity->secure;
     transfer->lane = gyre__identity_enter(identity);
     transfer->call.shard = gyre__identity_shard(identity, transfer->lane);
-    curl_easy_setopt(easy, CURLOPT_PROXY, identity->endpoint);
-    if (identity->credentials) curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, identity->credentials);
-    curl_easy_setopt(easy, CURLOPT_ADDRESS_SCOPE, (long)(transfer->scope = identity->scope));
+    SET(transfer, CURLOPT_PROXY, identity->endpoint);
+    if (identity->credentials) SET(transfer, CURLOPT_PROXYUSERPWD, identity->credentials);
+    SET(transfer, CURLOPT_ADDRESS_SCOPE, (long)(transfer->scope = identity->scope));
     int scoped = terms->isolate && (has_scope(fetch->url) || has_scope(identity->endpoint));
     if (scoped != transfer->scoped) {
         transfer->scoped = scoped;
-        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)scoped);
-        curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)scoped);
+        SET(transfer, CURLOPT_FRESH_CONNECT, (long)scoped);
+        SET(transfer, CURLOPT_FORBID_REUSE, (long)scoped);
     }
     return set_share(transfer, fetch);
 }
@@ -147,25 +156,24 @@ static int is_token(const char *text)
 
 static const char *set_method(struct gyre__transfer *transfer, const struct gyre__terms *terms)
 {
-    CURL *easy = transfer->call.easy;
     const char *method = terms->method ? terms->method : "GET";
 
     if (strcmp(method, "GET") == 0 && !terms->body) return NULL;
     if (!is_token(method)) return "the method is not a token";
     transfer->reset_needed = 1;
     if (terms->body) { /* the terms live as long as the handle is set up by them */
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)terms->body_size);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, terms->body);
+        SET(transfer, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)terms->body_size);
+        SET(transfer, CURLOPT_POSTFIELDS, terms->body);
     }
     if (strcmp(method, "HEAD") == 0) {
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        SET(transfer, CURLOPT_NOBODY, 1L);
     } else if (strcmp(method, "POST") == 0) { /* not a custom one: libcurl then knows what a 303 asks for */
-        curl_easy_setopt(easy, CURLOPT_POST, 1L);
-        if (!terms->body) curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, "");
+        SET(transfer, CURLOPT_POST, 1L);
+        if (!terms->body) SET(transfer, CURLOPT_COPYPOSTFIELDS, "");
     } else {
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+        SET(transfer, CURLOPT_CUSTOMREQUEST, method);
         /* Of a 301 and a 302 it would send the same method to the next place, without the body. */
-        curl_easy_setopt(easy, CURLOPT_POSTREDIR, (long)(CURL_REDIR_POST_301 | CURL_REDIR_POST_302));
+        SET(transfer, CURLOPT_POSTREDIR, (long)(CURL_REDIR_POST_301 | CURL_REDIR_POST_302));
     }
     return NULL;
 }
@@ -229,17 +237,15 @@ static const char *check_url(const char *url)
 
 static void set_tls(struct gyre__transfer *transfer, const struct gyre__terms *terms)
 {
-    CURL *easy = transfer->call.easy;
-
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)(terms->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, terms->verify ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, terms->verify ? 2L : 0L);
-    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, terms->verify_proxy ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, terms->verify_proxy ? 2L : 0L);
+    SET(transfer, CURLOPT_HTTP_VERSION, (long)(terms->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    SET(transfer, CURLOPT_SSL_VERIFYPEER, terms->verify ? 1L : 0L);
+    SET(transfer, CURLOPT_SSL_VERIFYHOST, terms->verify ? 2L : 0L);
+    SET(transfer, CURLOPT_PROXY_SSL_VERIFYPEER, terms->verify_proxy ? 1L : 0L);
+    SET(transfer, CURLOPT_PROXY_SSL_VERIFYHOST, terms->verify_proxy ? 2L : 0L);
     if (!terms->cacert) return;
     transfer->reset_needed = 1; /* libcurl has no other way back to the system's file */
-    curl_easy_setopt(easy, CURLOPT_CAINFO, terms->cacert);
-    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, terms->cacert);
+    SET(transfer, CURLOPT_CAINFO, terms->cacert);
+    SET(transfer, CURLOPT_PROXY_CAINFO, terms->cacert);
 }
 
 static long milliseconds(double seconds)
@@ -248,16 +254,16 @@ static long milliseconds(double seconds)
     return seconds <= 0.001 ? 1L : (long)(seconds * 1000.0);
 }
 
-static void set_limits(CURL *easy, const struct gyre__terms *terms)
+static void set_limits(struct gyre__transfer *transfer, const struct gyre__terms *terms)
 {
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, terms->max_redirects > 0 ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, terms->max_redirects);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, milliseconds(terms->timeout));
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(terms->connect_timeout));
+    SET(transfer, CURLOPT_FOLLOWLOCATION, terms->max_redirects > 0 ? 1L : 0L);
+    SET(transfer, CURLOPT_MAXREDIRS, terms->max_redirects);
+    SET(transfer, CURLOPT_TIMEOUT_MS, milliseconds(terms->timeout));
+    SET(transfer, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(terms->connect_timeout));
     /* Refuses by Content-Length before the first byte; not for HEAD, which announces what it does not send. */
     int is_head = terms->method && strcmp(terms->method, "HEAD") == 0;
     curl_off_t largest = terms->max_body > 0 ? (curl_off_t)terms->max_body : 1; /* 0 would be: no limit */
-    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, is_head ? (curl_off_t)0 : largest);
+    SET(transfer, CURLOPT_MAXFILESIZE_LARGE, is_head ? (curl_off_t)0 : largest);
 }
 
 /* What many requests have in common. Returns NULL, or what is wrong. */
@@ -268,13 +274,13 @@ static const char *set_terms(struct gyre__transfer *transfer, struct gyre__terms
     gyre__terms_release(transfer->terms);
     transfer->terms = terms;
     transfer->terms_changed = 0;
-    curl_easy_setopt(transfer->call.easy, CURLOPT_HTTPHEADER, terms->headers);
+    SET(transfer, CURLOPT_HTTPHEADER, terms->headers);
     if (terms->cookie) {
         transfer->reset_needed = 1;
-        curl_easy_setopt(transfer->call.easy, CURLOPT_COOKIE, terms->cookie);
+        SET(transfer, CURLOPT_COOKIE, terms->cookie);
     }
     set_tls(transfer, terms);
-    set_limits(transfer->call.easy, terms);
+    set_limits(transfer, terms);
     return set_method(transfer, terms);
 }
 
@@ -295,17 +301,18 @@ void gyre__transfer_setup_once(struct gyre__transfer *transfer)
     curl_easy_reset(easy);
     transfer->reset_needed = transfer->scoped = 0;
     transfer->share = NULL;
+    transfer->unset = CURLE_OK;
     transfer->buffer = 0;
     gyre__multi_adopt(&transfer->http->multi, &transfer->call);
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* or NO_PROXY in the environment sends requests direct */
-    curl_easy_setopt(easy, CURLOPT_PROXYAUTH, (long)CURLAUTH_BASIC);
-    curl_easy_setopt(easy, CURLOPT_SOCKS5_AUTH, (long)CURLAUTH_BASIC);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, ""); /* all that libcurl can undo */
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "gyre/" GYRE_VERSION);
-    curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* the target's headers are not the proxy's */
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    SET(transfer, CURLOPT_NOPROXY, ""); /* or NO_PROXY in the environment sends requests direct */
+    SET(transfer, CURLOPT_PROXYAUTH, (long)CURLAUTH_BASIC);
+    SET(transfer, CURLOPT_SOCKS5_AUTH, (long)CURLAUTH_BASIC);
+    SET(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(transfer, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    SET(transfer, CURLOPT_ACCEPT_ENCODING, ""); /* all that libcurl can undo */
+    SET(transfer, CURLOPT_USERAGENT, "gyre/" GYRE_VERSION);
+    SET(transfer, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* the target's headers are not the proxy's */
+    SET(transfer, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     /* Debian's default CAPATH turns libcurl's cache of certificates off: 24 ms and 1.4 MiB a connection. */
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
@@ -313,30 +320,43 @@ void gyre__transfer_setup_once(struct gyre__transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, transfer);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
-    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, gyre__transfer_on_request);
-    curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, gyre__transfer_on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, gyre__transfer_on_body);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+    SET(transfer, CURLOPT_PREREQFUNCTION, gyre__transfer_on_request);
+    SET(transfer, CURLOPT_PREREQDATA, transfer);
+    SET(transfer, CURLOPT_HEADERFUNCTION, gyre__transfer_on_header);
+    SET(transfer, CURLOPT_HEADERDATA, transfer);
+    SET(transfer, CURLOPT_WRITEFUNCTION, gyre__transfer_on_body);
+    SET(transfer, CURLOPT_WRITEDATA, transfer);
+}
+
+/* Returns NULL, or what is wrong. What could not be set is in transfer->unset. */
+static const char *set_all(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
+{
+    int is_set = transfer->terms == fetch->terms && !transfer->terms_changed;
+    const char *why = is_set ? NULL : set_terms(transfer, fetch->terms);
+    if (why || (why = check_url(fetch->url))) return why;
+    char *ascii = gyre__idn_url(fetch->url);
+    SET(transfer, CURLOPT_URL, ascii ? ascii : fetch->url);
+    free(ascii);
+    long buffer = transfer->http->in_flight > BUSY ? (long)BUSY_BUFFER : CURL_MAX_WRITE_SIZE;
+    if (buffer != transfer->buffer) SET(transfer, CURLOPT_BUFFERSIZE, transfer->buffer = buffer);
+    return set_identity(transfer, fetch);
+}
+
+/* What the handle is set to is not certain: the next request begins with a reset. */
+static void distrust(struct gyre__transfer *transfer)
+{
+    transfer->reset_needed = 1;
+    gyre__terms_release(transfer->terms);
+    transfer->terms = NULL;
 }
 
 const char *gyre__transfer_setup(struct gyre__transfer *transfer, const struct gyre__fetch *fetch)
 {
-    CURL *easy = transfer->call.easy;
-    int is_set = transfer->terms == fetch->terms && !transfer->terms_changed;
-    const char *why = is_set ? NULL : set_terms(transfer, fetch->terms);
-    if (why) {
-        transfer->reset_needed = transfer->terms_changed = 1;
-        return why;
-    }
-    if ((why = check_url(fetch->url))) return why;
-    char *ascii = gyre__idn_url(fetch->url);
-    curl_easy_setopt(easy, CURLOPT_URL, ascii ? ascii : fetch->url);
-    free(ascii);
-    long buffer = transfer->http->in_flight > BUSY ? (long)BUSY_BUFFER : CURL_MAX_WRITE_SIZE;
-    if (buffer != transfer->buffer) curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, transfer->buffer = buffer);
-    return set_identity(transfer, fetch);
+    const char *why = set_all(transfer, fetch);
+    if (!why && transfer->unset == CURLE_OUT_OF_MEMORY) why = "not enough memory";
+    if (!why && transfer->unset != CURLE_OK) why = curl_easy_strerror(transfer->unset);
+    if (why) distrust(transfer);
+    return why;
 }
 
 void gyre__transfer_forget(struct gyre__transfer *transfer)
@@ -346,6 +366,6 @@ void gyre__transfer_forget(struct gyre__transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_URL, NULL);
     if (transfer->identity && transfer->identity->credentials) curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, NULL);
     if (!transfer->share || transfer->share == transfer->http->multi.dns) return;
-    if (transfer->terms->cookies) curl_easy_setopt(easy, CURLOPT_COOKIEFILE, NULL);
+    if (!transfer->terms || transfer->terms->cookies) curl_easy_setopt(easy, CURLOPT_COOKIEFILE, NULL);
     curl_easy_setopt(easy, CURLOPT_SHARE, transfer->share = NULL); /* it is the identity's, which may be forgotten */
 }

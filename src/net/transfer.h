@@ -58,6 +58,7 @@ struct gyre__transfer {
     CURLSH *share;
     long buffer;
     int scoped;
+    CURLcode unset; /* why an option could not be set, or CURLE_OK */
     char *head, *body;
     size_t head_size, head_room, body_size, body_room, head_seen;
     unsigned restarts;

@@ -129,6 +129,8 @@ static void test_transfers(void **state)
     check("say(select(2, net.request('http://x/', 'nonsense', {})))", 0, "proxy URL has no scheme (http, https, socks4, socks4a, socks5 or socks5h, then ://) ");
     check("say(select(2, net.request('http://x/', '', {})))", 0, "the proxy's URL is empty ");
     check("say(select(2, net.request('http://x/', nil, { method = 'G T' })))", 0, "the method is not a token ");
+    check("local t = net.terms { method = 'G T' } for i = 1, 2 do say(select(2, net.request('http://x/', nil, t))) end", 0,
+          "the method is not a token the method is not a token ");
     check("net.request('http://127.0.0.1:1/', 'http://127.0.0.1:1', {}) "
           "local good, kind, where, verdict = net.result() say(good) say(kind) say(where) say(verdict) say(select(2, pcall(net.result)))",
           0, "false connect proxy 4 no request has been made ");
