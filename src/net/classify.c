@@ -126,6 +126,7 @@ int gyre__classify(const struct gyre__evidence *evidence, struct gyre__failure *
     case GYRE__LIMIT_MEMORY: return blame_us(failure, "system");
     case GYRE__LIMIT_ONCE: return blame_peer(evidence, failure, "protocol");
     case GYRE__LIMIT_CANCELLED: return blame_us(failure, "aborted");
+    case GYRE__LIMIT_SCOPE: return blame_target(failure, "redirect");
     case GYRE__LIMIT_NONE: break;
     }
     if (evidence->code == CURLE_OK) {

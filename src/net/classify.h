@@ -14,8 +14,9 @@ enum gyre__limit {
     GYRE__LIMIT_NONE,
     GYRE__LIMIT_BODY,
     GYRE__LIMIT_HEADERS,
-    GYRE__LIMIT_MEMORY,
-    GYRE__LIMIT_ONCE, /* libcurl would have sent again what must not be sent twice */
+    GYRE__LIMIT_MEMORY, /* there was none for what came */
+    GYRE__LIMIT_ONCE,   /* libcurl would have sent again what must not be sent twice */
+    GYRE__LIMIT_SCOPE,  /* a redirect that is not followed: identity.h */
     GYRE__LIMIT_CANCELLED,
 };
 

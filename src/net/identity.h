@@ -9,6 +9,8 @@
  *   the key of its connection cache, and which means nothing to the kernel but for link-local IPv6 addresses. So any
  *   number of identities share one CURLM, and a look for a connection looks at no other identity's (a CURLM for
  *   each would cost 33 KiB, and 1,000 users of one gateway in one CURLM 40 times the time per request).
+ *   A scope in a URL would take its place: a request for such a URL gets a connection of its own, and a redirect to one, by
+ *   which a target could have strangers meet on one connection, is not followed.
  * - Lanes: looking for a connection, libcurl walks over all that the identity has in the CURLM, mostly busy ones. So one with
  *   many transfers has its connections in several CURLMs; a transfer goes to the first that has room, where another has just
  *   ended.

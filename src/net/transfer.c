@@ -5,6 +5,7 @@
  */
 #include "transfer.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,6 +86,34 @@ static void end_head(struct gyre__transfer *transfer)
     gyre__transfer_setup_next(transfer, status);
 }
 
+/* Whether the value of a Location has a scope in its host: "http://[fe80::1%251]/". libcurl takes any number of slashes. */
+static int has_scope(const char *at, const char *end)
+{
+    const char *from = at;
+
+    while (at < end && isalnum((unsigned char)*at)) at++;
+    if (at < end && *at == ':') at++;
+    else if (end - from >= 2 && memcmp(from, "//", 2) == 0) at = from;
+    else return 0; /* a path */
+    while (at < end && *at == '/') at++;
+    for (from = at; at < end && !strchr("/?#", *at);) at++;
+    return memchr(from, '[', (size_t)(at - from)) && memchr(from, '%', (size_t)(at - from));
+}
+
+/* Whether this header sends us to such a URL. */
+static int is_scoped_redirect(const struct gyre__transfer *transfer, const char *line, size_t length)
+{
+    static const char name[] = "location:";
+    const char *status = transfer->head_size > 0 ? memchr(transfer->head, ' ', transfer->head_size) : NULL;
+    const char *at = line + sizeof name - 1, *end = line + length;
+
+    if (length < sizeof name || strncasecmp(line, name, sizeof name - 1) != 0) return 0;
+    if (!status || status + 1 == transfer->head + transfer->head_size || status[1] != '3') return 0;
+    if (transfer->terms->max_redirects == 0 || !transfer->terms->isolate) return 0;
+    while (at < end && isspace((unsigned char)*at)) at++;
+    return has_scope(at, end);
+}
+
 size_t gyre__transfer_on_header(char *data, size_t unit, size_t count, void *owner)
 {
     struct gyre__transfer *transfer = owner;
@@ -100,6 +129,10 @@ size_t gyre__transfer_on_header(char *data, size_t unit, size_t count, void *own
         return 0;
     }
     if (transfer->head_whole) return length; /* a trailer, which is none of the headers (RFC 9110, 6.5.1) */
+    if (is_scoped_redirect(transfer, data, length)) {
+        transfer->limit = GYRE__LIMIT_SCOPE;
+        return 0;
+    }
     if (length <= 2) end_head(transfer);
     return append(transfer, &transfer->head, &transfer->head_size, &transfer->head_room, data, length);
 }
@@ -139,6 +172,7 @@ static const char *message(const struct gyre__transfer *transfer, CURLcode code)
     case GYRE__LIMIT_MEMORY: return "not enough memory";
     case GYRE__LIMIT_ONCE: return "the connection ended without an answer";
     case GYRE__LIMIT_CANCELLED: return "cancelled";
+    case GYRE__LIMIT_SCOPE: return "a redirect to a URL with a scope";
     case GYRE__LIMIT_NONE: break;
     }
     if (transfer->call.socket_errno) return strerror(transfer->call.socket_errno);

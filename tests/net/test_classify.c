@@ -117,6 +117,10 @@ static const struct row rows[] = {
     {"no memory for the body", {.code = CURLE_WRITE_ERROR, PLAIN, STOOD, .limit = GYRE__LIMIT_MEMORY}, "system", "local",
      GYRE_ABORTED},
     {"no memory", {.code = CURLE_OUT_OF_MEMORY, PLAIN}, "system", "local", GYRE_ABORTED},
+    {"no memory for a body", {.code = CURLE_WRITE_ERROR, PLAIN, STOOD, .limit = GYRE__LIMIT_MEMORY}, "system", "local",
+     GYRE_ABORTED},
+    {"redirect to a scope", {.code = CURLE_WRITE_ERROR, PLAIN, STOOD, .status = 302, .limit = GYRE__LIMIT_SCOPE}, "redirect",
+     "target", GYRE_TARGET_BAD},
 };
 
 static void test_rows(void **state)
