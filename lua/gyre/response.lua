@@ -19,8 +19,9 @@ local function parse_head(head)
   local headers = {}
   head = head:gsub("\r?\n[ \t]+", " ") -- a value that goes on in the next line (RFC 9112, 5.2)
   for line in head:gmatch "[^\r\n]+" do
-    local name, value = line:match "^([^%s:]+):[ \t]*(.-)[ \t]*$"
+    local name, from = line:match "^([^%s:]+):[ \t]*()"
     if name then
+      local value = line:match("^.*[^ \t]", from) or "" -- not in one pattern: it would look at each run of spaces again
       name = name:lower()
       local before = headers[name]
       local glue = name == "set-cookie" and "\n" or ", "

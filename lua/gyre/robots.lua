@@ -102,12 +102,19 @@ function Robots:allows(path)
   return allowed, decided
 end
 
+-- Without the white space around it. One pattern for both ends would look at a long run of spaces from each of them.
+local function trim(text)
+  local from = find(text, "%S")
+  return from and match(text, "^.*%S", from) or ""
+end
+
 -- A line as name, value; nil when it says nothing.
 local function read_line(line)
-  line = gsub(line, "#.*$", "")
-  local name, value = match(line, "^%s*([%w%-_ ]-)%s*:%s*(.-)%s*$")
-  if name then
-    return lower(name), value
+  line = sub(line, 1, (find(line, "#", 1, true) or 0) - 1)
+  local colon = find(line, ":", 1, true)
+  local name = colon and trim(sub(line, 1, colon - 1))
+  if name and not find(name, "[^%w%-_ ]") then
+    return lower(name), trim(sub(line, colon + 1))
   end
 end
 
@@ -154,6 +161,13 @@ local function group_of(value, token, ours, others)
   return nil
 end
 
+-- Each once, however often it is named.
+local function add_group(groups, group)
+  if group ~= groups[1] and group ~= groups[2] then
+    groups[#groups + 1] = group
+  end
+end
+
 local function read(text, token)
   local ours, others = new_group(), new_group()
   local groups, in_agents, sitemaps = {}, false, {}
@@ -162,7 +176,7 @@ local function read(text, token)
     if name == "user-agent" then
       groups = in_agents and groups or {}
       in_agents = true
-      groups[#groups + 1] = group_of(value, token, ours, others)
+      add_group(groups, group_of(value, token, ours, others))
     elseif name == "sitemap" then
       sitemaps[#sitemaps + 1] = value
     elseif name == "allow" or name == "disallow" then
@@ -182,7 +196,7 @@ end
 ---@return gyre.Robots
 function robots.parse(text, token)
   if #text > LIMIT then
-    text = gsub(sub(text, 1, LIMIT), "[^\r\n]*$", "") -- the line that the limit cuts could mean anything
+    text = match(sub(text, 1, LIMIT), "^.*[\r\n]") or "" -- the line that the limit cuts could mean anything
   end
   if sub(text, 1, 3) == BOM then
     text = sub(text, 4)

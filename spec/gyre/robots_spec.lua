@@ -190,4 +190,37 @@ User-Agent: quxbot
     local text = "User-agent: *\nDisallow: /" .. ("*a"):rep(2000) .. "$"
     assert.is_true(allows(text, "/" .. ("a"):rep(4000) .. "b"))
   end)
+
+  -- Seconds of processor time: the machine may have other things to do.
+  local function cost(f)
+    local began = os.clock()
+    f()
+    return os.clock() - began
+  end
+
+  it("is quick on lines of white space, and where the limit cuts a long one", function()
+    local long, longer = (" "):rep(5000), (" "):rep(200000)
+    for _, line in ipairs { long .. "x", "a" .. long .. "x", "Disallow: /a" .. longer .. "x" } do
+      assert.is_true(cost(function()
+        robots.parse("User-agent: *\n" .. line .. "\n", "a")
+      end) < 5)
+    end
+    local cut = "User-agent: *\nDisallow: /x\n" .. ("a"):rep(499 * 1024) .. "\nDisallow: /y" .. ("y"):rep(4096)
+    assert.is_true(cost(function()
+      local rules = robots.parse(cut, "a")
+      assert.is_false(rules:allows "/x")
+      assert.is_true(rules:allows "/y")
+    end) < 5)
+  end)
+
+  it("takes a rule once for a group that is named again and again", function()
+    local agents = ("User-agent: *\nUser-agent: examplebot\n"):rep(8000)
+    assert.equal(3, #robots.parse(agents .. ("Disallow: /x\n"):rep(3), "examplebot").rules)
+  end)
+
+  it("takes white space around names and values for nothing", function()
+    assert.is_false(allows("\t User-agent\t:\t* \n \v disallow \f : /x\t \r\n", "/x"))
+    assert.is_true(allows("User-agent: *\nDis\tallow: /x\nDis(allow: /x", "/x"))
+    assert.is_true(allows("User-agent: *\nDisallow # : /x\n # Disallow: /x", "/x"))
+  end)
 end)

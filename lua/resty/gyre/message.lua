@@ -68,10 +68,11 @@ local function parse_head(head)
   end
   local headers = {}
   for line in rest:gmatch "[^\r\n]+" do
-    local name, value = line:match "^([^%s:]+):[ \t]*(.-)[ \t]*$"
+    local name, from = line:match "^([^%s:]+):[ \t]*()"
     if not name then
       return nil
     end
+    local value = line:match("^.*[^ \t]", from) or "" -- not in one pattern: it would look at each run of spaces again
     name = name:lower()
     local before = headers[name]
     headers[name] = before and before .. (name == "set-cookie" and "\n" or ", ") .. value or value
