@@ -1,12 +1,12 @@
 /*
  * html.c: a page's title and links, by the SAX interface of libxml2's HTML parser, where no tree is built, which
  * takes longer. But when there has to be a tree, for XPath, they are read from it.
+ * What a hostile page could make take long, or fill the memory with, has its limits here, far beyond what pages have.
  * Owns what it collects. May call libxml2, and libcurl's URL functions. Never fetches anything: HTML_PARSE_NONET.
  */
 #include "html.h"
 
 #include <ctype.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +16,15 @@
 
 #include "charset.h"
 #include "net/idn.h"
+#include "weburl.h"
 
-enum { MAX_TITLE = 4096, MAX_LINKS = 100000 };
+enum {
+    MAX_TITLE = 4096,
+    MAX_LINKS = 100000,
+    MAX_LINK_BYTES = 32 << 20, /* of the links of a page, each with what it is relative to */
+    MAX_DEPTH = 1000,          /* of elements; where a tree is built libxml2 has its own limit, of 256 */
+    MAX_ATTRIBUTES = 500,      /* of one element, or some more */
+};
 
 static int is_space(unsigned char c)
 {
@@ -138,6 +145,12 @@ static int has_other_scheme(const char *text)
     return *text == ':';
 }
 
+/* Longer than any URL that can be fetched. One of a megabyte before a hundred thousand short links would fill the memory. */
+static int is_too_long(const char *url)
+{
+    return strlen(url) > GYRE__WEBURL_MAX;
+}
+
 /*
  * The URL of an href, or NULL when it is none that can be fetched; curl_url_cleanup it. By libcurl, so that a link means
  * what it means when it is fetched; libxml2's xmlBuildURI would decode %2F in a path.
@@ -150,7 +163,7 @@ static CURLU *resolve(const char *href, const CURLU *base)
 
     if (!text) return NULL;
     text[strcspn(text, "#")] = '\0';
-    if (!has_other_scheme(text)) {
+    if (!has_other_scheme(text) && !is_too_long(text)) {
         /* What a URL may not hold is encoded; the page's own encoding stays. */
         escaped = xmlURIEscapeStr((const xmlChar *)text, (const xmlChar *)":/?#[]@!$&'()*+,;=%");
         url = curl_url_dup((CURLU *)base); /* takes no const, and changes nothing */
@@ -170,7 +183,7 @@ static char *resolve_text(const char *href, const CURLU *base)
     CURLU *url = resolve(href, base);
     char *found = NULL, *text = NULL;
 
-    if (url && curl_url_get(url, CURLUPART_URL, &found, 0) == CURLUE_OK) {
+    if (url && curl_url_get(url, CURLUPART_URL, &found, 0) == CURLUE_OK && !is_too_long(found)) {
         text = gyre__idn_url(found);
         if (!text) text = strdup(found);
     }
@@ -181,7 +194,7 @@ static char *resolve_text(const char *href, const CURLU *base)
 
 char *gyre__html_resolve(const char *reference, const char *base)
 {
-    CURLU *page = curl_url();
+    CURLU *page = is_too_long(base) ? NULL : curl_url();
     char *text = NULL;
 
     if (page && curl_url_set(page, CURLUPART_URL, base, 0) == CURLUE_OK) text = resolve_text(reference, page);
@@ -192,13 +205,15 @@ char *gyre__html_resolve(const char *reference, const char *base)
 /* Replaces what the page says by what it means, and drops what cannot be fetched. */
 static void resolve_links(struct gyre__html *html, const char *base_url)
 {
-    CURLU *page = curl_url(), *own = NULL;
-    size_t kept = 0;
+    CURLU *page = is_too_long(base_url) ? NULL : curl_url(), *own = NULL;
+    size_t kept = 0, left = MAX_LINK_BYTES, base_size = strlen(base_url) + (html->base ? strlen(html->base) : 0);
 
     int known = page && curl_url_set(page, CURLUPART_URL, base_url, 0) == CURLUE_OK;
     if (known && html->base) own = resolve(html->base, page);
     for (size_t i = 0; i < html->link_count; i++) {
-        char *link = known ? resolve_text(html->links[i], own ? own : page) : NULL;
+        size_t size = strlen(html->links[i]) + base_size;
+        left = size < left ? left - size : 0;
+        char *link = known && left > 0 ? resolve_text(html->links[i], own ? own : page) : NULL;
         free(html->links[i]);
         html->links[i] = NULL;
         if (link) html->links[kept++] = link;
@@ -208,12 +223,42 @@ static void resolve_links(struct gyre__html *html, const char *base_url)
     curl_url_cleanup(page);
 }
 
-/* By `parser`, which has been told what to do with what it finds. NULL: nothing was found, or no tree was built. */
-static xmlDocPtr parse(htmlParserCtxtPtr parser, const struct gyre__text *text)
+/* A page on its way into the parser. */
+struct source {
+    const char *at;
+    size_t left;
+    htmlParserCtxtPtr parser;
+    int is_cut; /* not all of it has come */
+};
+
+/*
+ * xmlInputReadCallback. libxml2 compares each attribute of an element with all before it, and each end tag with all that is
+ * open: a page of many would take hours. It ends there.
+ */
+static int read_more(void *data, char *to, int room)
 {
-    int size = text->size > INT_MAX ? INT_MAX : (int)text->size; /* what libxml2 can take */
-    return htmlCtxtReadMemory(parser, text->bytes, size, NULL, "UTF-8",
-                              HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET | HTML_PARSE_COMPACT);
+    struct source *source = data;
+    size_t size = source->left < (size_t)room ? source->left : (size_t)room;
+
+    if (source->parser->nameNr > MAX_DEPTH || source->parser->maxatts > 2 * 2 * MAX_ATTRIBUTES) { /* names and values, twice the room */
+        source->is_cut = source->left > 0;
+        source->left = size = 0;
+    }
+    memcpy(to, source->at, size);
+    source->at += size;
+    source->left -= size;
+    return (int)size;
+}
+
+/* By `parser`, which has been told what to do with what it finds. NULL: nothing was found, or no tree was built. `whole` says
+ * whether all of the page has been read. */
+static xmlDocPtr parse(htmlParserCtxtPtr parser, const struct gyre__text *text, int *whole)
+{
+    struct source source = {.at = text->bytes, .left = text->size, .parser = parser};
+    xmlDocPtr tree = htmlCtxtReadIO(parser, read_more, NULL, &source, NULL, "UTF-8",
+                                    HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET | HTML_PARSE_COMPACT);
+    *whole = !parser->disableSAX && !source.is_cut;
+    return tree;
 }
 
 static int conclude(struct gyre__html *html, const char *base_url)
@@ -226,6 +271,7 @@ static int conclude(struct gyre__html *html, const char *base_url)
 int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, const char *content_type, const char *base_url)
 {
     struct gyre__text text;
+    int whole;
 
     if (size == 0) return 0;
     htmlParserCtxtPtr parser = htmlNewParserCtxt();
@@ -236,7 +282,7 @@ int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, con
     *parser->sax = (htmlSAXHandler){
         .startElement = on_start, .endElement = on_end, .characters = on_text, .cdataBlock = on_text};
     parser->userData = html;
-    xmlDocPtr document = parse(parser, &text);
+    xmlDocPtr document = parse(parser, &text, &whole);
     if (document) xmlFreeDoc(document);
     htmlFreeParserCtxt(parser);
     gyre__charset_clear(&text);
@@ -251,8 +297,7 @@ struct _xmlDoc *gyre__html_tree(const char *page, size_t size, const char *conte
     *whole = 1;
     htmlParserCtxtPtr parser = size > 0 ? htmlNewParserCtxt() : NULL;
     if (!parser) return NULL;
-    if (gyre__charset_decode(&text, page, size, content_type) == 0) tree = parse(parser, &text);
-    *whole = !parser->disableSAX;
+    if (gyre__charset_decode(&text, page, size, content_type) == 0) tree = parse(parser, &text, whole);
     htmlFreeParserCtxt(parser);
     gyre__charset_clear(&text);
     return tree;

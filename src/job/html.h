@@ -18,13 +18,15 @@ struct gyre__html {
 
 /*
  * Reads a page, however broken its markup, in whatever encoding (charset.h). `html` must be zero. Links are the href of
- * <a> and <area>, resolved against <base> or `base_url`. Returns 0, or -1: no memory. Clear it in either case.
+ * <a> and <area>, resolved against <base> or `base_url`. Left out is what is longer than any URL that can be fetched
+ * (weburl.h), and what is beyond limits that no page but a hostile one comes near: elements nested 1,000 deep, 500 attributes
+ * of one, 100,000 links, 32 MiB of them. Returns 0, or -1: no memory. Clear it in either case.
  */
 int gyre__html_parse(struct gyre__html *html, const char *page, size_t size, const char *content_type, const char *base_url);
 
 /*
  * The page as a tree, for xmlFreeDoc(); NULL: no memory, or an empty page. `whole` says whether all of the page is in it: what is
- * nested more than 256 deep ends one.
+ * nested more than 256 deep ends one, as more than 500 attributes do.
  */
 struct _xmlDoc *gyre__html_tree(const char *page, size_t size, const char *content_type, int *whole);
 

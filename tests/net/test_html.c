@@ -1,6 +1,8 @@
 /* test_html.c: title and links of pages as they come: relative, broken, in other encodings, hostile. */
 #include "support.h"
 
+#include <time.h>
+
 #include <libxml/tree.h>
 
 #include "job/html.h"
@@ -174,6 +176,83 @@ static void test_hostile(void **state)
     free(page);
 }
 
+/* Fills `page` with a piece, again and again. */
+static void repeat(char *page, size_t size, const char *piece)
+{
+    size_t length = strlen(piece);
+    while (size >= length) {
+        memcpy(page, piece, length);
+        page += length;
+        size -= length;
+    }
+    memset(page, ' ', size);
+}
+
+/* Both ways, within a few seconds of processor time. */
+static void check_quick(const char *page, size_t size)
+{
+    struct gyre__html html = {0};
+    clock_t began = clock();
+    int whole;
+
+    assert_int_equal(gyre__html_parse(&html, page, size, NULL, base), 0);
+    gyre__html_clear(&html);
+    xmlDocPtr tree = gyre__html_tree(page, size, NULL, &whole);
+    if (tree) xmlFreeDoc(tree);
+    assert_true(clock() - began < 5 * CLOCKS_PER_SEC);
+}
+
+/* What takes a parser the square of it in time: attributes of one element, end tags of what is not open in a deep page. */
+static void test_square(void **state)
+{
+    enum { SIZE = 1 << 20 };
+    char *page = malloc(SIZE);
+
+    (void)state;
+    repeat(page, SIZE, "<b>");
+    repeat(page + SIZE / 2, SIZE / 2, "</i>");
+    check_quick(page, SIZE);
+    char *at = stpcpy(page, "<a ");
+    for (int i = 0; at < page + SIZE - 16; i++) at += sprintf(at, "a%d ", i);
+    strcpy(at, ">x</a>");
+    check_quick(page, strlen(page));
+    free(page);
+}
+
+static size_t bytes_of_links(const char *page, size_t size, const char *url)
+{
+    struct gyre__html html = {0};
+    size_t sum = 0;
+
+    assert_int_equal(gyre__html_parse(&html, page, size, NULL, url), 0);
+    for (size_t i = 0; i < html.link_count; i++) sum += strlen(html.links[i]);
+    gyre__html_clear(&html);
+    return sum;
+}
+
+/* Short links that a long URL of the page or of its <base> would make long ones: they are not, beyond a sum. */
+static void test_long_base(void **state)
+{
+    enum { SIZE = 1 << 20, URL = 200000 };
+    char *page = malloc(SIZE), *url = malloc(URL + 64);
+
+    (void)state;
+    strcpy(url, "http://site.example/");
+    repeat(url + strlen(url), URL, "a");
+    strcpy(url + URL, "/");
+    repeat(page, SIZE, "<a href=x>");
+    assert_int_equal(bytes_of_links(page, SIZE, url), 0);
+    url[8000] = '\0';
+    url[7999] = '/';
+    assert_in_range(bytes_of_links(page, SIZE, url), 1 << 20, 64 << 20);
+    memcpy(page + sprintf(page, "<base href='http://site.example/"), "/", 1);
+    repeat(page + strlen("<base href='http://site.example/"), URL, "a");
+    memcpy(page + URL, "/'>   ", 6);
+    assert_in_range(bytes_of_links(page, SIZE, base), 0, 4 << 20);
+    free(page);
+    free(url);
+}
+
 /* Anything of pieces of HTML: what is read from a tree is what is read without one. */
 static void test_alike(void **state)
 {
@@ -242,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_links),     cmocka_unit_test(test_base),   cmocka_unit_test(test_title),
         cmocka_unit_test(test_encodings), cmocka_unit_test(test_content_type), cmocka_unit_test(test_undecodable),
         cmocka_unit_test(test_broken),    cmocka_unit_test(test_hostile), cmocka_unit_test(test_alike), cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_square),    cmocka_unit_test(test_long_base),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
