@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { PATIENCE = 5000 }; /* milliseconds */
+
 static const char *const texts[GYRE__SQL_COUNT] = {
     [GYRE__SQL_BEGIN] = "BEGIN IMMEDIATE",
     [GYRE__SQL_COMMIT] = "COMMIT",
@@ -154,6 +156,7 @@ static int open_file(struct gyre__store *store, const char *path, int sync)
     if (sqlite3_open_v2(path ? path : "", &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                         NULL) != SQLITE_OK)
         return fail(store, "cannot be opened");
+    sqlite3_busy_timeout(store->db, PATIENCE); /* somebody may look at it with a tool of SQLite's */
     int known = path ? recognise(store, path) : 0;
     if (known < 0) return -1;
     /* The cache is what bounds memory: a state of ten million URLs is read and written through it. */

@@ -6,6 +6,7 @@
 #include "instrumented.h"
 
 #include <math.h>
+#include <pthread.h>
 
 static double memory_mib(void)
 {
@@ -364,6 +365,34 @@ static void test_refuses_others(void **state)
 }
 
 /* With `sync` the connection waits for the disk at each commit, without it at checkpoints: as SQLite itself says. */
+static void *end_soon(void *db)
+{
+    usleep(100000);
+    assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    return NULL;
+}
+
+/* Somebody else's tool that writes to the state is waited for. */
+static void test_patience(void **state)
+{
+    (void)state;
+    struct gyre__frontier_options options = frontiers_options("patience");
+    struct gyre__frontier *frontier = frontiers_open(&options, 0);
+    pthread_t thread;
+    sqlite3 *db;
+
+    assert_int_equal(gyre__frontier_commit(frontier, 0), 0);
+    frontiers_add(frontier, "http://h/1", 0);
+    gyre__frontier_commit(frontier, 0);
+    assert_int_equal(sqlite3_open(options.path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    pthread_create(&thread, NULL, end_soon, db);
+    assert_int_equal(frontiers_add(frontier, "http://h/2", 0), 1);
+    pthread_join(thread, NULL);
+    frontiers_close(frontier);
+    sqlite3_close(db);
+}
+
 static void test_sync(void **state)
 {
     (void)state;
@@ -432,8 +461,8 @@ int main(void)
         cmocka_unit_test(test_hopeless_robots),
         cmocka_unit_test(test_hopeless_while_under_way),      cmocka_unit_test(test_limits_of_a_crawl),
         cmocka_unit_test(test_more_hosts_than_fit),  cmocka_unit_test(test_refuses_others),
-        cmocka_unit_test(test_sync),                 cmocka_unit_test(test_robots_expire),
-        cmocka_unit_test(test_many_urls),
+        cmocka_unit_test(test_patience),             cmocka_unit_test(test_sync),
+        cmocka_unit_test(test_robots_expire),        cmocka_unit_test(test_many_urls),
     };
     return cmocka_run_group_tests(tests, frontiers_begin, frontiers_finish);
 }
