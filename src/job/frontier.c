@@ -57,7 +57,7 @@ static int restore_items(struct gyre__frontier *frontier)
 
     while ((row = gyre__store_step(&frontier->store, statement)) > 0) {
         size_t size = (size_t)sqlite3_column_bytes(statement, 0);
-        if (gyre__output_restore(&frontier->output, sqlite3_column_blob(statement, 0), size) < 0) row = -1;
+        if (gyre__output_restore(&frontier->output, sqlite3_column_blob(statement, 0), size) < 0) row = fail_output(frontier);
         if (row < 0) break;
         frontier->has_pending = 1;
     }
@@ -71,7 +71,7 @@ static int read_header(struct gyre__frontier *frontier)
     char header[4096];
     size_t size;
     int got = gyre__store_get(&frontier->store, "header", header, sizeof header, &size);
-    if (got > 0 && gyre__output_header(&frontier->output, header, size) < 0) return -1;
+    if (got > 0 && gyre__output_header(&frontier->output, header, size) < 0) return fail_output(frontier);
     return got;
 }
 
@@ -105,8 +105,9 @@ static int check_output(struct gyre__frontier *frontier, const struct gyre__fron
     snprintf(now, sizeof now, "%d %s", (int)output->compression, path);
     int other = keep_text(frontier, "output", now, known, sizeof known);
     if (other > 0) {
+        const char *space = strchr(known, ' ');
         snprintf(why, room, "the state belongs to the output %.200s, not %.200s: use another state, or start over with --fresh",
-                 shown(strchr(known, ' ') + 1), shown(path));
+                 shown(space ? space + 1 : known), shown(path));
         return -1;
     }
     if (other == 0) other = keep_text(frontier, "format", format, known, sizeof known);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,7 @@ static int open_file(struct gyre__output *output, uint64_t keep)
     free(name);
     if (output->fd < 0 || fstat(output->fd, &is) < 0) return fail(output, "cannot be opened", errno);
     if (!S_ISREG(is.st_mode)) return 0; /* a device or a pipe: nothing to cut */
+    output->is_new = is.st_size == 0;
     if ((uint64_t)is.st_size < keep) {
         snprintf(output->why, sizeof output->why, "the output %s has %lld bytes where the state says %llu: was it moved or "
                  "edited? --fresh starts over", output->path, (long long)is.st_size, (unsigned long long)keep);
@@ -133,8 +135,26 @@ int gyre__output_add(struct gyre__output *output, const char *bytes, size_t size
     return 0;
 }
 
+/* Whether the bytes are lengths and items. */
+static int are_items(const char *bytes, size_t size)
+{
+    while (size > 0) {
+        uint32_t length;
+        if (size < sizeof length) return 0;
+        memcpy(&length, bytes, sizeof length);
+        if (length > size - sizeof length) return 0;
+        bytes += sizeof length + length;
+        size -= sizeof length + length;
+    }
+    return 1;
+}
+
 int gyre__output_restore(struct gyre__output *output, const void *items, size_t size)
 {
+    if (!are_items(items, size)) {
+        snprintf(output->why, sizeof output->why, "the state is damaged: what is to be written holds no items");
+        return -1;
+    }
     if (make_room(output, size) < 0) return -1;
     if (size > 0) memcpy(output->items + output->size, items, size);
     output->size += size;
@@ -146,11 +166,19 @@ int gyre__output_is_full(const struct gyre__output *output)
     return output->size >= (output->compression == GYRE__PLAIN ? GYRE__CHUNK_PLAIN : GYRE__CHUNK_COMPRESSED);
 }
 
+/* A pipe that somebody who shares it has made non-blocking. Returns whether to try again. */
+static int wait_for_room(int fd)
+{
+    struct pollfd out = {.fd = fd, .events = POLLOUT};
+    int ready = poll(&out, 1, -1);
+    return ready > 0 || (ready < 0 && errno == EINTR);
+}
+
 static int write_all(struct gyre__output *output, const char *bytes, size_t size)
 {
     while (size > 0) {
         ssize_t written = write(output->fd, bytes, size);
-        if (written < 0 && errno == EINTR) continue;
+        if (written < 0 && (errno == EINTR || (errno == EAGAIN && wait_for_room(output->fd)))) continue;
         if (written < 0) return fail(output, "cannot be written", errno);
         bytes += written;
         size -= (size_t)written;
@@ -202,12 +230,24 @@ static int write_chunk(struct gyre__output *output, const char *bytes, size_t si
     return write_all(output, bytes, size);
 }
 
+/* The name of a new file is on the disk when its folder is. Not every file system can be asked for that. */
+static void sync_folder(struct gyre__output *output)
+{
+    char *name = file_name(output->path, output->file), *slash = name ? strrchr(name, '/') : NULL;
+    if (slash) slash[slash == name] = '\0';
+    int fd = name ? open(slash ? name : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0 && fsync(fd) == 0) output->is_new = 0;
+    if (fd >= 0) close(fd);
+    free(name);
+}
+
 /* Until the disk has it; what cannot be synced (a pipe, a terminal) needs no waiting for. */
 static int sync_file(struct gyre__output *output)
 {
     if (is_stdout(output)) return 0;
     output->syncs++;
     if (fdatasync(output->fd) < 0 && errno != EINVAL && errno != EROFS) return fail(output, "cannot be written", errno);
+    if (output->is_new) sync_folder(output);
     return 0;
 }
 
@@ -215,6 +255,7 @@ static int next_file(struct gyre__output *output)
 {
     if (sync_file(output) < 0) return -1;
     close(output->fd);
+    output->fd = -1;
     output->file++;
     output->position = 0;
     return open_file(output, 0);

@@ -25,6 +25,7 @@ struct gyre__output {
     enum gyre__compression compression;
     uint64_t rotate;
     int fd;            /* -1: not open yet */
+    int is_new;        /* its folder has not been synced since it was made */
     uint32_t file;     /* 0 is `path` itself, 1 is "NAME.2.EXT", and so on */
     uint64_t position; /* its size after the last flush */
     uint32_t stored_file;

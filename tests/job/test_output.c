@@ -1,4 +1,6 @@
 /* test_output.c: items to files: cut back, rotated, compressed; every file whole after each flush. */
+#include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -172,6 +174,68 @@ static void test_restore(void **state)
     assert_string_equal(read_file("e.jsonl"), "kept\ntoo\n");
 }
 
+/* Of a damaged state nothing is read that lies beyond it. */
+static void test_restore_damaged(void **state)
+{
+    (void)state;
+    struct gyre__output output;
+    struct gyre__output_options options = {.path = path_of("f.jsonl")};
+    char items[12] = "\3\0\0\0abc\2\0\0\0x";
+
+    assert_int_equal(gyre__output_open(&output, &options, 0, 0), 0);
+    for (size_t size = 1; size <= sizeof items; size++) {
+        char *exact = malloc(size);
+        memcpy(exact, items, size);
+        assert_int_equal(gyre__output_restore(&output, exact, size), size == 7 ? 0 : -1);
+        if (size != 7) assert_non_null(strstr(output.why, "the state is damaged"));
+        free(exact);
+    }
+    flush(&output);
+    gyre__output_close(&output);
+    assert_string_equal(read_file("f.jsonl"), "abc");
+}
+
+static void *read_later(void *data)
+{
+    const int *pipes = data;
+    static char sink[65536];
+    size_t sum = 0;
+
+    usleep(20000);
+    close(pipes[1]);
+    for (ssize_t got; (got = read(pipes[0], sink, sizeof sink)) > 0;) sum += (size_t)got;
+    return (void *)sum;
+}
+
+/* Standard output, which whoever shares it has made non-blocking, is written as it can take it. */
+static void test_non_blocking(void **state)
+{
+    (void)state;
+    enum { SIZE = 1 << 20 };
+    struct gyre__output output;
+    struct gyre__output_options options = {.path = "-"};
+    int pipes[2], before = dup(STDOUT_FILENO);
+    char *bytes = calloc(1, SIZE);
+    pthread_t reader;
+    void *sum;
+
+    assert_int_equal(pipe2(pipes, O_NONBLOCK), 0);
+    fcntl(pipes[0], F_SETFL, 0);
+    fflush(stdout);
+    dup2(pipes[1], STDOUT_FILENO);
+    pthread_create(&reader, NULL, read_later, pipes);
+    int opened = gyre__output_open(&output, &options, 0, 0) == 0 && gyre__output_add(&output, bytes, SIZE) == 0;
+    int flushed = opened ? gyre__output_flush(&output) : -1;
+    dup2(before, STDOUT_FILENO);
+    close(before);
+    pthread_join(reader, &sum);
+    if (flushed < 0) fail_msg("%s", output.why);
+    assert_int_equal((size_t)sum, SIZE);
+    gyre__output_close(&output);
+    close(pipes[0]);
+    free(bytes);
+}
+
 static void test_cannot_be_written(void **state)
 {
     (void)state;
@@ -206,7 +270,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cut_back),   cmocka_unit_test(test_rotation), cmocka_unit_test(test_compressed),
-        cmocka_unit_test(test_restore),    cmocka_unit_test(test_cannot_be_written),
+        cmocka_unit_test(test_restore),    cmocka_unit_test(test_restore_damaged), cmocka_unit_test(test_non_blocking),
+        cmocka_unit_test(test_cannot_be_written),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
