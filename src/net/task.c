@@ -91,13 +91,13 @@ static int cut_short(const struct gyre__task *task, int wait)
 
 int gyre__task_wait(struct gyre__task *task, int wait)
 {
-    int at_once = cut_short(task, wait) || (wait == GYRE__WAIT_WAKE && task->woken);
+    int is_cut = cut_short(task, wait), at_once = is_cut || (wait == GYRE__WAIT_WAKE && task->woken);
 
     task->state = GYRE__TASK_WAITING;
     task->wait = wait;
     task->woken = 0;
     if (at_once) enqueue(task); /* through the queue all the same: no task keeps the loop from turning */
-    if (at_once && task->net->draining && ++task->told == TOLD_ENOUGH) gyre__net_stop(task->net);
+    if (is_cut && task->net->draining && ++task->told == TOLD_ENOUGH) gyre__net_stop(task->net);
     return lua_yield(task->co, 0);
 }
 

@@ -715,6 +715,24 @@ test_workers_and_ctrl_c() {
     same "pages twice" "" "$(sort "$DIR/urls" | uniq -d)"
 }
 
+# A page that another worker has under way at the first Ctrl-C is waited for, however long it takes.
+test_workers_finish_their_pages() {
+    gyre_begin run "$ROOT/tests/integration/jobs/crawl.lua" --workers 2 "$PEERS_DIR/one.txt" "$ORIGIN/graph/100000/1" \
+        robots=false "per_host={active=2,delay=0.05}" "out=\"$DIR/out\"" "page=function(page)
+            page:follow(page:links())
+            if require('gyre.workers').number == 2 then
+              gyre.fetch('$ORIGIN/slow/12500', { proxy = 'direct' })
+              page:emit { url = 'slow' }
+            end
+        end"
+    wait_for 10 grep -q /slow/ "$LOG"
+    kill -INT "$pid"
+    gyre_end 30
+    exits 4
+    contains "$ERR" "crawl stopped: interrupted"
+    contains "$DIR/out" slow
+}
+
 test_example_sitemap() {
     sitemap "$SITE/shop/1.html" "$SITE/shop/2.html" "$ORIGIN/graph/1/1"
     gyre run "$ROOT/examples/jobs/sitemap.lua" "$PEERS_DIR/one.txt" "$SITE/sitemap.xml" "$DIR/titles.csv"

@@ -92,7 +92,8 @@ end
 function team.gather(crawl)
   local histogram = require "gyre.histogram"
   while workers.running(LOOK) > 0 do
-    net.sleep(0) -- the loop turns: a second Ctrl-C is heard
+    net.wake(net.current()) -- and no sleep: the first Ctrl-C would end each, and is not to end the waiting
+    net.park() -- the loop turns: a second one is heard
   end
   for _, text in ipairs(workers.reports()) do
     merge(crawl, cjson.decode(text), histogram)
