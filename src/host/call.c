@@ -94,6 +94,13 @@ void gyre__host_open_call(lua_State *L, struct gyre_host *host)
     host->traceback = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* What a call ended with; the handler itself may have raised, in a __tostring. */
+static int ended(struct gyre_host *host, int status)
+{
+    if (status == LUA_ERRERR) gyre__host_fail(host, "an error, and another one while it was put into words");
+    return status == 0 ? 0 : GYRE_EINVALID;
+}
+
 int gyre_host_call(struct gyre_host *host, int arguments, int results)
 {
     if (!host) return gyre_hook_fail(GYRE_EINVALID, "no host");
@@ -105,9 +112,8 @@ int gyre_host_call(struct gyre_host *host, int arguments, int results)
     forget(host);
     int status = lua_pcall(L, arguments, results, handler); /* stack: handler results | error */
     lua_remove(L, handler);
-    if (status == 0) return 0; /* stack: results */
-    lua_pop(L, 1);             /* stack: - */
-    return GYRE_EINVALID;
+    if (status != 0) lua_pop(L, 1); /* stack: - */
+    return ended(host, status);     /* stack: [results] */
 }
 
 int gyre__host_invoke(struct gyre_host *host, int function)
@@ -120,7 +126,7 @@ int gyre__host_invoke(struct gyre_host *host, int function)
     forget(host);
     int status = lua_pcall(L, 0, 0, top + 1); /* stack: ... handler [error] */
     lua_settop(L, top);
-    return status == 0 ? 0 : GYRE_EINVALID;
+    return ended(host, status);
 }
 
 /* An error object of ours has its text in `message`; nothing of Lua runs here. stack: error -> error */

@@ -74,7 +74,9 @@ static void drop_attachment(struct own *thread, struct attachment *attachment, i
 {
     if (state_goes_on && !attachment->broken) {
         lua_State *L = gyre_host_state(thread->host);
+        thread->inside = 1; /* what is collected meanwhile may be the script's, and call the core */
         gyre__host_invoke(thread->host, attachment->detach);
+        thread->inside = 0;
         luaL_unref(L, LUA_REGISTRYINDEX, attachment->acquire);
         luaL_unref(L, LUA_REGISTRYINDEX, attachment->complete);
         luaL_unref(L, LUA_REGISTRYINDEX, attachment->change);

@@ -70,6 +70,7 @@ static void test_errors(void **state)
 
     assert_int_equal(run(host, "error(setmetatable({}, { __tostring = function() error('twice') end }))"),
                      GYRE_EINVALID);
+    assert_non_null(strstr(gyre_host_error(host)->text, "another one"));
     assert_int_equal(run(host, "error(nil)"), GYRE_EINVALID);
     assert_non_null(gyre_host_error(host)->text);
     gyre_host_close(host);
