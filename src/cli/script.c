@@ -2,6 +2,7 @@
  * script.c: runs Lua as a program: a file (gyre run) or one of the modules inside (all other verbs).
  * The script is the main task of a net, so that its calls may wait. Owns the signals while it runs.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -27,6 +28,7 @@ static struct gyre__net *_Atomic interrupted_nets[GYRE__MAX_WORKERS];
 
 static void on_signal(int signal_number)
 {
+    int error = errno; /* of whatever this interrupts */
     (void)signal_number;
     for (int i = 0; i < GYRE__MAX_WORKERS; i++) {
         struct gyre__net *net = atomic_load(&interrupted_nets[i]);
@@ -35,6 +37,7 @@ static void on_signal(int signal_number)
         gyre__cli_screen_restore();
         _exit(EXIT_INTERRUPTED);
     }
+    errno = error;
 }
 
 static void catch_signals(void)
