@@ -26,12 +26,17 @@ static char key; /* its address is the registry key of the workers */
 
 void gyre__workers_init(struct gyre__workers *workers, unsigned count, int fresh)
 {
+    pthread_condattr_t attributes;
+
     memset(workers, 0, sizeof *workers);
     workers->count = count;
     workers->fresh = fresh;
     workers->running = count - 1;
     pthread_mutex_init(&workers->mutex, NULL);
-    pthread_cond_init(&workers->changed, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* the other one may be set back while somebody waits */
+    pthread_cond_init(&workers->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
 }
 
 void gyre__workers_clear(struct gyre__workers *workers)
@@ -111,7 +116,7 @@ static int workers_running(lua_State *L)
     double seconds = luaL_checknumber(L, 1);
     struct timespec until;
 
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += (long)(seconds * 1e9);
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
