@@ -13,6 +13,8 @@ ffi.cdef [[
   int getpid(void);
   int gyre_statx(int folder, const char *path, int flags, unsigned int mask, void *out) asm("statx");
   char *gyre_realpath(const char *path, char *resolved) asm("realpath");
+  int gyre_fileno(void *stream) asm("fileno");
+  int gyre_fsync(int fd) asm("fsync");
 ]]
 
 local files = {}
@@ -82,13 +84,23 @@ local function failure(path, why)
   return errors.new("system", ("%s: %s"):format(path, (tostring(why):gsub("^.*: ", ""))))
 end
 
+-- Until the disk has what was written. nil, or why not.
+local function sync(file)
+  local flushed, reason = stream.flush(file)
+  if not flushed then
+    return reason
+  end
+  return ffi.C.gyre_fsync(ffi.C.gyre_fileno(file)) ~= 0 and "the disk did not take it" or nil
+end
+
 -- Writes and closes. nil, or why not all is written.
-local function fill(file, write)
+local function fill(file, write, is_synced)
   local failed
   write(function(...)
     local written, reason = stream.write(file, ...)
     failed = failed or not written and reason
   end)
+  failed = failed or is_synced and sync(file)
   local closed, reason = file:close()
   return failed or not closed and reason or nil
 end
@@ -119,7 +131,7 @@ function files.write_private(path, write)
   if not file then
     return nil, failure(path, why)
   end
-  local failed = fill(file, write)
+  local failed = fill(file, write, true) -- or the new name could come to the disk before what it names
   if not failed then
     local renamed
     renamed, failed = os.rename(new_path, place)
