@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 static const double FLUSH_EVERY = 1.0;        /* seconds an item waits at most before it is in the output */
@@ -128,6 +129,21 @@ static int is_state(const struct gyre__frontier *frontier, const char *path)
            state.st_dev == output.st_dev && state.st_ino == output.st_ino;
 }
 
+/* The key of the hashes in the state: drawn with it. */
+static int read_key(struct gyre__frontier *frontier)
+{
+    uint64_t *key = frontier->known.key;
+    size_t size = sizeof frontier->known.key;
+    int got = gyre__store_get(&frontier->store, "key", key, size, &size);
+
+    if (got < 0) return fail_store(frontier);
+    if (got > 0 && size == sizeof frontier->known.key) return 0;
+    if (got > 0) return gyre__frontier_fail(frontier, "the state is damaged: it has no key");
+    if (getrandom(key, sizeof frontier->known.key, 0) != (ssize_t)sizeof frontier->known.key)
+        return gyre__frontier_fail(frontier, "the system has no random number");
+    return gyre__store_set(&frontier->store, "key", key, sizeof frontier->known.key) < 0 ? fail_store(frontier) : 0;
+}
+
 static int load(struct gyre__frontier *frontier, const struct gyre__frontier_options *options)
 {
     struct position position = {0, 0};
@@ -135,6 +151,7 @@ static int load(struct gyre__frontier *frontier, const struct gyre__frontier_opt
 
     if (is_state(frontier, options->output.path)) return gyre__frontier_fail(frontier, "the output and the state are one file");
     if (check_output(frontier, options) < 0) return fail_store(frontier);
+    if (read_key(frontier) < 0) return -1;
     if (gyre__store_get(&frontier->store, "position", &position, sizeof position, &size) < 0) return fail_store(frontier);
     if (gyre__output_open(&frontier->output, &options->output, (uint32_t)position.file, position.position) < 0)
         return fail_output(frontier);

@@ -4,20 +4,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* FNV-1a over eight bytes at a time, mixed at the end as MurmurHash3 does: good enough for a table, no secret. */
-uint64_t gyre__known_hash(const char *url, size_t size)
+static uint64_t rotate(uint64_t x, int by)
 {
-    uint64_t h = UINT64_C(14695981039346656037) ^ size, word;
+    return x << by | x >> (64 - by);
+}
 
-    for (; size >= sizeof word; url += sizeof word, size -= sizeof word) {
-        memcpy(&word, url, sizeof word);
-        h = (h ^ word) * UINT64_C(1099511628211);
-        h ^= h >> 29;
+static void mix(uint64_t v[4], int rounds)
+{
+    for (; rounds > 0; rounds--) {
+        v[0] += v[1], v[1] = rotate(v[1], 13) ^ v[0], v[0] = rotate(v[0], 32);
+        v[2] += v[3], v[3] = rotate(v[3], 16) ^ v[2];
+        v[0] += v[3], v[3] = rotate(v[3], 21) ^ v[0];
+        v[2] += v[1], v[1] = rotate(v[1], 17) ^ v[2], v[2] = rotate(v[2], 32);
     }
-    for (; size > 0; url++, size--) h = (h ^ (unsigned char)*url) * UINT64_C(1099511628211);
-    h = (h ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
-    h = (h ^ h >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
-    return h ^ h >> 33;
+}
+
+static void take(uint64_t v[4], uint64_t word)
+{
+    v[3] ^= word;
+    mix(v, 2);
+    v[0] ^= word;
+}
+
+/* SipHash-2-4 (Aumasson and Bernstein, 2012), of little-endian words where the machine is. Links come from strangers. */
+uint64_t gyre__known_hash(const struct gyre__known *known, const char *url, size_t size)
+{
+    const uint64_t *key = known->key;
+    uint64_t v[4] = {key[0] ^ UINT64_C(0x736f6d6570736575), key[1] ^ UINT64_C(0x646f72616e646f6d),
+                     key[0] ^ UINT64_C(0x6c7967656e657261), key[1] ^ UINT64_C(0x7465646279746573)};
+    uint64_t word, last = (uint64_t)size << 56;
+    const char *end = url + size / sizeof word * sizeof word;
+
+    for (; url < end; url += sizeof word) {
+        memcpy(&word, url, sizeof word);
+        take(v, word);
+    }
+    for (size_t i = 0; i < size % sizeof word; i++) last |= (uint64_t)(unsigned char)end[i] << 8 * i;
+    take(v, last);
+    v[2] ^= 0xff;
+    mix(v, 4);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 int gyre__known_has(const struct gyre__known *known, const char *url, size_t size, uint64_t hash)

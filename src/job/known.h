@@ -11,10 +11,12 @@
 enum { GYRE__KNOWN_ROOM = 16384 };
 
 struct gyre__known {
+    uint64_t key[2];              /* secret, and of the state file, which has the hashes too */
     char *urls[GYRE__KNOWN_ROOM]; /* by hash; a newer one takes the place of an older */
 };
 
-uint64_t gyre__known_hash(const char *url, size_t size);
+/* A hash of which nobody who does not know the key can make two URLs that have the same. */
+uint64_t gyre__known_hash(const struct gyre__known *known, const char *url, size_t size);
 int gyre__known_has(const struct gyre__known *known, const char *url, size_t size, uint64_t hash);
 void gyre__known_add(struct gyre__known *known, const char *url, size_t size, uint64_t hash);
 void gyre__known_clear(struct gyre__known *known);

@@ -204,7 +204,7 @@ static int64_t hold_back(struct gyre__frontier *frontier, struct gyre__host *hos
 /* Adds one URL. Returns 1: it is new, 0: known or too deep, or -1. */
 static int add(struct gyre__frontier *frontier, const struct gyre__follow *follow, int64_t referrer)
 {
-    uint64_t hash = gyre__known_hash(follow->url, follow->size);
+    uint64_t hash = gyre__known_hash(&frontier->known, follow->url, follow->size);
     int is_new_host = 0, known;
 
     if (frontier->max_depth >= 0 && follow->depth > frontier->max_depth) {

@@ -19,7 +19,7 @@
 #include "weburl.h"
 
 enum {
-    GYRE__STORE_FORMAT = 1,             /* a state of another one is refused */
+    GYRE__STORE_FORMAT = 2,             /* a state of another one is refused */
     GYRE__STORE_ID = 0x67797265,        /* "gyre", SQLite's application_id */
     GYRE__STORE_COUNTS = 12,
 };

@@ -4,6 +4,7 @@
  */
 #include "frontiers.h"
 #include "instrumented.h"
+#include "job/known.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -207,6 +208,56 @@ static void change_state(const char *path, const char *sql)
     sqlite3_close(db);
 }
 
+static int64_t read_number(const char *path, const char *sql)
+{
+    sqlite3_stmt *statement;
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    int64_t number = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+    return number;
+}
+
+/* By the test vectors of SipHash-2-4: key and text are 0, 1, 2, ... */
+static void test_hash(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t size;
+        uint64_t hash;
+    } vectors[] = {{0, UINT64_C(0x726fdb47dd0e0e31)}, {15, UINT64_C(0xa129ca6149be45e5)}, {63, UINT64_C(0x958a324ceb064572)}};
+    static struct gyre__known known;
+    char bytes[64];
+
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (char)i;
+    memcpy(known.key, bytes, sizeof known.key);
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+        assert_true(gyre__known_hash(&known, bytes, vectors[i].size) == vectors[i].hash);
+}
+
+/* Who knows how one state hashes its URLs knows nothing of another; the same state goes on as it was. */
+static void test_hashes_are_secret(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"secret", "secret too"};
+    int64_t hashes[2];
+
+    for (int i = 0; i < 2; i++) {
+        struct gyre__frontier_options options = frontiers_options(names[i]);
+        struct gyre__frontier *frontier = frontiers_open(&options, 0);
+        assert_int_equal(frontiers_add(frontier, "http://h/1", 0), 1);
+        frontiers_close(frontier);
+        hashes[i] = read_number(options.path, "SELECT hash FROM url");
+        frontier = frontiers_open(&options, 1);
+        assert_int_equal(frontiers_add(frontier, "http://h/1", 0), 0);
+        frontiers_close(frontier);
+    }
+    assert_true(hashes[0] != hashes[1]);
+}
+
 /* After 24 hours robots.txt is asked for again, and not before. */
 static void test_robots_expire(void **state)
 {
@@ -361,7 +412,7 @@ static void test_refuses_others(void **state)
     options.job = "test";
     change_state(options.path, "PRAGMA user_version = 99");
     assert_null(gyre__frontier_open(&options, &resumed, why, sizeof why));
-    assert_non_null(strstr(why, "has format 99, this gyre knows 1"));
+    assert_non_null(strstr(why, "has format 99, this gyre knows 2"));
 }
 
 /* With `sync` the connection waits for the disk at each commit, without it at checkpoints: as SQLite itself says. */
@@ -461,6 +512,7 @@ int main(void)
         cmocka_unit_test(test_hopeless_robots),
         cmocka_unit_test(test_hopeless_while_under_way),      cmocka_unit_test(test_limits_of_a_crawl),
         cmocka_unit_test(test_more_hosts_than_fit),  cmocka_unit_test(test_refuses_others),
+        cmocka_unit_test(test_hash),                 cmocka_unit_test(test_hashes_are_secret),
         cmocka_unit_test(test_patience),             cmocka_unit_test(test_sync),
         cmocka_unit_test(test_robots_expire),        cmocka_unit_test(test_many_urls),
     };
