@@ -338,7 +338,9 @@ static const char *set_all(struct gyre__transfer *transfer, const struct gyre__f
     SET(transfer, CURLOPT_URL, ascii ? ascii : fetch->url);
     free(ascii);
     long buffer = transfer->http->in_flight > BUSY ? (long)BUSY_BUFFER : CURL_MAX_WRITE_SIZE;
-    if (buffer != transfer->buffer) SET(transfer, CURLOPT_BUFFERSIZE, transfer->buffer = buffer);
+    /* A handle that lives in streams of HTTP/2 may refuse to: then it keeps the size that it has. */
+    if (buffer != transfer->buffer && curl_easy_setopt(transfer->call.easy, CURLOPT_BUFFERSIZE, buffer) == CURLE_OK)
+        transfer->buffer = buffer;
     return set_identity(transfer, fetch);
 }
 
