@@ -240,7 +240,8 @@ static int read_more(void *data, char *to, int room)
     struct source *source = data;
     size_t size = source->left < (size_t)room ? source->left : (size_t)room;
 
-    if (source->parser->nameNr > MAX_DEPTH || source->parser->maxatts > 2 * 2 * MAX_ATTRIBUTES) { /* names and values, twice the room */
+    /* maxatts: room for names and values, which doubles. */
+    if (source->parser->nameNr > MAX_DEPTH || source->parser->maxatts > 2 * 2 * MAX_ATTRIBUTES) {
         source->is_cut = source->left > 0;
         source->left = size = 0;
     }
