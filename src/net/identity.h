@@ -32,7 +32,8 @@ enum {
 };
 
 struct gyre__shares {
-    CURLSH *tls, *all; /* TLS sessions; TLS sessions and cookies. NULL until needed */
+    CURLSH *tls, *all;   /* TLS sessions; TLS sessions and cookies. NULL until needed */
+    size_t cookie_bytes; /* that have come since the cookies were last weighed */
 };
 
 struct gyre__identity {

@@ -21,6 +21,7 @@ struct gyre__shard {
     CURLM *curlm;
     uv_timer_t timer;
     unsigned running;
+    struct gyre__call *lost; /* see set_socket() */
     unsigned max_connects; /* what CURLMOPT_MAXCONNECTS is set to */
 };
 
@@ -58,6 +59,11 @@ static void drain(struct gyre__shard *shard)
         struct gyre__call *call = (struct gyre__call *)(void *)private;
         take_out(multi, call);
         call->done(call, code);
+    }
+    while (shard->lost) {
+        struct gyre__call *call = shard->lost;
+        take_out(multi, call);
+        call->done(call, CURLE_OUT_OF_MEMORY);
     }
     admit(multi);
 }
@@ -152,24 +158,47 @@ static int watch(struct gyre__multi *multi, struct gyre__poll *poll)
     return 0;
 }
 
-/* CURLMOPT_SOCKETFUNCTION. */
+/* Without a word libcurl closes the resolver's socket pair, and a socket that is still connecting when its transfer is
+ * cancelled: libuv aborts the program when it finds one of those closed. */
+static void unwatch(struct gyre__multi *multi, curl_socket_t fd)
+{
+    struct gyre__poll *poll = (unsigned)fd < multi->poll_count ? multi->polls[fd] : NULL;
+    if (!poll) return;
+    poll->wanted = 0;
+    if (!poll->ours || fcntl(fd, F_GETFD) < 0) close_poll(multi, poll);
+}
+
+/* No memory to watch its socket: it ends when libcurl has returned. */
+static void lose(struct gyre__shard *shard, CURL *easy)
+{
+    char *private = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+    struct gyre__call *call = (struct gyre__call *)(void *)private;
+    if (!call || call->is_lost) return;
+    call->is_lost = 1;
+    call->next = shard->lost;
+    shard->lost = call;
+}
+
+/* CURLMOPT_SOCKETFUNCTION. Never says that it failed: libcurl would give up the whole CURLM, with all its transfers, and set
+ * no timer any more that they could end by. */
 static int set_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *unused)
 {
     struct gyre__shard *shard = data;
-    (void)easy, (void)unused;
+    struct gyre__multi *multi = shard->multi;
+    (void)unused;
 
-    struct gyre__poll *poll = find_poll(shard->multi, fd);
-    if (!poll) return -1;
     if (what == CURL_POLL_REMOVE) {
-        poll->wanted = 0;
-        /* Without a word libcurl closes the resolver's socket pair, and a socket that is still connecting when its
-         * transfer is cancelled: libuv aborts the program when it finds one of those closed. */
-        if (!poll->ours || fcntl(fd, F_GETFD) < 0) close_poll(shard->multi, poll);
+        unwatch(multi, fd);
         return 0;
     }
-    poll->shard = shard;
-    poll->wanted = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-    return watch(shard->multi, poll);
+    struct gyre__poll *poll = find_poll(multi, fd);
+    if (poll) {
+        poll->shard = shard;
+        poll->wanted = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    }
+    if (!poll || watch(multi, poll) < 0) lose(shard, easy);
+    return 0;
 }
 
 static void forget_poll(struct gyre__multi *multi, curl_socket_t fd)
@@ -326,12 +355,21 @@ static void unqueue(struct gyre__multi *multi, struct gyre__call *call)
     if (!*link) multi->queue_tail = link;
 }
 
+static void find_again(struct gyre__shard *shard, struct gyre__call *call)
+{
+    struct gyre__call **link = &shard->lost;
+    while (*link != call) link = &(*link)->next;
+    *link = call->next;
+    call->is_lost = 0;
+}
+
 static void take_out(struct gyre__multi *multi, struct gyre__call *call)
 {
     if (call->state == GYRE__CALL_QUEUED) {
         unqueue(multi, call);
     } else if (call->state == GYRE__CALL_RUNNING) {
         struct gyre__shard *shard = multi->shards[call->shard];
+        if (call->is_lost) find_again(shard, call);
         curl_multi_remove_handle(shard->curlm, call->easy);
         shard->running--;
         multi->running--;

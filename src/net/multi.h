@@ -23,7 +23,8 @@ struct gyre__call {
     void (*done)(struct gyre__call *call, CURLcode code); /* the call is out of the multi by then */
     int socket_errno;           /* why no socket could be had (EMFILE, mostly), or 0 */
     struct gyre__multi *multi;
-    struct gyre__call *next;    /* in the admission queue */
+    struct gyre__call *next;    /* in the admission queue; among the lost ones of its shard */
+    int is_lost;                /* runs, and nobody watches its socket */
     enum { GYRE__CALL_IDLE, GYRE__CALL_QUEUED, GYRE__CALL_RUNNING } state;
 };
 

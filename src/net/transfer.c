@@ -17,6 +17,7 @@ enum {
     KEPT_BUFFER = 64 << 10,  /* bytes of a buffer that a free transfer keeps */
     KEPT_TRANSFERS = 1024,   /* transfers kept for use again, about 6 KiB each without buffers */
     MAX_HEADERS = 256 << 10, /* bytes of response headers in all, redirects included */
+    MAX_COOKIES = 1 << 20,   /* bytes of cookies that an identity keeps, or twice as many */
 };
 
 /* Returns what libcurl is told: `length`, or less. */
@@ -100,6 +101,28 @@ static int has_scope(const char *at, const char *end)
     return memchr(from, '[', (size_t)(at - from)) && memchr(from, '%', (size_t)(at - from));
 }
 
+static int is_header(const char *line, size_t length, const char *name)
+{
+    size_t size = strlen(name);
+    return length > size && strncasecmp(line, name, size) == 0;
+}
+
+/* libcurl keeps as many cookies as it is given. An identity that has been given too many, which no site does that means well,
+ * loses them all. */
+static void weigh_cookies(struct gyre__transfer *transfer)
+{
+    struct gyre__shares *shares = transfer->identity->shares;
+    struct curl_slist *cookies = NULL;
+    size_t bytes = 0;
+
+    if (shares->cookie_bytes < MAX_COOKIES) return;
+    shares->cookie_bytes = 0;
+    curl_easy_getinfo(transfer->call.easy, CURLINFO_COOKIELIST, &cookies);
+    for (struct curl_slist *cookie = cookies; cookie; cookie = cookie->next) bytes += strlen(cookie->data);
+    curl_slist_free_all(cookies);
+    if (bytes >= MAX_COOKIES) curl_easy_setopt(transfer->call.easy, CURLOPT_COOKIELIST, "ALL");
+}
+
 /* Whether this header sends us to such a URL. */
 static int is_scoped_redirect(const struct gyre__transfer *transfer, const char *line, size_t length)
 {
@@ -107,7 +130,7 @@ static int is_scoped_redirect(const struct gyre__transfer *transfer, const char 
     const char *status = transfer->head_size > 0 ? memchr(transfer->head, ' ', transfer->head_size) : NULL;
     const char *at = line + sizeof name - 1, *end = line + length;
 
-    if (length < sizeof name || strncasecmp(line, name, sizeof name - 1) != 0) return 0;
+    if (!is_header(line, length, name)) return 0;
     if (!status || status + 1 == transfer->head + transfer->head_size || status[1] != '3') return 0;
     if (transfer->terms->max_redirects == 0 || !transfer->terms->isolate) return 0;
     while (at < end && isspace((unsigned char)*at)) at++;
@@ -123,6 +146,7 @@ size_t gyre__transfer_on_header(char *data, size_t unit, size_t count, void *own
         transfer->head_size = transfer->body_size = 0;
         transfer->head_whole = transfer->asked = 0;
     }
+    if (transfer->terms->cookies && is_header(data, length, "set-cookie:")) transfer->identity->shares->cookie_bytes += length;
     transfer->head_seen += length;
     if (transfer->head_seen > MAX_HEADERS) {
         transfer->limit = GYRE__LIMIT_HEADERS;
@@ -268,6 +292,7 @@ static void on_done(struct gyre__call *call, CURLcode code)
     if (avoid_dead_connection(transfer, code)) return;
     transfer->http->in_flight--;
     conclude(transfer, code);
+    weigh_cookies(transfer);
     transfer->done(transfer);
 }
 

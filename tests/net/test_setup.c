@@ -74,18 +74,27 @@ static int listen_somewhere(int *port)
 /* What comes to a listener, "" when nobody comes; the answer. */
 static void hear(int listener, char text[512], const char *answer)
 {
+    static char request[65536];
+    int room = 200000;
+
     text[0] = '\0';
     int fd = accept(listener, NULL, NULL);
     if (fd < 0) return;
-    ssize_t got = recv(fd, text, 511, 0);
-    text[got > 0 ? got : 0] = '\0';
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room), 0); /* for the whole answer: we read it, too */
+    ssize_t got = recv(fd, request, sizeof request - 1, 0);
+    request[got > 0 ? got : 0] = '\0';
+    snprintf(text, 512, "%.511s", request);
     assert_int_equal(send(fd, answer, strlen(answer), MSG_NOSIGNAL), (ssize_t)strlen(answer));
     close(fd);
 }
 
+static uv_poll_t *watching; /* a thief, see steal() */
+
 static void on_done(struct gyre__transfer *transfer)
 {
     *(int *)transfer->owner = 1;
+    if (watching) uv_close((uv_handle_t *)watching, NULL); /* of a descriptor that is closed by now */
+    watching = NULL;
 }
 
 static void on_wait(uv_timer_t *timer)
@@ -98,7 +107,8 @@ struct trial {
     int failing; /* this allocation while it is set up; 0: none */
     const char *url, *proxy, *answer;
     struct gyre__terms *terms;
-    int listener;   /* of the proxy */
+    uv_poll_t *thief; /* watches its socket before gyre does; NULL: nobody */
+    int listener;     /* of the proxy */
     char text[512]; /* what came to it */
     int is_made;
     char kind[32];
@@ -118,35 +128,73 @@ static void wait_for_end(struct trial *trial, uv_loop_t *loop, const int *is_don
     }
     assert_true(*is_done);
     uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(loop, UV_RUN_NOWAIT); /* it lies on the stack */
 }
 
-/* By a loop of its own. */
-static void fetch(struct trial *trial)
+static void on_stolen(uv_poll_t *poll, int status, int events)
+{
+    (void)poll, (void)status, (void)events;
+}
+
+/* CURLOPT_SOCKOPTFUNCTION. libuv takes one watcher of a descriptor, so that the next one fails, as without memory. */
+static int steal(void *thief, curl_socket_t fd, curlsocktype purpose)
+{
+    uv_poll_t *poll = thief;
+    (void)purpose;
+    assert_int_equal(uv_poll_init_socket(poll->data, poll, fd), 0);
+    assert_int_equal(uv_poll_start(poll, UV_READABLE, on_stolen), 0);
+    watching = poll;
+    return CURL_SOCKOPT_OK;
+}
+
+static void open_loop(uv_loop_t *loop, struct gyre__http *http)
+{
+    assert_int_equal(uv_loop_init(loop), 0);
+    assert_int_equal(gyre__http_init(http, loop, 4), 0);
+}
+
+static void close_loop(uv_loop_t *loop, struct gyre__http *http)
+{
+    gyre__http_close(http);
+    uv_run(loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(loop), 0);
+}
+
+/* NULL: there is none, for want of memory. Give it back. */
+static struct gyre__transfer *fetch_by(struct trial *trial, uv_loop_t *loop, struct gyre__http *http)
 {
     struct gyre__fetch what = {.url = trial->url, .proxy = trial->proxy, .terms = trial->terms};
-    struct gyre__http http;
-    uv_loop_t loop;
     int is_done = 0;
 
     trial->text[0] = '\0';
-    assert_int_equal(uv_loop_init(&loop), 0);
-    assert_int_equal(gyre__http_init(&http, &loop, 4), 0);
     allocations = 0;
     failing = trial->failing;
-    struct gyre__transfer *transfer = gyre__transfer_new(&http);
+    struct gyre__transfer *transfer = gyre__transfer_new(http);
     if (transfer) {
         transfer->owner = &is_done;
         transfer->done = on_done;
         trial->is_made = !gyre__transfer_start(transfer, &what);
         allocations_at_setup = allocations;
         failing = 0;
-        if (trial->is_made) wait_for_end(trial, &loop, &is_done);
+        if (trial->thief) curl_easy_setopt(transfer->call.easy, CURLOPT_SOCKOPTFUNCTION, steal);
+        if (trial->thief) curl_easy_setopt(transfer->call.easy, CURLOPT_SOCKOPTDATA, trial->thief);
+        if (trial->is_made) wait_for_end(trial, loop, &is_done);
+        curl_easy_setopt(transfer->call.easy, CURLOPT_SOCKOPTFUNCTION, NULL);
         snprintf(trial->kind, sizeof trial->kind, "%s", transfer->result.failed ? transfer->result.failure.kind : "");
-        gyre__transfer_delete(transfer);
     }
-    gyre__http_close(&http);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&loop), 0);
+    return transfer;
+}
+
+/* By a loop of its own. */
+static void fetch(struct trial *trial)
+{
+    struct gyre__http http;
+    uv_loop_t loop;
+
+    open_loop(&loop, &http);
+    struct gyre__transfer *transfer = fetch_by(trial, &loop, &http);
+    if (transfer) gyre__transfer_delete(transfer);
+    close_loop(&loop, &http);
 }
 
 /* libcurl's allocator fails once, at each place in turn. */
@@ -204,6 +252,84 @@ static void test_redirect_to_a_scope(void **state)
     close(trial.listener);
 }
 
+/* A transfer whose socket cannot be watched ends, and those beside it and after it go on. */
+static void test_socket_that_cannot_be_watched(void **state)
+{
+    char proxy[64];
+    int port;
+    struct trial trial = {.url = "http://x.test/", .proxy = proxy, .answer = fine}, next;
+    struct gyre__http http;
+    uv_loop_t loop;
+    uv_poll_t thief = {.data = &loop};
+
+    (void)state;
+    trial.listener = listen_somewhere(&port);
+    trial.terms = gyre__terms_new();
+    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", port);
+    open_loop(&loop, &http);
+    next = trial;
+    trial.thief = &thief;
+    struct gyre__transfer *transfer = fetch_by(&trial, &loop, &http);
+    assert_string_equal(trial.kind, "system");
+    gyre__transfer_delete(transfer);
+    transfer = fetch_by(&next, &loop, &http);
+    assert_string_equal(next.kind, "");
+    gyre__transfer_delete(transfer);
+    close_loop(&loop, &http);
+    gyre__terms_release(trial.terms);
+    close(trial.listener);
+}
+
+static size_t bytes_of_cookies(const struct gyre__transfer *transfer)
+{
+    struct curl_slist *cookies = NULL;
+    size_t bytes = 0;
+
+    curl_easy_getinfo(transfer->call.easy, CURLINFO_COOKIELIST, &cookies);
+    for (struct curl_slist *cookie = cookies; cookie; cookie = cookie->next) bytes += strlen(cookie->data);
+    curl_slist_free_all(cookies);
+    return bytes;
+}
+
+/* A host that sets ever new cookies fills no memory; ones that are set again and again stay. */
+static void test_cookies_are_bounded(void **state)
+{
+    enum { COOKIES = 15, SIZE = 4000, RESPONSES = 60 };
+    static char answer[COOKIES * (SIZE + 64)], value[SIZE + 1];
+    char proxy[64];
+    int port;
+    struct trial trial = {.url = "http://x.test/", .proxy = proxy, .answer = answer};
+
+    (void)state;
+    memset(value, 'x', SIZE);
+    trial.listener = listen_somewhere(&port);
+    trial.terms = gyre__terms_new();
+    trial.terms->cookies = 1;
+    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", port);
+    for (int is_new = 0; is_new < 2; is_new++) {
+        struct gyre__http http;
+        uv_loop_t loop;
+        size_t most = 0, last = 0;
+
+        open_loop(&loop, &http);
+        for (int i = 0; i < RESPONSES; i++) {
+            char *at = stpcpy(answer, "HTTP/1.0 204 No Content\r\n");
+            for (int k = 0; k < COOKIES; k++) at += sprintf(at, "Set-Cookie: c%d=%s\r\n", is_new ? i * COOKIES + k : k, value);
+            strcpy(at, "\r\n");
+            struct gyre__transfer *transfer = fetch_by(&trial, &loop, &http);
+            assert_string_equal(trial.kind, "");
+            last = bytes_of_cookies(transfer);
+            most = last > most ? last : most;
+            gyre__transfer_delete(transfer);
+        }
+        if (is_new) assert_in_range(most, 1 << 19, 3 << 20);
+        else assert_true(last == most && last >= COOKIES * SIZE);
+        close_loop(&loop, &http);
+    }
+    gyre__terms_release(trial.terms);
+    close(trial.listener);
+}
+
 /* What terms cannot hold raises: a header less, or another method, is another request. */
 static void test_terms(void **state)
 {
@@ -235,7 +361,9 @@ static void test_terms(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fails_closed), cmocka_unit_test(test_redirect_to_a_scope), cmocka_unit_test(test_terms),
+        cmocka_unit_test(test_fails_closed), cmocka_unit_test(test_redirect_to_a_scope),
+        cmocka_unit_test(test_cookies_are_bounded), cmocka_unit_test(test_socket_that_cannot_be_watched),
+        cmocka_unit_test(test_terms),
     };
     return cmocka_run_group_tests(tests, begin, NULL);
 }
