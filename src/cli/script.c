@@ -25,11 +25,13 @@ enum { OTHER_DESCRIPTORS = 256, FEWEST_OTHERS = 16 }; /* for files, the resolver
 
 /* What the signal handler speaks to: the loops that run, a worker's each. */
 static struct gyre__net *_Atomic interrupted_nets[GYRE__MAX_WORKERS];
+static atomic_uint interrupts; /* that have come */
 
 static void on_signal(int signal_number)
 {
     int error = errno; /* of whatever this interrupts */
     (void)signal_number;
+    atomic_fetch_add(&interrupts, 1);
     for (int i = 0; i < GYRE__MAX_WORKERS; i++) {
         struct gyre__net *net = atomic_load(&interrupted_nets[i]);
         /* A loop that has not even noticed the signal before this one is stuck in a script: no use in asking again. */
@@ -38,6 +40,21 @@ static void on_signal(int signal_number)
         _exit(EXIT_INTERRUPTED);
     }
     errno = error;
+}
+
+/* From now on signals reach this loop; one that came before there was a loop does, too. */
+static void interrupt_by_signals(unsigned number, struct gyre__net *net)
+{
+    sigset_t both, before;
+
+    sigemptyset(&both);
+    sigaddset(&both, SIGINT);
+    sigaddset(&both, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &both, &before);
+    int missed = atomic_load(&interrupts) > 0;
+    atomic_store(&interrupted_nets[number - 1], net);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (missed) gyre__net_interrupt(net);
 }
 
 static void catch_signals(void)
@@ -146,7 +163,7 @@ static int run(struct worker *worker)
     int arguments = load(host, script);
     if (arguments < 0 || gyre__net_main(net, arguments) < 0) return report(host);
 
-    atomic_store(&interrupted_nets[worker->number - 1], net);
+    interrupt_by_signals(worker->number, net);
     int status = gyre__net_run(net);
     gyre__cli_screen_restore(); /* before anything is reported */
     if (net->stopped && net->interrupts_seen < 2)

@@ -322,5 +322,22 @@ test_targets_with_credentials() {
     ! grep -q verysecret "$ERR" || fail "a password is shown: $(cat "$ERR")"
 }
 
+# gyre, no more the shell that becomes it, and with a handler for SIGTERM
+catches_signals() {
+    [ "$(cat "/proc/$pid/comm")" = gyre ] && [ $((0x$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$pid/status") & 1 << 14)) != 0 ]
+}
+
+# A signal that comes while the script is still being read, from a pipe here, is not lost.
+test_signal_before_the_script_runs() {
+    mkfifo "$DIR/job.lua"
+    gyre_begin run "$DIR/job.lua"
+    wait_for 10 catches_signals
+    kill -TERM "$pid"
+    echo 'print(require("gyre").sleep(60))' >"$DIR/job.lua"
+    gyre_end 10
+    exits 4
+    contains "$OUT" interrupted
+}
+
 harness_begin
 harness_run "$@"

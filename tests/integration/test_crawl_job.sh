@@ -725,7 +725,7 @@ test_workers_finish_their_pages() {
               page:emit { url = 'slow' }
             end
         end"
-    wait_for 10 grep -q /slow/ "$LOG"
+    wait_for 10 grep -q /slow/12500 "$LOG"
     kill -INT "$pid"
     gyre_end 30
     exits 4
