@@ -91,7 +91,7 @@ function Pool.acquire_into(self, into, request)
     plain = plain and is_empty(request)
   end
   if plain then
-    local code = C.gyre_acquire(handle, self.request, into.raw)
+    local code = C.gyre_acquire(handle, self.asked, into.raw)
     if code == 0 then
       into.tag = self.tag
       return into
@@ -301,12 +301,12 @@ local function to_text(self)
 end
 
 local Handle = ffi.metatype(
-  -- `request` is what a plain acquire() asks of the core, where `plain` says that it can; `generation` is where the
-  -- segment's strategy stands, `seen` what this handle has seen of it; `phase`: see fields.lua. Signed, since LuaJIT
-  -- makes floating-point numbers of the others before it compares them.
+  -- What a plain acquire() asks of the core, where `plain` says that it can, is `asked`: `request`, or nothing where
+  -- the segment's strategy is the handle's. `generation` is where that stands, `seen` what this handle has seen of it;
+  -- `phase`: see fields.lua. Signed, since LuaJIT makes floating-point numbers of the others before it compares them.
   ffi.typeof [[struct {
-    struct gyre_pool *handle; const int32_t *generation; int32_t seen, plain; struct gyre_request request;
-    int32_t number, tag; double phase;
+    struct gyre_pool *handle; const int32_t *generation; int32_t seen, plain; const struct gyre_request *asked;
+    struct gyre_request request; int32_t number, tag; double phase;
   }]],
   { __index = index, __len = length, __tostring = to_text, __gc = Pool.close }
 )

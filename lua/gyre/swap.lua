@@ -13,7 +13,7 @@ local steps = require "gyre.strategy.steps"
 local strategy = require "gyre.strategy"
 local trouble = require "gyre.trouble"
 
-local pcall, tostring, type = pcall, tostring, type
+local next, pcall, tostring, type = next, pcall, tostring, type
 local states = registry.states
 
 local SIZE = ffi.sizeof "struct gyre_strategy"
@@ -40,6 +40,14 @@ local function is_fixed(at_work)
   return plan and steps.is_fixed(plan) and not at_work.strategy.first and not at_work.wary
 end
 
+-- Does the word of the segment say all that this leaf does?
+local function is_native(handle, leaf)
+  record.size = SIZE
+  return C.gyre_strategy_get(handle, record) == 0 and record.scripted == 0 and record.picker == leaf.picker
+    and record.choices == leaf.choices and record.random_ties == leaf.random_ties
+    and leaf.min_success == 0 and leaf.max_ms == 0 and next(leaf.where) == nil
+end
+
 --- Makes a strategy the one of a handle. What a plain acquire() asks of the core is laid down in the handle.
 ---@param self gyre.Pool
 ---@param at_work gyre.strategy.Active
@@ -53,11 +61,12 @@ function swap.install(self, at_work)
     return
   end
   local leaf = at_work.plan[1]
-  self.plain, self.tag = 1, leaf.tag
-  request.min_success, request.max_ms = leaf.min_success, leaf.max_ms
-  if at_work.generation > 0 and not at_work.scripted then
-    return -- the segment says the same
+  self.plain, self.tag, self.asked = 1, leaf.tag, nil
+  if is_native(self.handle, leaf) then
+    return
   end
+  self.asked = request
+  request.min_success, request.max_ms = leaf.min_success, leaf.max_ms
   request.picker, request.choices, request.random_ties = leaf.picker, leaf.choices, leaf.random_ties
   request.country, request.region, request.tags = leaf.where.country, leaf.where.region, leaf.where.tags
   request.state = criteria.STATES[leaf.where.state] or 0
