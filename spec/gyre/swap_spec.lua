@@ -1,4 +1,5 @@
 -- One segment, several handles: each Lua state and each process has its own, and all follow the same strategy.
+local files = require "strategy_file"
 local gyre = require "gyre"
 
 local function path_of_segment()
@@ -24,7 +25,7 @@ describe("gyre.swap", function()
   local segment, strategy_file, told
 
   before_each(function()
-    segment, strategy_file, told = path_of_segment(), os.tmpname() .. ".lua", {}
+    segment, strategy_file, told = path_of_segment(), files.name(), {}
   end)
 
   after_each(function()

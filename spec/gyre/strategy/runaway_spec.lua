@@ -1,12 +1,12 @@
 -- Strategies that would keep the host: each did so for seconds or for good, in C, by an error's __tostring, or in what
 -- the host itself does with what they left behind.
 local pools = require "pools"
-local write = require("strategy_file").write
+local files = require "strategy_file"
 
 local MOST = 2 -- seconds of the processor; with a budget of 5 ms most take 0.05
 
 local function open(text, options)
-  local path, told = write(text), {}
+  local path, told = files.write(text), {}
   local given = { strategy = path, budget_ms = 5, trip_after = 1000,
     logger = function(message) told[#told + 1] = message end }
   for name, value in pairs(options or {}) do
@@ -38,7 +38,7 @@ end
 
 -- Why a text is refused as a strategy, soon.
 local function refused(text)
-  local path, pool = write(text), pools.open(1, { budget_ms = 5 })
+  local path, pool = files.write(text), pools.open(1, { budget_ms = 5 })
   local took, used, err = timed(function() return pool:use(path) end)
   os.remove(path)
   pool:close()
@@ -184,7 +184,7 @@ describe("a strategy is stopped in", function()
 
   it("what the library does for it", function()
     for _, call in ipairs { "view:min(tonumber)", "view:weighted('cost')", "view:sample(19000)" } do
-      local path = write(selecting("while true do " .. call .. " end"))
+      local path = files.write(selecting("while true do " .. call .. " end"))
       local pool = pools.open(20000, { strategy = path, budget_ms = 5, logger = function() end })
       local took, lease = timed(function() return pool:acquire() end)
       os.remove(path)
@@ -194,7 +194,7 @@ describe("a strategy is stopped in", function()
   end)
 
   it("asking for others", function()
-    local path = os.tmpname() .. ".lua"
+    local path = files.name()
     local file = assert(io.open(path, "wb"))
     file:write(("return { name = 'x', select = function() end, configure = function() while true do "
       .. "pcall(strategy, %q) end end }"):format(path))
