@@ -70,7 +70,8 @@ local function failure(proxy, kind, where, message, ms, sent, connect_code, verd
   })
 end
 
--- One transfer. Returns response | nil, error; and ms, bytes. The error has the verdict of codes and phases.
+-- One transfer. Returns response | nil, error; ms, bytes; and how many redirects led to the response. The error has the
+-- verdict of codes and phases.
 local function transfer(plan, proxy_url, proxy)
   local ended, why = send(plan.url, proxy_url, plan.terms)
   if ended == nil then
@@ -83,12 +84,12 @@ local function transfer(plan, proxy_url, proxy)
   if not good then
     return nil, failure(proxy, a, b, message, ms, sent, connect_code, VERDICTS[c]), ms, bytes
   end
-  -- The same places hold status, head, body, ms, bytes, url and version of HTTP.
+  -- The same places hold status, head, body, ms, bytes, url, version of HTTP and redirects.
   local made = response.new {
     status = a, head = b, body = c, ms = ms, bytes = bytes, url = message, http = sent, proxy = proxy,
     verdict = false, attempts = 1, -- until they are known: all places at once
   }
-  return made, nil, ms, bytes
+  return made, nil, ms, bytes, connect_code
 end
 
 -- The judges of an attempt, in order, with holes for those that are not there; nil: only the default. The strategy's is
@@ -197,7 +198,7 @@ function attempt.through(lease, pool, plan, number)
     complete(place, "aborted")
     return nil, failure(nil, "no_proxy", "local", "the proxy was removed from the pool", 0, false, 0, "aborted"), true
   end
-  local got, err, ms, bytes = transfer(plan, proxy_url, proxy)
+  local got, err, ms, bytes, redirects = transfer(plan, proxy_url, proxy)
   local verdict, blame = settle(place, pool, plan, judges, number, proxy, got, err, ms, bytes)
   if err then
     err.verdict = verdict
@@ -205,7 +206,8 @@ function attempt.through(lease, pool, plan, number)
   end
   got.verdict, got.attempts = verdict, number
   if RETRY[verdict] then
-    return nil, rejected(got, verdict), not blame and (plan.idempotent or verdict == "banned")
+    -- Who bans has not carried the request out; but after a redirect somebody has.
+    return nil, rejected(got, verdict), not blame and (plan.idempotent or (verdict == "banned" and redirects == 0))
   end
   return got
 end

@@ -106,7 +106,7 @@ static int net_readable(lua_State *L)
     return gyre__task_readable(gyre__task_current(net_of(L), L, "readable"), fd, seconds);
 }
 
-/* stack: ... -> ... true status head body ms bytes url http. A copy of the bytes each, and the only one. */
+/* stack: ... -> ... true status head body ms bytes url http redirects. A copy of the bytes each, and the only one. */
 static int push_response(lua_State *L, const struct gyre__transfer *transfer)
 {
     const struct gyre__result *result = &transfer->result;
@@ -118,7 +118,8 @@ static int push_response(lua_State *L, const struct gyre__transfer *transfer)
     lua_pushnumber(L, (double)result->bytes);
     lua_pushstring(L, result->url);
     lua_pushstring(L, result->http);
-    return 8;
+    lua_pushinteger(L, result->redirects);
+    return 9;
 }
 
 /* stack: ... -> ... false kind where verdict ms bytes message sent connect_code */

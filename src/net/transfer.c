@@ -266,6 +266,7 @@ static void conclude(struct gyre__transfer *transfer, CURLcode code)
     result->bytes = (uint64_t)(number(easy, CURLINFO_SIZE_DOWNLOAD_T) + number(easy, CURLINFO_SIZE_UPLOAD_T)) +
                     (uint64_t)(small_number(easy, CURLINFO_REQUEST_SIZE) + header_size);
     result->status = small_number(easy, CURLINFO_RESPONSE_CODE);
+    if (transfer->next_hop > 0) result->redirects = small_number(easy, CURLINFO_REDIRECT_COUNT);
     result->http = http_version(small_number(easy, CURLINFO_HTTP_VERSION));
     curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &result->url);
     if (code != CURLE_OK || result->status == 407) conclude_failure(transfer, code, header_size);

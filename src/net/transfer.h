@@ -35,6 +35,7 @@ struct gyre__result {
     double ms;
     uint64_t bytes;                /* both directions, as far as libcurl counts them */
     long status;
+    long redirects;                /* that were followed */
     const char *http;              /* version of the response: "1.0", "1.1", "2" */
     const char *url;               /* after redirects; the transfer's until it starts anew */
     int failed;

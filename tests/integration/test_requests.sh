@@ -40,6 +40,11 @@ test_sent_once() {
     same "PATCH" 1 "$(requests '^PATCH /die')"
 }
 
+test_sent_once_and_moved() {
+    step moved "$SOCKS" "$HTTP"
+    same "POST" 1 "$(requests '^POST /redirect/303/.*/status/403')"
+}
+
 start_short_lived() {
     local dir=$PEERS_DIR/short
     peers_pick_port || return 1

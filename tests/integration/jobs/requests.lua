@@ -68,6 +68,16 @@ function steps.once()
   assert(pool:get(origin .. "/redirect/303/" .. origin .. "/echo", { method = "POST", body = "x" }))
 end
 
+-- Banned by what a redirect led to: the request before it was carried out, and is not sent again. Banned itself, it was
+-- not.
+function steps.moved()
+  local options = { method = "POST", body = "order", judge = "strict", tries = 3 }
+  local after, err = pool:get(("%s/redirect/303/%s/status/403"):format(origin, origin), options)
+  same("after a redirect", "nil banned 1", ("%s %s %s"):format(tostring(after), err.kind, err.attempts))
+  after, err = pool:get(origin:gsub("127.0.0.1", "localhost") .. "/status/403?itself", options) -- banned nobody yet
+  same("itself", "nil banned 2", ("%s %s %s"):format(tostring(after), err.kind, err.attempts))
+end
+
 -- A proxy that wants other credentials has passed nothing on: another one may try, whatever the method.
 function steps.refused()
   for _ = 1, 4 do
