@@ -18,8 +18,11 @@ local function by_at(text)
     return nil
   end
   local other = match(credentials, "([^@]*)$")
-  local name = match(other, "^([%w%-%._]+):%d+$")
-  if not name or (find(host, IPV4) and not find(name, ".", 1, true)) then
+  if find(host, IPV4) then -- hardly a user, and a port hardly a password
+    if find(other, ":", 1, true) and not find(other, "^%[") and not find(other, "^[^:]*[%.~\128-\255][^:]*:%d+$") then
+      return host, port, credentials
+    end
+  elseif find(other, "^[^:]+:.*%D") and not find(other, "^%[") then -- what is behind its colon is no port
     return host, port, credentials
   end
 end

@@ -48,6 +48,17 @@ describe("gyre.list.line", function()
     assert.equal("http://my.bob:1234@gate:80", url "gate:80:my.bob:1234")
   end)
 
+  it("takes a user with a dot and a password of digits for what they are", function()
+    for _, gate in ipairs { "[2001:db8::1]:3128", "b\195\188cher.example:3128", "gate~way.example:80", "gate:80" } do
+      assert.equal("http://my.bob:1234@" .. gate, url("my.bob:1234@" .. gate))
+    end
+    for _, text in ipairs { "my.bob:1234@gate.example", "my.bob:1234@gate", "gate.example:80@bob" } do
+      local found, why = line.parse(text)
+      assert.is_nil(found)
+      assert.is_truthy(why:find "^no port")
+    end
+  end)
+
   it("says of columns that nothing names them", function()
     for _, text in ipairs { "192.0.2.7,80,bob,hunter2", "192.0.2.7;80", "192.0.2.7\t80\tbob\thunter2" } do
       local found, why = line.parse(text)
