@@ -178,8 +178,10 @@ function swap.notice(self)
     swap.install(self, at_work)
     return
   end
+  local name = ffi.string(record.name)
+  swap.install(self, state.strategy) -- again: the segment does not say the same any more
   state.failed_swaps = state.failed_swaps + 1
-  trouble.tell(state, { name = ffi.string(record.name) }, "not used: " .. err.message)
+  trouble.tell(state, { name = name }, "not used: " .. err.message)
 end
 
 --- What the segment says just now, also where this handle has not followed it: it does with its next acquire.

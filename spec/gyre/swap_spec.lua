@@ -97,6 +97,24 @@ describe("gyre.swap", function()
     os.remove(strategy_file)
   end)
 
+  it("picks as the old one where the new one does not load", function()
+    local one = open { strategy = "least-active", proxies = LIST }
+    assert(one:acquire()):ok()
+    local two = open()
+    write(strategy_file, text_of(1))
+    assert(two:use(strategy_file))
+    os.remove(strategy_file)
+    local held = assert(one:acquire())
+    for _ = 1, 6 do
+      local lease = assert(one:acquire())
+      assert.not_equal(held.id, lease.id)
+      lease:ok(1)
+    end
+    assert.equal("least-active", one.strategy)
+    one:close()
+    two:close()
+  end)
+
   it("leaves the old one in use where the new one does not load, and tells it once", function()
     local one, two = open { proxies = LIST }, open()
     write(strategy_file, text_of(2))
