@@ -10,14 +10,24 @@ local mask = {}
 ---@return string
 function mask.place(path)
   if find(path, "://", 1, true) then
-    return (gsub(path, "^(.-://).*@", "%1"))
+    return (gsub(gsub(path, "^(.-://).*@", "%1"), "^(.-://[^/?#:%[]*:%d+):.*$", "%1"))
+  elseif find(path, "^%.?%.?/") then
+    return path
   end
-  local host, port = swapped.parts(path)
+  local text = gsub(path, " ?#.*$", "") -- attributes of a line
+  local host, port = swapped.parts(text)
   if host then
     return host .. ":" .. port
   end
-  local address = match(path, "^(%[[%x:.]*%]:%d+):.") or match(path, "^([^/:@]+:%d+):.")
-  return address or (gsub(path, "^[^/:]*:.*@", ""))
+  local address = match(text, "^(%[[%x:.]*%]:%d+):.") or match(text, "^([^/:@]+:%d+):.")
+  if address then
+    return address
+  elseif find(text, ":.*:") and not find(text, "^%[") and not find(text, ":%d+$") then
+    return "what was given"
+  elseif find(text, "^[^%[].*:.*:%d+$") then
+    return match(text, "[^:@/ ]+:%d+$") or "what was given"
+  end
+  return (gsub(path, "^[^/:]*:.*@", ""))
 end
 
 --- A URL to be fetched, with or without its scheme.

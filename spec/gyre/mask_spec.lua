@@ -13,6 +13,14 @@ describe("gyre.mask", function()
       ["http://h:1"] = "http://h:1",
       ["h:1"] = "h:1",
       ["./lists/me@home.txt"] = "./lists/me@home.txt",
+      ["./a:b:c.txt"] = "./a:b:c.txt",
+      ["http://192.0.2.7:8080:a:sekret"] = "http://192.0.2.7:8080",
+      ["a@b.example:sekret:gw.example:8080"] = "gw.example:8080",
+      ["a:sekret:gw.example:8080#country=de"] = "gw.example:8080",
+      ["a:sekret:localhost:8080"] = "localhost:8080",
+      ["a:sek/ret:gw.example:8080"] = "gw.example:8080",
+      ["a:sek ret:gw.example:8080"] = "gw.example:8080",
+      ["a:sekret:b"] = "what was given",
     } do
       assert.equal(shown, mask.place(given))
     end

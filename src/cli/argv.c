@@ -20,7 +20,7 @@ static void hide(char *from, size_t length)
 static void hide_proxy(char *text)
 {
     char *scheme = strstr(text, "://"), *from = scheme ? scheme + 3 : text, *at = strrchr(from, '@');
-    char *host = strchr(text, ':'), *end = host ? host + 1 + strspn(host + 1, "0123456789") : NULL;
+    char *host = strchr(from, ':'), *end = host ? host + 1 + strspn(host + 1, "0123456789") : NULL;
 
     if (end && end > host + 1 && *end == ':') hide(end + 1, strlen(end + 1));
     if (at) hide(from, (size_t)(at - from));
@@ -36,14 +36,15 @@ static int is_number(const char *text)
 static void hide_swapped(char *text)
 {
     char *port = strrchr(text, ':'), *at = strrchr(text, '@'), *host = text;
-    if (!port || text[0] == '[' || strchr(text, '/')) return;
+    if (text[0] == '[' || strchr(text, '/')) return;
     if (at) {
-        if (port > at && (!is_number(port + 1) || !memchr(at, '.', (size_t)(port - at)))) memset(at + 1, '*', strlen(at + 1));
+        if (!port || port < at || !is_number(port + 1) || !memchr(at, '.', (size_t)(port - at))) hide(at + 1, strlen(at + 1));
         return;
     }
+    if (!port) return;
     for (char *c = text; c < port; c++)
         if (*c == ':') host = c;
-    if (is_number(port + 1) && memchr(host, '.', (size_t)(port - host))) memset(text, '*', (size_t)(host - text));
+    if (is_number(port + 1) && memchr(host, '.', (size_t)(port - host))) hide(text, (size_t)(host - text));
 }
 
 /* A header that identifies somebody, as a whole argument or glued to its option: -HCookie:... */
@@ -56,12 +57,20 @@ static void hide_header(char *text)
     }
 }
 
-/* The cookies of gyre get: -b TEXT, -bTEXT, --cookie TEXT, --cookie=TEXT. `before` is the argument before it. */
+/* Letters behind one dash: where a `b` among them is, or NULL. */
+static char *letter_b(const char *text)
+{
+    return text[0] == '-' && text[1] != '-' ? strchr(text, 'b') : NULL;
+}
+
+/* The cookies of gyre get: -b TEXT, -bTEXT, --cookie TEXT, --cookie=TEXT; -b behind other letters, too. `before` is the argument
+ * before it. */
 static void hide_cookie(char *text, const char *before)
 {
-    if (strcmp(before, "-b") == 0 || strcmp(before, "--cookie") == 0) hide(text, strlen(text));
+    char *b = letter_b(before);
+    if ((b && !b[1]) || strcmp(before, "--cookie") == 0) hide(text, strlen(text));
     else if (strncmp(text, "--cookie=", 9) == 0) hide(text + 9, strlen(text + 9));
-    else if (strncmp(text, "-b", 2) == 0) hide(text + 2, strlen(text + 2));
+    else if ((b = letter_b(text))) hide(b + 1, strlen(b + 1));
 }
 
 char **gyre__cli_take_arguments(int argc, char **argv)

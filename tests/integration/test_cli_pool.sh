@@ -519,7 +519,8 @@ test_arguments_are_hidden() {
     gyre run "$DIR/ps.lua" http://anna:verysecret@192.0.2.1:1 192.0.2.1:1:anna:verysecret anna:verysecret@192.0.2.1:1 \
         anna:verysecret:192.0.2.1:1 192.0.2.1:1@anna:verysecret 192.0.2.1:1@verysecret:22 \
         "-HCookie: verysecret" "Authorization: verysecret" -b verysecret -bverysecret --cookie sid=verysecret \
-        --cookie=sid=verysecret 192.0.2.1:1:anna@home:verysecret "anna:12:verysecret@192.0.2.1:1"
+        --cookie=sid=verysecret 192.0.2.1:1:anna@home:verysecret "anna:12:verysecret@192.0.2.1:1" \
+        192.0.2.1:1@anna:very@verysecret http://192.0.2.1:8080:anna:verysecret -sb verysecret -sbverysecret
     exits 0
     ! head -n 1 "$OUT" | grep -q verysecret || fail "still there: $(head -n 1 "$OUT")"
     same "what the script gets" http://anna:verysecret@192.0.2.1:1 "$(tail -n 1 "$OUT")"
